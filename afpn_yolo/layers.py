@@ -1,0 +1,225 @@
+"""The layers of AFPN (Yang et al., 2023) that a model YAML names.
+
+Levels are ordered finest first, as in `[P3, P4, P5]`: each has half the height and width of the one
+before it. A fusion takes any number of consecutive levels from two upwards, and gives one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.modules.conv import Conv
+
+from afpn_yolo.checks import check_channels, check_int, check_pyramid
+from afpn_yolo.init import init_fusion_weights, init_neck, init_residual
+
+
+def align(c_in: int, c_out: int, steps: int) -> nn.Module:
+    """Bring a level to another level's channels and size (section III-B of the paper).
+
+    Args:
+        c_in: Channels of the source level.
+        c_out: Channels of the target level.
+        steps: How many levels coarser the source is than the target; negative if it is finer.
+
+    Returns:
+        A module (B, c_in, H, W) -> (B, c_out, H * 2**steps, W * 2**steps); for 0 steps the identity.
+    """
+    if steps == 0:
+        return nn.Identity()
+    if steps < 0:
+        factor = 2**-steps
+        return Conv(c_in, c_out, factor, factor, 0)
+    # The convolution comes first, on the small map: that is what keeps it cheap.
+    # A module, not F.interpolate: Ultralytics' GFLOPs count modules only.
+    upsample = nn.Upsample(scale_factor=2**steps, mode="bilinear", align_corners=False)
+    return nn.Sequential(Conv(c_in, c_out, 1), upsample)
+
+
+class LevelFusion(nn.Module):
+    """What all fusions share: align N levels to one of them, combine, 3x3 convolution.
+
+    Args:
+        channels: Channels of the N >= 2 consecutive source levels, finest first.
+        target: Position in `channels` of the level that comes out.
+
+    Raises:
+        ValueError: On fewer than two sources, a target that is none of them, or channels below 1;
+            in `forward`, on sources that are not each half the size of the one before.
+    """
+
+    def __init__(self, channels: Sequence[int], target: int) -> None:
+        super().__init__()
+        self.check(channels, target)
+        self.channels = tuple(channels)
+        self.target = target
+        c = channels[target]
+        self.align = nn.ModuleList(align(c_in, c, i - target) for i, c_in in enumerate(channels))
+        self.conv = Conv(self.combined_channels(), c, 3)
+        init_neck(self)
+
+    @classmethod
+    def check(cls, channels: Sequence[int], target: int) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        check_channels(cls.__name__, channels)
+        if len(channels) < 2:
+            raise ValueError(f"{cls.__name__} needs at least 2 source levels, got {len(channels)}")
+        check_int(cls.__name__, "target level", target, 0, len(channels) - 1)
+
+    def combined_channels(self) -> int:
+        """Channels that `combine` gives to the 3x3 convolution."""
+        return self.channels[self.target]
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """Make one (B, combined_channels, H, W) out of N aligned (B, C, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Fuse N levels (B, C_i, H / 2**i, W / 2**i) into one at the target's channels and size."""
+        check_pyramid(type(self).__name__, self.channels, levels)
+        aligned = [module(x) for module, x in zip(self.align, levels, strict=True)]
+        out: Tensor = self.conv(self.combine(aligned))
+        return out
+
+
+class FusionWeights(nn.Module):
+    """Predict how much each aligned level counts at each position (the weights of eq. 1).
+
+    A module of its own, so that a forward hook on it sees the weight maps.
+
+    Args:
+        channels: Channels C of each aligned level.
+        sources: Number of levels N.
+        hidden: Channels that each level is squeezed to before the levels are compared.
+    """
+
+    def __init__(self, channels: int, sources: int, hidden: int = 8) -> None:
+        super().__init__()
+        self.squeeze = nn.ModuleList(Conv(channels, hidden, 1) for _ in range(sources))
+        self.score = nn.Conv2d(hidden * sources, sources, 1)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """From N aligned levels (B, C, H, W) to weights (B, N, H, W) that sum to 1 over N."""
+        squeezed = [module(x) for module, x in zip(self.squeeze, levels, strict=True)]
+        scores: Tensor = self.score(torch.cat(squeezed, 1))
+        return scores.softmax(1)
+
+
+class AFPNFusion(LevelFusion):
+    """Adaptively spatial feature fusion, ASFF (eq. 1): a weighted sum, weights per position.
+
+    Row: `[[finest, ..., coarsest], 1, AFPNFusion, [target]]` or `[target, hidden]`.
+
+    Args:
+        channels: Channels of the N >= 2 consecutive source levels, finest first.
+        target: Position in `channels` of the level that comes out.
+        hidden: Channels of the squeezed levels that the weights are predicted from.
+
+    Example:
+        >>> fuse = AFPNFusion([16, 32, 64], target=1)
+        >>> levels = [torch.zeros(1, 16, 8, 8), torch.zeros(1, 32, 4, 4), torch.zeros(1, 64, 2, 2)]
+        >>> fuse(levels).shape
+        torch.Size([1, 32, 4, 4])
+    """
+
+    def __init__(self, channels: Sequence[int], target: int, hidden: int = 8) -> None:
+        self.check(channels, target, hidden)
+        super().__init__(channels, target)
+        self.weights = FusionWeights(channels[target], len(channels), hidden)
+        init_fusion_weights(self.weights)
+
+    @classmethod
+    def check(cls, channels: Sequence[int], target: int, hidden: int = 8) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        super().check(channels, target)
+        check_int(cls.__name__, "hidden channels", hidden, 1)
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """Weighted sum of N aligned levels: (B, C, H, W) each, and one such out."""
+        maps = self.weights(levels).split(1, 1)
+        terms = [x * weight for x, weight in zip(levels, maps, strict=True)]
+        return sum(terms[1:], terms[0])
+
+
+class AFPNSum(LevelFusion):
+    """Element-wise sum of the aligned levels (the first line of Table V).
+
+    Row: `[[finest, ..., coarsest], 1, AFPNSum, [target]]`.
+    """
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """Sum of N aligned levels: (B, C, H, W) each, and one such out."""
+        return sum(levels[1:], levels[0])
+
+
+class AFPNConcat(LevelFusion):
+    """Concatenation of the aligned levels; the 3x3 convolution mixes them (Table V).
+
+    Row: `[[finest, ..., coarsest], 1, AFPNConcat, [target]]`.
+    """
+
+    def combined_channels(self) -> int:
+        """N times the target's channels."""
+        return len(self.channels) * self.channels[self.target]
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """From N aligned levels (B, C, H, W) to (B, N * C, H, W)."""
+        return torch.cat(levels, 1)
+
+
+class ResidualUnit(nn.Module):
+    """Two 3x3 convolutions around a bypass, activation after the addition (ResNet's basic block).
+
+    Args:
+        channels: Channels in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(channels, channels, 3)
+        self.cv2 = Conv(channels, channels, 3, act=False)
+        self.act = Conv.default_act
+        init_neck(self)
+        init_residual(self.cv2.bn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        out: Tensor = self.act(x + self.cv2(self.cv1(x)))
+        return out
+
+
+class AFPNResidual(nn.Sequential):
+    """A stack of residual units, as AFPN puts behind every fusion.
+
+    Row: `[-1, 1, AFPNResidual, [repeats]]`. The units are counted in the arguments because
+    Ultralytics multiplies a row's own number by the model's depth, and AFPN's three units are three
+    at every scale.
+
+    Args:
+        channels: Channels in and out.
+        repeats: Number of units.
+
+    Raises:
+        ValueError: On channels or repeats below 1.
+    """
+
+    def __init__(self, channels: int, repeats: int = 3) -> None:
+        self.check(channels, repeats)
+        super().__init__(*(ResidualUnit(channels) for _ in range(repeats)))
+
+    @classmethod
+    def check(cls, channels: int, repeats: int = 3) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        check_channels(cls.__name__, [channels])
+        check_int(cls.__name__, "repeats", repeats, 1)
+
+
+LAYERS: dict[str, type[LevelFusion] | type[AFPNResidual]] = {
+    "AFPNFusion": AFPNFusion,
+    "AFPNSum": AFPNSum,
+    "AFPNConcat": AFPNConcat,
+    "AFPNResidual": AFPNResidual,
+}
+"""Name in a model YAML -> layer. A new layer is a line here."""

@@ -1,0 +1,193 @@
+"""All that this package knows of Ultralytics' internals, and the only place that changes them.
+
+Ultralytics has no way to register a layer, so `register_layers` adds one branch to its
+`parse_model`: the function's source is taken, the branch is put before the last `else`, and the
+result is run in the function's own module. No installed file is touched.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import ultralytics
+
+from afpn_yolo.checks import check_int
+from afpn_yolo.files import resolve
+from afpn_yolo.layers import LAYERS, AFPNResidual, FusionWeights, LevelFusion, ResidualUnit
+
+SUPPORTED = ">=8.4.0"
+Layer = type[LevelFusion] | type[AFPNResidual]
+
+LAST_BRANCH = """\
+        else:
+            c2 = ch[f]
+"""
+OUR_BRANCH = """\
+        elif m in AFPN_LAYERS:  # afpn_yolo
+            c2, args = afpn_row(m, d, i, ch)
+"""
+
+
+class RegistrationError(RuntimeError):
+    """The installed Ultralytics is not what this package was written for."""
+
+
+def row_arguments(layer: Layer, d: dict[str, Any], i: int, ch: Sequence[int]) -> tuple[int, list[Any]]:
+    """Complete one YAML row of ours, as `parse_model` does for its own layers.
+
+    Args:
+        layer: The class that the row names.
+        d: The model YAML.
+        i: Index of the row in backbone + head.
+        ch: Output channels of the rows before it.
+
+    Returns:
+        The row's output channels and the layer's constructor arguments.
+
+    Raises:
+        ValueError: When the row is wrong; it names the row and what is wrong with it.
+    """
+    source, repeats, name, args = (d["backbone"] + d["head"])[i]
+    try:
+        # Rows before depth scaling: 3 x 0.33 = 1 would hide a fusion that asks for three.
+        check_int(name, "the row's number", repeats, 1, 1 if issubclass(layer, LevelFusion) else None)
+        c_in: Any
+        if issubclass(layer, LevelFusion):
+            c_in = [_channels(name, x, ch) for x in _sources(name, source)]
+        else:
+            c_in = _channels(name, source, ch)
+        _check_count(layer, args)
+        layer.check(c_in, *args)
+    except ValueError as error:
+        raise ValueError(f"model YAML, row {i} {[source, repeats, name, args]}: {error}") from None
+    return (c_in[args[0]] if issubclass(layer, LevelFusion) else c_in), [c_in, *args]
+
+
+def _sources(name: str, source: object) -> list[object]:
+    if not isinstance(source, list):
+        raise ValueError(f"{name} takes a list of sources, finest level first, got {source!r}")
+    return source
+
+
+def _channels(name: str, source: object, ch: Sequence[int]) -> int:
+    check_int(name, "a source", source, -len(ch), len(ch) - 1)
+    return ch[source]  # type: ignore[index]
+
+
+def _check_count(layer: Layer, args: list[Any]) -> None:
+    names = list(inspect.signature(layer.check).parameters.values())[1:]
+    required = sum(p.default is p.empty for p in names)
+    if not required <= len(args) <= len(names):
+        usage = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default}" for p in names)
+        raise ValueError(f"{layer.__name__} takes the arguments [{usage}], got {args}")
+
+
+NAMES: dict[str, object] = {
+    **LAYERS,
+    "AFPN_LAYERS": frozenset(LAYERS.values()),
+    "afpn_row": row_arguments,
+}
+"""What the patched parser finds in its module."""
+
+
+def register_layers(tasks: ModuleType) -> None:
+    """Make `ultralytics.nn.tasks` build our layers and find our model YAMLs. Twice does nothing.
+
+    Raises:
+        RegistrationError: When the parser is not as expected, or a name of ours is taken.
+    """
+    if "AFPN_LAYERS" in tasks.parse_model.__code__.co_names:
+        return
+    source = _patched_source(tasks.parse_model)
+    for name, ours in NAMES.items():
+        if vars(tasks).get(name, ours) is not ours:
+            raise RegistrationError(
+                f"ultralytics {ultralytics.__version__} has a layer of its own named {name}; "
+                "a newer afpn_yolo may know it"
+            )
+    vars(tasks).update(NAMES)
+    exec(compile(source, _remember(source), "exec"), vars(tasks))
+    _find_shipped(tasks, "check_yaml", "models")
+    # Every class that a checkpoint can hold, for ULTRALYTICS_SAFE_LOAD=1.
+    torch.serialization.add_safe_globals([*LAYERS.values(), FusionWeights, ResidualUnit])
+
+
+def register_data(data_utils: ModuleType) -> None:
+    """Make `data=shapes.yaml` find the data set that this package ships. Twice does nothing."""
+    _find_shipped(data_utils, "check_file", "data")
+
+
+def _patched_source(parse_model: Callable[..., Any]) -> str:
+    source = inspect.getsource(parse_model)
+    found = source.count(LAST_BRANCH)
+    if found != 1:
+        raise RegistrationError(
+            f"ultralytics {ultralytics.__version__} has a parser that this afpn_yolo doesn't know "
+            f"({found} places for our layers, expected 1); it supports ultralytics{SUPPORTED}"
+        )
+    return source.replace(LAST_BRANCH, OUR_BRANCH + LAST_BRANCH)
+
+
+def _remember(source: str) -> str:
+    """Let tracebacks and `inspect` show the patched source; returns the file name it is under."""
+    name = f"<ultralytics {ultralytics.__version__} parse_model with afpn_yolo>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    return name
+
+
+def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
+    """Make a file look-up of Ultralytics', as seen from one module, try `files.resolve` first."""
+    search: Callable[..., Any] = getattr(module, function)
+    if hasattr(search, "afpn_yolo"):
+        return
+
+    def look_up(file: str | Path, *args: Any, **kwargs: Any) -> Any:
+        found = None
+        if str(file).endswith((".yaml", ".yml")):
+            # Ultralytics asks with hard=False first, and again with another form of the name.
+            found = resolve(kind, file, certain=kwargs.get("hard", True))
+        return str(found) if found else search(file, *args, **kwargs)
+
+    look_up.afpn_yolo = True  # type: ignore[attr-defined]
+    setattr(module, function, look_up)
+
+
+def build_model(name: str, nc: int) -> torch.nn.Module:
+    """Build a detection model from a YAML's name, as `YOLO(name)` would, for `nc` classes."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    model: torch.nn.Module = DetectionModel(name, nc=nc, verbose=False)
+    return model
+
+
+def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
+    """Write a model so that `YOLO(path)` opens it, in float32 (Ultralytics' own `save` halves it).
+
+    The file appears whole or not at all.
+    """
+    checkpoint = {
+        "epoch": -1,  # not a run that could be resumed
+        "model": model,
+        "ema": None,
+        "train_args": {"task": "detect"},
+        "date": datetime.now(timezone.utc).isoformat(),
+        "version": ultralytics.__version__,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(checkpoint, file)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

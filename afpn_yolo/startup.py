@@ -1,0 +1,95 @@
+"""Teach Ultralytics the AFPN layers when, and only when, somebody imports Ultralytics.
+
+Python runs `install` at every start of an interpreter in which this package is installed, so this
+file imports `sys` and `os` and nothing else: no torch, no ultralytics, well under a millisecond.
+It puts one finder on `sys.meta_path`. The finder answers for the two Ultralytics modules below,
+lets the ordinary machinery load them, and calls our registration once they have been executed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # typing costs milliseconds; type checkers know this spelling
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+DISABLE = "AFPN_YOLO_DISABLE"  # set to anything but "" or "0": the hook is not installed
+
+
+def _register_layers(module: ModuleType) -> None:
+    from afpn_yolo import plugin
+
+    plugin.register_layers(module)
+
+
+def _register_data(module: ModuleType) -> None:
+    from afpn_yolo import plugin
+
+    plugin.register_data(module)
+
+
+HOOKS: dict[str, Callable[[ModuleType], None]] = {
+    "ultralytics.nn.tasks": _register_layers,
+    "ultralytics.data.utils": _register_data,
+}
+
+
+def _run_hook(module: ModuleType) -> None:
+    """Register with one loaded module; a failure is one warning, and Ultralytics works on."""
+    try:
+        HOOKS[module.__name__](module)
+    except Exception as error:
+        # The logger, not the warnings module: under `-W error` a warning would be an exception,
+        # and `import ultralytics` would break for somebody who never asked for AFPN.
+        from ultralytics.utils import LOGGER
+
+        LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
+
+
+class _Finder:
+    """A `sys.meta_path` entry that adds our registration to the loading of a module in `HOOKS`."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in HOOKS:
+            return None
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find(name, path, target) if find else None
+            if spec is not None:
+                _call_after_exec(spec)
+                return spec
+        return None
+
+
+def _call_after_exec(spec: ModuleSpec) -> None:
+    """Make the spec's own loader, whatever its class, run the hook behind `exec_module`."""
+    loader = spec.loader
+    if loader is None:
+        return
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        del loader.__dict__["exec_module"]
+        execute(module)
+        _run_hook(module)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Put the finder in place, and register with what is loaded already. Repeating does nothing."""
+    if os.environ.get(DISABLE, "0") not in ("", "0"):
+        return
+    if any(type(finder) is _Finder for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    for name in HOOKS:
+        module = sys.modules.get(name)
+        if module is not None:
+            _run_hook(module)
