@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ def check_pyramid(where: str, channels: Sequence[int], levels: list[Tensor]) -> 
             of the one before.
     """
     # While a graph is recorded, sizes are symbols: comparing them would fix them in the graph.
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
         return
     if len(levels) != len(channels):
         raise ValueError(f"{where} was built for {len(channels)} levels, got {len(levels)}")
@@ -44,7 +45,7 @@ def check_pyramid(where: str, channels: Sequence[int], levels: list[Tensor]) -> 
                 f"{where}: source {i} must be (B, {c}, H, W), got {tuple(x.shape)}; "
                 "sources are listed finest level first"
             )
-    for i, (fine, coarse) in enumerate(zip(levels, levels[1:], strict=False)):
+    for i, (fine, coarse) in enumerate(pairwise(levels)):
         if tuple(fine.shape[2:]) != (2 * coarse.shape[2], 2 * coarse.shape[3]):
             raise ValueError(
                 f"{where}: source {i + 1} must have half the size of source {i}, got "

@@ -25,7 +25,8 @@ def align(c_in: int, c_out: int, steps: int) -> nn.Module:
         steps: How many levels coarser the source is than the target; negative if it is finer.
 
     Returns:
-        A module (B, c_in, H, W) -> (B, c_out, H * 2**steps, W * 2**steps); for 0 steps the identity.
+        A module from (B, c_in, H, W) to (B, c_out, H * 2**steps, W * 2**steps); the identity for 0
+        steps.
     """
     if steps == 0:
         return nn.Identity()
@@ -80,8 +81,7 @@ class LevelFusion(nn.Module):
         """Fuse N levels (B, C_i, H / 2**i, W / 2**i) into one at the target's channels and size."""
         check_pyramid(type(self).__name__, self.channels, levels)
         aligned = [module(x) for module, x in zip(self.align, levels, strict=True)]
-        out: Tensor = self.conv(self.combine(aligned))
-        return out
+        return self.conv(self.combine(aligned))
 
 
 class FusionWeights(nn.Module):
@@ -103,8 +103,7 @@ class FusionWeights(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """From N aligned levels (B, C, H, W) to weights (B, N, H, W) that sum to 1 over N."""
         squeezed = [module(x) for module, x in zip(self.squeeze, levels, strict=True)]
-        scores: Tensor = self.score(torch.cat(squeezed, 1))
-        return scores.softmax(1)
+        return torch.softmax(self.score(torch.cat(squeezed, 1)), 1)
 
 
 class AFPNFusion(LevelFusion):
@@ -186,8 +185,7 @@ class ResidualUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        out: Tensor = self.act(x + self.cv2(self.cv1(x)))
-        return out
+        return self.act(x + self.cv2(self.cv1(x)))
 
 
 class AFPNResidual(nn.Sequential):

@@ -12,10 +12,10 @@ import linecache
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import ultralytics
@@ -41,7 +41,9 @@ class RegistrationError(RuntimeError):
     """The installed Ultralytics is not what this package was written for."""
 
 
-def row_arguments(layer: Layer, d: dict[str, Any], i: int, ch: Sequence[int]) -> tuple[int, list[Any]]:
+def row_arguments(
+    layer: Layer, d: dict[str, Any], i: int, ch: Sequence[int]
+) -> tuple[int, list[Any]]:
     """Complete one YAML row of ours, as `parse_model` does for its own layers.
 
     Args:
@@ -59,7 +61,9 @@ def row_arguments(layer: Layer, d: dict[str, Any], i: int, ch: Sequence[int]) ->
     source, repeats, name, args = (d["backbone"] + d["head"])[i]
     try:
         # Rows before depth scaling: 3 x 0.33 = 1 would hide a fusion that asks for three.
-        check_int(name, "the row's number", repeats, 1, 1 if issubclass(layer, LevelFusion) else None)
+        check_int(
+            name, "the row's number", repeats, 1, 1 if issubclass(layer, LevelFusion) else None
+        )
         c_in: Any
         if issubclass(layer, LevelFusion):
             c_in = [_channels(name, x, ch) for x in _sources(name, source)]
@@ -80,14 +84,16 @@ def _sources(name: str, source: object) -> list[object]:
 
 def _channels(name: str, source: object, ch: Sequence[int]) -> int:
     check_int(name, "a source", source, -len(ch), len(ch) - 1)
-    return ch[source]  # type: ignore[index]
+    return ch[cast(int, source)]
 
 
 def _check_count(layer: Layer, args: list[Any]) -> None:
     names = list(inspect.signature(layer.check).parameters.values())[1:]
     required = sum(p.default is p.empty for p in names)
     if not required <= len(args) <= len(names):
-        usage = ", ".join(p.name if p.default is p.empty else f"{p.name}={p.default}" for p in names)
+        usage = ", ".join(
+            p.name if p.default is p.empty else f"{p.name}={p.default}" for p in names
+        )
         raise ValueError(f"{layer.__name__} takes the arguments [{usage}], got {args}")
 
 
@@ -165,8 +171,7 @@ def build_model(name: str, nc: int) -> torch.nn.Module:
     """Build a detection model from a YAML's name, as `YOLO(name)` would, for `nc` classes."""
     from ultralytics.nn.tasks import DetectionModel
 
-    model: torch.nn.Module = DetectionModel(name, nc=nc, verbose=False)
-    return model
+    return DetectionModel(name, nc=nc, verbose=False)
 
 
 def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
@@ -179,7 +184,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
         "model": model,
         "ema": None,
         "train_args": {"task": "detect"},
-        "date": datetime.now(timezone.utc).isoformat(),
+        "date": datetime.now(UTC).isoformat(),
         "version": ultralytics.__version__,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

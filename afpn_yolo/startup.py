@@ -36,27 +36,45 @@ HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "ultralytics.nn.tasks": _register_layers,
     "ultralytics.data.utils": _register_data,
 }
+# Modules of ours that import Ultralytics themselves. Whoever imports one of them first gets to
+# HOOKS while it is half executed: registration then waits for its end.
+OURS = ("afpn_yolo.layers", "afpn_yolo.plugin")
+_failed: set[str] = set()
 
 
-def _run_hook(module: ModuleType) -> None:
-    """Register with one loaded module; a failure is one warning, and Ultralytics works on."""
-    try:
-        HOOKS[module.__name__](module)
-    except Exception as error:
-        # The logger, not the warnings module: under `-W error` a warning would be an exception,
-        # and `import ultralytics` would break for somebody who never asked for AFPN.
-        from ultralytics.utils import LOGGER
+def _is_loading(name: str) -> bool:
+    return getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
 
-        LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
+
+def _register(executed: str) -> None:
+    """Register with every module of HOOKS that has been executed; `executed` just was.
+
+    A failure is one warning, and Ultralytics works on.
+    """
+    if any(_is_loading(name) for name in OURS if name != executed):
+        return
+    for name, hook in HOOKS.items():
+        module = sys.modules.get(name)
+        if name in _failed or module is None or (_is_loading(name) and name != executed):
+            continue
+        try:
+            hook(module)
+        except Exception as error:
+            _failed.add(name)
+            # The logger, not the warnings module: under `-W error` a warning would be an exception,
+            # and `import ultralytics` would break for somebody who never asked for AFPN.
+            from ultralytics.utils import LOGGER
+
+            LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
 
 
 class _Finder:
-    """A `sys.meta_path` entry that adds our registration to the loading of a module in `HOOKS`."""
+    """A `sys.meta_path` entry that calls `_register` behind the loading of certain modules."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in HOOKS:
+        if name not in HOOKS and name not in OURS:
             return None
         for finder in sys.meta_path:
             find = None if finder is self else getattr(finder, "find_spec", None)
@@ -68,7 +86,7 @@ class _Finder:
 
 
 def _call_after_exec(spec: ModuleSpec) -> None:
-    """Make the spec's own loader, whatever its class, run the hook behind `exec_module`."""
+    """Make the spec's own loader, whatever its class, call `_register` behind `exec_module`."""
     loader = spec.loader
     if loader is None:
         return
@@ -77,7 +95,7 @@ def _call_after_exec(spec: ModuleSpec) -> None:
     def exec_module(module: ModuleType) -> None:
         del loader.__dict__["exec_module"]
         execute(module)
-        _run_hook(module)
+        _register(spec.name)
 
     loader.exec_module = exec_module  # type: ignore[method-assign]
 
@@ -88,8 +106,5 @@ def install() -> None:
         return
     if any(type(finder) is _Finder for finder in sys.meta_path):
         return
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
-    for name in HOOKS:
-        module = sys.modules.get(name)
-        if module is not None:
-            _run_hook(module)
+    sys.meta_path.insert(0, _Finder())
+    _register(__name__)

@@ -1,33 +1,22 @@
-"""Generated detection data set in YOLO format: painted solids on photograph-like grounds.
-
-It needs no download and is the same everywhere: labels depend only on the arguments of
-`generate`, pixels also on the OpenCV release that draws and encodes them.
-"""
+"""One picture of the shapes set: where its solids stand, what of them is seen, how it looks."""
 
 from __future__ import annotations
 
 import colorsys
-import json
 import math
-import shutil
-import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from afpn_yolo import _shapes_draw as draw
+from afpn_yolo.shapes import draw
 
 CLASSES: tuple[str, ...] = tuple(draw.SOLIDS)
-SPLITS = ("train", "val")
-MARKER = "shapes.json"  # holds the arguments of the set; its presence says that the set is complete
 
-# Square root of the box area in pixels and share of each band (small, medium, large in COCO's sense).
+# Square root of the box area in pixels, and share, of COCO's small, medium and large objects.
 BANDS = (((23.0, 31.0), 0.26), ((36.0, 90.0), 0.46), ((100.0, 140.0), 0.28))
 OVERLAP = 0.12  # largest part of the smaller of two boxes that the other may cover
-FINE = 2  # silhouettes are traced at this many samples per pixel and side
+FINE = 2  # samples per pixel and side for small silhouettes; larger ones have one
 
 
 @dataclass(frozen=True)
@@ -39,7 +28,8 @@ class Item:
         scale: Pixels per world unit.
         foot: Column and row of the solid's foot.
         corner: Column and row of the upper left corner of `mask`.
-        mask: Silhouette with `FINE` samples per pixel and side.
+        fine: Samples of `mask` per pixel and side, 1 or `FINE`.
+        mask: Silhouette in whole pixels.
         points: Surface points `(3, n)` of the silhouette.
         box: Bounds of the silhouette, before anything nearer hides a part of it.
     """
@@ -48,6 +38,7 @@ class Item:
     scale: float
     foot: tuple[int, int]
     corner: tuple[int, int]
+    fine: int
     mask: draw.Mask
     points: draw.Array
     box: tuple[float, float, float, float]
@@ -80,22 +71,25 @@ def _bounds(mask: draw.Mask) -> tuple[int, int, int, int]:
 
 def _model(view: draw.View, side: float) -> Item:
     """Trace a solid with its foot at pixel (0, 0) and a box of about `side` squared pixels."""
-    cell = np.float32(0.08)
-    xs, ys = cell * np.arange(-20, 21, dtype=np.float32), cell * np.arange(32, -20, -1, dtype=np.float32)
-    x0, y0, x1, y1 = _bounds(draw.trace(view, xs, ys)[0])
-    scale = side / (float(cell) * math.sqrt((x1 - x0) * (y1 - y0)))
-    left, right = (round(float(cell) * (x - 20) * scale + grow) for x, grow in ((x0 - 1, -1), (x1, 1)))
-    top, bottom = (round(float(cell) * (y - 32) * scale + grow) for y, grow in ((y0 - 1, -1), (y1, 1)))
+    # A coarse look over all the space that a solid can take finds its extent in world units.
+    cell = 0.12
+    coarse = (cell * np.arange(-19, 20)).astype(np.float32)
+    extent = np.array(_bounds(draw.trace(view, coarse, -coarse)[0]))
+    scale = side / (cell * math.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])))
+    margin = np.array([-1, -1, 1, 1])
+    reach = np.rint((extent - 19 + margin) * cell * scale).astype(int) + margin
+    left, top, right, bottom = reach.tolist()
+    fine = FINE if side < 44 else 1
     xs, ys = (
-        ((np.arange(FINE * a, FINE * b) + 0.5) / (FINE * scale)).astype(np.float32)
+        ((np.arange(fine * a, fine * b) + 0.5) / (fine * scale)).astype(np.float32)
         for a, b in ((left, right), (top, bottom))
     )
     mask, points = draw.trace(view, xs, -ys)
     x0, y0, x1, y1 = _bounds(mask)
-    box = (left + x0 / FINE, top + y0 / FINE, left + x1 / FINE, top + y1 / FINE)
-    col, row = x0 // FINE, y0 // FINE  # whole pixels, so that the mask can be averaged down
-    mask = mask[FINE * row : FINE * -(-y1 // FINE), FINE * col : FINE * -(-x1 // FINE)]
-    return Item(view, scale, (0, 0), (left + col, top + row), mask, points, box)
+    box = (left + x0 / fine, top + y0 / fine, left + x1 / fine, top + y1 / fine)
+    col, row = x0 // fine, y0 // fine  # whole pixels, so that the picture can be averaged down
+    mask = mask[fine * row : fine * -(-y1 // fine), fine * col : fine * -(-x1 // fine)]
+    return Item(view, scale, (0, 0), (left + col, top + row), fine, mask, points, box)
 
 
 def _covered(a: tuple[float, ...], b: tuple[float, ...]) -> float:
@@ -119,7 +113,7 @@ def _place(
         box = (x0 + x, y0 + y, x1 + x, y1 + y)
         if all(_covered(box, other.box) <= OVERLAP for other in items):
             corner = (model.corner[0] + x, model.corner[1] + y)
-            return Item(model.view, model.scale, (x, y), corner, model.mask, model.points, box)
+            return replace(model, foot=(x, y), corner=corner, box=box)
     return None
 
 
@@ -145,8 +139,8 @@ def visible(scene: Layout) -> list[draw.Mask]:
     owner = np.full((FINE * scene.size,) * 2, -1, np.int8)
     for k, item in enumerate(scene.items):
         col, row = (FINE * c for c in item.corner)
-        high, wide = item.mask.shape
-        owner[row : row + high, col : col + wide][item.mask] = k
+        mask = item.mask.repeat(FINE // item.fine, 0).repeat(FINE // item.fine, 1)
+        owner[row : row + len(mask), col : col + mask.shape[1]][mask] = k
     return [owner == k for k in range(len(scene.items))]
 
 
@@ -178,17 +172,20 @@ def _stand(
     first = colorsys.hsv_to_rgb(hue, rng.uniform(0.55, 0.9), rng.uniform(0.65, 0.95))
     other = colorsys.hsv_to_rgb(second, rng.uniform(0, 0.35), rng.uniform(0.85, 1))
     colours = np.array([first[::-1], other[::-1]], np.float32)
-    layer = np.zeros((*item.mask.shape, 4), np.float32)
-    layer[item.mask, :3] = draw.paint(item.view, item.points, colours, light, ground).clip(0, 1)
-    layer[item.mask, 3] = 1
-    high, wide = (n // FINE for n in item.mask.shape)
-    layer = layer.reshape(high, FINE, wide, FINE, 4).mean((1, 3))
-    col, row = item.corner
-    under = picture[row : row + high, col : col + wide]
+    fine, rim = item.fine, 2 * item.fine  # `_place` keeps two pixels free around every solid
+    mask = np.pad(item.mask, rim)
+    layer = np.zeros((*mask.shape, 4), np.float32)
+    layer[mask, :3] = draw.paint(item.view, item.points, colours, light, ground).clip(0, 1)
+    layer[mask, 3] = 1
+    if fine > 1:
+        layer = cv2.resize(layer, None, fx=1 / fine, fy=1 / fine, interpolation=cv2.INTER_AREA)
+    layer = cv2.GaussianBlur(layer, (5, 5), 0.55)
+    col, row = item.corner[0] - 2, item.corner[1] - 2
+    under = picture[row : row + layer.shape[0], col : col + layer.shape[1]]
     under[:] = under * (1 - layer[..., 3:]) + layer[..., :3]
 
 
-def render(rng: np.random.Generator, scene: Layout) -> NDArray[np.uint8]:
+def render(rng: np.random.Generator, scene: Layout) -> draw.Picture:
     """Draw a layout.
 
     Args:
@@ -202,107 +199,14 @@ def render(rng: np.random.Generator, scene: Layout) -> NDArray[np.uint8]:
     ground = picture[scene.size // 2 :].mean((0, 1))
     around, height = rng.uniform(0.15 * math.pi, 0.85 * math.pi), math.radians(rng.uniform(40, 62))
     # The sun stands to one side, mostly before the solids, so that the sides in view are lit.
-    sun = (math.cos(around) * math.cos(height), math.sin(height), math.sin(around) * math.cos(height))
+    sun = (
+        math.cos(around) * math.cos(height),
+        math.sin(height),
+        math.sin(around) * math.cos(height),
+    )
     light = np.array(sun, np.float32)
     for item in scene.items:
         _shade(picture, item, light, scene.horizon)
     for item in scene.items:
         _stand(rng, picture, item, light, ground)
     return draw.develop(rng, picture)
-
-
-def streams(seed: int, split: str, index: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """Generators of one picture's layout and of its pixels, independent of every other picture."""
-    pair = np.random.SeedSequence([seed, SPLITS.index(split), index]).spawn(2)
-    return np.random.Generator(np.random.PCG64(pair[0])), np.random.Generator(np.random.PCG64(pair[1]))
-
-
-def _write(root: Path, split: str, index: int, seed: int, size: int) -> None:
-    """Write one picture and its label file."""
-    for_layout, for_pixels = streams(seed, split, index)
-    scene = layout(for_layout, size)
-    # Encoding in memory lets Python open the file: cv2.imwrite fails on some non-ASCII paths.
-    jpeg = cv2.imencode(".jpg", render(for_pixels, scene), [cv2.IMWRITE_JPEG_QUALITY, 93])[1]
-    (root / "images" / split / f"{index:05d}.jpg").write_bytes(jpeg.tobytes())
-    lines = "".join(f"{c} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n" for c, x, y, w, h in labels(scene))
-    (root / "labels" / split / f"{index:05d}.txt").write_bytes(lines.encode())
-
-
-def _check(counts: dict[str, int], seed: int, size: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count}: allowed are counts of at least 1")
-    if seed < 0:
-        raise ValueError(f"seed={seed}: allowed are integers of at least 0")
-    if size < 128 or size % 32:
-        raise ValueError(f"size={size}: allowed are multiples of 32 of at least 128")
-
-
-def _present(root: Path, recipe: dict[str, int]) -> bool:
-    """Whether `root` holds the complete set of `recipe`; an absent or empty folder does not.
-
-    Raises:
-        FileExistsError: The folder holds something else.
-    """
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    marker = root / MARKER
-    found = json.loads(marker.read_text()) if marker.is_file() else None
-    if found == recipe:
-        return True
-    what = f"a shapes set made with {found}, not {recipe}" if found else "something other than a shapes set"
-    raise FileExistsError(f"{root} holds {what}; move or delete it, or choose another folder")
-
-
-def generate(
-    root: str | Path, train: int = 320, val: int = 80, seed: int = 0, size: int = 320
-) -> Path:
-    """Write the data set, unless it is there already.
-
-    The files are written beside `root` and renamed at the end, so `root` is never half a set.
-
-    Args:
-        root: Folder of the set; it gets `images/{train,val}/*.jpg` and `labels/{train,val}/*.txt`.
-        train: Number of training pictures.
-        val: Number of validation pictures.
-        seed: Start of all random choices, at least 0.
-        size: Side of the square pictures, pixels; below 224 no object is large in COCO's sense.
-
-    Returns:
-        The folder as an absolute path.
-
-    Raises:
-        ValueError: A count is below 1, the seed negative, or the size below 128 or no multiple of 32.
-        FileExistsError: `root` holds other files, or a set made with other arguments.
-    """
-    from ultralytics.utils import TQDM  # slow to import, and only needed here
-
-    _check({"train": train, "val": val}, seed, size)
-    recipe = {"version": 1, "train": train, "val": val, "seed": seed, "size": size}
-    root = Path(root).absolute()
-    if _present(root, recipe):
-        return root
-    part = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
-    try:
-        for kind in ("images", "labels"):
-            for split in SPLITS:
-                (part / kind / split).mkdir(parents=True)
-        jobs = [(s, i) for s, count in zip(SPLITS, (train, val), strict=True) for i in range(count)]
-        for split, index in TQDM(jobs, desc=f"Drawing shapes to {root}"):
-            _write(part, split, index, seed, size)
-        (part / MARKER).write_text(json.dumps(recipe))
-        _publish(part, root, recipe)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return root
-
-
-def _publish(part: Path, root: Path, recipe: dict[str, int]) -> None:
-    """Rename the finished folder to `root`, or leave it when another process was first."""
-    try:
-        if root.exists():
-            root.rmdir()  # only an empty folder goes; some systems do not rename onto it
-        part.rename(root)
-    except OSError:
-        if not _present(root, recipe):
-            raise

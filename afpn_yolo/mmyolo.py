@@ -1,0 +1,271 @@
+"""Turn a checkpoint of the authors' MMYOLO code into a YOLOv5 with AFPN for Ultralytics.
+
+Their names, module by module, are mapped to ours. The tensors keep their values but for two things
+that leave the function in evaluation as it is:
+
+- their 3x3 convolutions in the residual units carry a bias: it goes into `running_mean - bias`;
+- the neck's BatchNorm eps is 1e-5 there and 1e-3 in every model that Ultralytics builds, so the
+  scale is multiplied by sqrt((var + 1e-3) / (var + 1e-5)). Writing 1e-5 into the model would not
+  last: Ultralytics builds it anew, with 1e-3, when it trains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from afpn_yolo.inert import load_tensors
+from afpn_yolo.plugin import build_model, save_checkpoint
+
+NECK_EPS = 1e-5  # theirs; in their backbone and in all of ours it is OUR_EPS
+OUR_EPS = 1e-3
+STEM_WIDTHS = {16: "n", 32: "s", 48: "m", 64: "l", 80: "x"}
+NECK_ROW = 10  # our first row behind the backbone
+
+
+class NotAuthorsCheckpointError(ValueError):
+    """The file is no checkpoint of the authors' YOLOv5 with AFPN; the message says why."""
+
+
+@dataclass(frozen=True)
+class ConvNames:
+    """One convolution with BatchNorm: their two modules, and our `Conv`."""
+
+    conv: str
+    bn: str
+    ours: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What became of a checkpoint.
+
+    Attributes:
+        scale: Scale letter, found from the shapes.
+        carried: Their keys whose values are in the model.
+        dropped: Their keys that are not, with nothing left out.
+    """
+
+    scale: str
+    carried: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def neck_convs(
+    levels: Sequence[str] = ("top", "mid", "bot"),
+    base: int = 1,
+    row: int = NECK_ROW,
+    units: int = 3,
+) -> Iterator[ConvNames]:
+    """Pair the neck's convolutions, in the order of our rows, for any number of levels.
+
+    Args:
+        levels: Their words for the levels, finest first.
+        base: Their number for the finest level.
+        row: Our first row of the neck.
+        units: Residual units behind each fusion.
+    """
+    n = len(levels)
+    for i in range(n):
+        yield _conv(f"conv{base + i}", row + i)
+    for i, level in enumerate(levels):
+        yield _conv(f"body.0.blocks_{level}1.0", row + n + i)
+    row += 2 * n
+    for stage in range(1, n):
+        joined = levels[: stage + 1]
+        for i in range(len(joined)):
+            yield from _fusion(joined, i, stage, row + i)
+        for i, level in enumerate(joined):
+            for unit in range(units):
+                theirs = f"body.0.blocks_{level}{stage + 1}.{unit}"
+                ours = f"{row + len(joined) + i}.{unit}"
+                yield ConvNames(f"{theirs}.conv1", f"{theirs}.bn1", f"{ours}.cv1")
+                yield ConvNames(f"{theirs}.conv2", f"{theirs}.bn2", f"{ours}.cv2")
+        row += 2 * len(joined)
+    for i in range(n):
+        yield _conv(f"conv{base + i}{base + i}", row + i)
+
+
+def _conv(theirs: str, ours: object) -> ConvNames:
+    return ConvNames(f"{theirs}.conv", f"{theirs}.bn", str(ours))
+
+
+def _fusion(levels: Sequence[str], target: int, stage: int, row: int) -> Iterator[ConvNames]:
+    for i, level in enumerate(levels):
+        factor = 2 ** abs(i - target)
+        if i > target:
+            yield _conv(f"body.0.upsample_{level}{stage}_{factor}.upsample.0", f"{row}.align.{i}.0")
+        elif i < target:
+            yield _conv(
+                f"body.0.downsample_{level}{stage}_{factor}.downsample.0", f"{row}.align.{i}"
+            )
+    theirs = f"body.0.asff_{levels[target]}{stage}"
+    first = 0 if len(levels) == 4 else 1  # their fusion of four counts from 0, the others from 1
+    for i in range(len(levels)):
+        yield _conv(f"{theirs}.weight_level_{first + i}", f"{row}.weights.squeeze.{i}")
+    yield _conv(f"{theirs}.conv", f"{row}.conv")
+
+
+def neck_scores(
+    levels: Sequence[str] = ("top", "mid", "bot"), row: int = NECK_ROW
+) -> Iterator[tuple[str, str]]:
+    """Pair the convolutions that score the levels; they have a bias and no BatchNorm."""
+    row += 2 * len(levels)
+    for stage in range(1, len(levels)):
+        for i, level in enumerate(levels[: stage + 1]):
+            yield f"body.0.asff_{level}{stage}.weight_levels", f"{row + i}.weights.score"
+        row += 2 * (stage + 1)
+
+
+def backbone_convs(model: nn.Module) -> Iterator[ConvNames]:
+    """Pair the backbone's convolutions of a model of ours, rows 0-9, with theirs."""
+    for name, module in model.named_modules():
+        if hasattr(module, "bn") and name.split(".")[1].isdigit() and _row(name) < NECK_ROW:
+            ours = name.removeprefix("model.")
+            yield _conv(_backbone_name(ours), ours)
+
+
+def _row(name: str) -> int:
+    return int(name.split(".")[1])
+
+
+def _backbone_name(ours: str) -> str:
+    head, _, tail = ours.partition(".")
+    row = int(head)
+    if row == 0:
+        return "stem"
+    if row == NECK_ROW - 1:
+        return "stage4.2." + tail.replace("cv", "conv")
+    stage = f"stage{(row + 1) // 2}.{1 - row % 2}"
+    tail = re.sub(r"^m\.(\d+)\.cv", r"blocks.\1.conv", tail)
+    for theirs, name in (("main", "cv1"), ("short", "cv2"), ("final", "cv3")):
+        tail = re.sub(f"^{name}$", f"{theirs}_conv", tail)
+    return f"{stage}.{tail}" if tail else stage
+
+
+def convert_convs(
+    source: dict[str, Tensor], names: Iterator[ConvNames], eps: float
+) -> dict[str, Tensor]:
+    """Take convolutions with BatchNorm out of their state dict, as ours with eps `OUR_EPS`.
+
+    Args:
+        source: Their tensors by name; what is used is removed.
+        names: Which to take.
+        eps: Their BatchNorm eps.
+
+    Raises:
+        KeyError: When one is missing.
+    """
+    result: dict[str, Tensor] = {}
+    for pair in names:
+        result[f"{pair.ours}.conv.weight"] = source.pop(f"{pair.conv}.weight")
+        var = source.pop(f"{pair.bn}.running_var")
+        ratio = ((var.double() + OUR_EPS) / (var.double() + eps)).sqrt()
+        mean = source.pop(f"{pair.bn}.running_mean")
+        bias = source.pop(f"{pair.conv}.bias", None)
+        bn = {
+            "weight": (source.pop(f"{pair.bn}.weight").double() * ratio).to(var.dtype),
+            "bias": source.pop(f"{pair.bn}.bias"),
+            "running_mean": mean if bias is None else mean - bias,
+            "running_var": var,
+        }
+        batches = source.pop(f"{pair.bn}.num_batches_tracked", None)
+        if batches is not None:
+            bn["num_batches_tracked"] = batches
+        result.update({f"{pair.ours}.bn.{key}": value for key, value in bn.items()})
+    return result
+
+
+def _prefixed(names: Iterator[ConvNames], prefix: str) -> Iterator[ConvNames]:
+    return (ConvNames(prefix + n.conv, prefix + n.bn, n.ours) for n in names)
+
+
+def find_scale(tensors: dict[str, Tensor]) -> str:
+    """Tell the scale from the width of the backbone's first convolution.
+
+    Raises:
+        NotAuthorsCheckpointError: When there is none, no AFPN neck, or an unknown width.
+    """
+    stem = tensors.get("backbone.stem.conv.weight")
+    if stem is None:
+        raise NotAuthorsCheckpointError(
+            "it has no key backbone.stem.conv.weight: no YOLOv5 of MMYOLO's"
+        )
+    if not any(key.startswith("neck.body.0.asff_") for key in tensors):
+        raise NotAuthorsCheckpointError("it has no keys neck.body.0.asff_*: its neck is not AFPN")
+    scale = STEM_WIDTHS.get(stem.shape[0])
+    if scale is None:
+        raise NotAuthorsCheckpointError(
+            f"its backbone starts with {stem.shape[0]} channels, YOLOv5's with {[*STEM_WIDTHS]}"
+        )
+    return scale
+
+
+def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) -> Conversion:
+    """Write an Ultralytics checkpoint with the backbone and the neck of one of the authors'.
+
+    The detection head is Ultralytics' own and starts untrained: theirs is another kind.
+
+    Args:
+        source: Their `.pth`.
+        target: The `.pt` to write.
+        scale: Scale that the user expects; None accepts what the shapes say.
+        nc: Number of classes of the new head.
+
+    Raises:
+        NotAuthorsCheckpointError: When `source` is no such checkpoint, or of another scale.
+        OSError: When a file can't be read or written.
+    """
+    tensors, others = _state_dict(load_tensors(source))
+    everything = tuple(tensors)
+    found = find_scale(tensors)
+    if scale not in (None, found):
+        raise NotAuthorsCheckpointError(f"its shapes are those of scale {found}, not {scale}")
+    model = build_model(f"yolov5{found}-afpn.yaml", nc)
+    try:
+        ours = convert_convs(tensors, _prefixed(backbone_convs(model), "backbone."), OUR_EPS)
+        ours |= convert_convs(tensors, _prefixed(neck_convs(), "neck."), NECK_EPS)
+        for theirs, name in neck_scores():
+            for part in ("weight", "bias"):
+                ours[f"{name}.{part}"] = tensors.pop(f"neck.{theirs}.{part}")
+    except KeyError as error:
+        raise NotAuthorsCheckpointError(f"it lacks the key {error} of scale {found}") from None
+    _load(model, {f"model.{key}": value for key, value in ours.items()})
+    save_checkpoint(model, target)
+    carried = tuple(key for key in everything if key not in tensors)
+    return Conversion(found, carried, (*tensors, *others))
+
+
+def _state_dict(content: object) -> tuple[dict[str, Tensor], list[str]]:
+    """Split what the file holds into named tensors and the names of all else.
+
+    The tensors stand under `state_dict`, or are the content itself.
+    """
+    content = content if isinstance(content, dict) else {}
+    inner = content.get("state_dict", content)
+    inner = inner if isinstance(inner, dict) else {}
+    tensors = {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise NotAuthorsCheckpointError("it holds no state_dict of tensors")
+    others = [str(k) for k in inner if k not in tensors]
+    if inner is not content:
+        others += [f"{k} (beside state_dict)" for k in content if k != "state_dict"]
+    # DistributedDataParallel's prefix.
+    return {key.removeprefix("module."): value for key, value in tensors.items()}, others
+
+
+def _load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    state = model.state_dict()
+    for key, value in tensors.items():
+        if state[key].shape != value.shape:
+            raise NotAuthorsCheckpointError(
+                f"{key}, as we name it, has shape {[*value.shape]}, expected {[*state[key].shape]}"
+            )
+    missing = model.load_state_dict(tensors, strict=False).missing_keys
+    forgotten = [k for k in missing if _row(k) < len(model.model) - 1 and "num_batches" not in k]  # type: ignore[arg-type]
+    if forgotten:
+        raise RuntimeError(f"the mapping of names has a gap: {forgotten}")  # a bug of ours

@@ -1,0 +1,96 @@
+"""Run the rows of a neck alone, and remake the tensors that the golden numbers were made from."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from afpn_yolo.mmyolo import convert_convs, neck_convs, neck_scores
+
+GOLDEN = Path(__file__).parent / "golden"
+Arrays = dict[str, Any]
+
+
+def golden(name: str) -> Arrays:
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        return dict(file)
+
+
+def _draw(name: str, shape: tuple[int, ...], salt: str) -> Tensor:
+    g = np.random.Generator(np.random.PCG64(zlib.crc32((salt + name).encode())))
+    if name.endswith("running_var"):
+        values = g.uniform(0.5, 1.5, shape)
+    elif name.endswith("running_mean"):
+        values = 0.1 * g.standard_normal(shape)
+    elif len(shape) == 4:
+        values = g.standard_normal(shape) * np.sqrt(2 / (shape[1] * shape[2] * shape[3]))
+    elif name.endswith("weight") and ".bn" in name:
+        values = g.uniform(0.5, 1.5, shape)
+    else:
+        values = 0.1 * g.standard_normal(shape)
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def authors_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """The state dict of the authors' neck, by their names."""
+    tensors = {}
+    for line in arrays["keys"]:
+        name, _, shape = str(line).partition(" ")
+        size = tuple(int(n) for n in shape.strip("(),").replace(",", " ").split())
+        tensors[name] = _draw(name, size, str(arrays["salt"]))
+    return tensors
+
+
+def inputs(arrays: Arrays) -> list[Tensor]:
+    """The backbone's features, finest first."""
+    result = []
+    for i, channels in enumerate(arrays["channels"]):
+        h, w = (int(side) >> i for side in arrays["hw"])
+        seed = zlib.crc32(f"{arrays['salt']}input{i}".encode())
+        g = np.random.Generator(np.random.PCG64(seed))
+        shape = (int(arrays["batch"]), int(channels), h, w)
+        result.append(torch.from_numpy(g.standard_normal(shape).astype(np.float32)))
+    return result
+
+
+def ours(tensors: dict[str, Tensor], eps: float, **layout: Any) -> dict[str, Tensor]:
+    """The same state dict by our names; every tensor must be used."""
+    rest = dict(tensors)
+    result = convert_convs(rest, neck_convs(**layout), eps)
+    score_layout = {k: v for k, v in layout.items() if k in ("levels", "row")}
+    for theirs, name in neck_scores(**score_layout):
+        for part in ("weight", "bias"):
+            result[f"{name}.{part}"] = rest.pop(f"{theirs}.{part}")
+    assert not rest, f"not mapped: {sorted(rest)}"
+    return {f"model.{key}": value for key, value in result.items()}
+
+
+def load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load tensors that must all fit."""
+    assert not model.load_state_dict(tensors, strict=False).unexpected_keys
+
+
+def run_rows(
+    layers: nn.Sequential, features: dict[int, Tensor], rows: Iterable[int]
+) -> dict[int, Tensor]:
+    """Run rows of a model's layers on given outputs of earlier rows; returns all outputs by row."""
+    outputs = dict(features)
+    for row in rows:
+        layer = layers[row]
+        source: Any = layer.f  # what Ultralytics' parser attaches: a row or a list of rows
+        sources = source if isinstance(source, list) else [source]
+        taken = [outputs[row - 1 if f == -1 else f] for f in sources]
+        outputs[row] = layer(taken if isinstance(source, list) else taken[0])
+    return outputs
+
+
+def difference(got: Tensor, expected: np.ndarray) -> float:
+    """Largest difference relative to the largest expected value."""
+    assert tuple(got.shape) == expected.shape
+    return float(np.abs(got.detach().numpy() - expected).max() / np.abs(expected).max())
