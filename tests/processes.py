@@ -11,13 +11,13 @@ YOLO = Path(sys.executable).with_name("yolo")
 
 
 def run(
-    *command: str | Path, cwd: Path, fails: bool = False, **env: str
+    *command: str | Path, cwd: Path, fails: bool = False, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; its exit code must be zero, or non-zero where it must fail."""
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "2", **env},
+        env={**os.environ, "OMP_NUM_THREADS": "2", **(env or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -27,7 +27,7 @@ def run(
     return result
 
 
-def python(code: str, cwd: Path, fails: bool = False, **env: str) -> str:
+def python(code: str, cwd: Path, fails: bool = False, env: dict[str, str] | None = None) -> str:
     """Run code in a fresh interpreter; returns all that it printed."""
-    result = run(sys.executable, "-c", code, cwd=cwd, fails=fails, **env)
+    result = run(sys.executable, "-c", code, cwd=cwd, fails=fails, env=env)
     return result.stdout + result.stderr

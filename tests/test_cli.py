@@ -1,0 +1,130 @@
+"""The stock `yolo` command in an empty folder, and what it leaves, in fresh interpreters."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+from ultralytics.utils import ASSETS
+
+from tests.conftest import TRAIN
+from tests.processes import YOLO, python, run
+
+BUS = ASSETS / "bus.jpg"
+
+
+def test_train(trained: Path) -> None:
+    weights = trained / "run" / "weights"
+    assert {path.name for path in weights.iterdir()} == {"best.pt", "last.pt"}
+    assert len(list(csv.DictReader((trained / "run" / "results.csv").open()))) == 2
+
+
+@pytest.mark.parametrize("safe", ["0", "1"])
+def test_predict(best: Path, tmp_path: Path, safe: str) -> None:
+    command = (
+        YOLO,
+        "predict",
+        f"model={best}",
+        f"source={BUS}",
+        "imgsz=160",
+        f"project={tmp_path}",
+    )
+    run(*command, "name=out", cwd=tmp_path, env={"ULTRALYTICS_SAFE_LOAD": safe})
+    assert (tmp_path / "out" / "bus.jpg").is_file()
+
+
+@pytest.mark.parametrize("safe", ["0", "1"])
+def test_val(best: Path, small_data: Path, tmp_path: Path, safe: str) -> None:
+    command = (YOLO, "val", f"model={best}", f"data={small_data}", "imgsz=64", "workers=0")
+    result = run(*command, f"project={tmp_path}", cwd=tmp_path, env={"ULTRALYTICS_SAFE_LOAD": safe})
+    assert "mAP50" in result.stdout + result.stderr
+
+
+def test_fine_tuning_to_another_number_of_classes(best: Path, tmp_path: Path) -> None:
+    from afpn_yolo.shapes import generate
+
+    root = generate(tmp_path / "set", train=4, val=2, size=160)
+    for label in root.glob("labels/*/*.txt"):
+        label.write_text("".join(f"0{row[1:]}\n" for row in label.read_text().splitlines()))
+    data = tmp_path / "one.yaml"
+    data.write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames: [solid]\n")
+    command = (YOLO, "train", f"model={best}", f"data={data}", *TRAIN, "epochs=1", "freeze=10")
+    run(*command, f"project={tmp_path}", "name=tuned", cwd=tmp_path)
+    tuned = tmp_path / "tuned" / "weights" / "best.pt"
+    output = python(f"from ultralytics import YOLO; print(YOLO(r'{tuned}').names)", cwd=tmp_path)
+    assert "{0: 'solid'}" in output
+
+
+INTERRUPTED = """
+import os
+from ultralytics import YOLO
+model = YOLO("yolov5n-afpn.yaml")
+model.add_callback("on_model_save", lambda trainer: os._exit(9) if trainer.epoch == 1 else None)
+model.train(data={data!r}, project={project!r}, name="run", epochs=3, imgsz=64, batch=4, workers=0,
+            plots=False)
+"""
+
+
+def test_resume(small_data: Path, tmp_path: Path) -> None:
+    code = INTERRUPTED.format(data=str(small_data), project=str(tmp_path))
+    python(code, cwd=tmp_path, fails=True)
+    rows = tmp_path / "run" / "results.csv"
+    assert len(list(csv.DictReader(rows.open()))) == 2
+    last = tmp_path / "run" / "weights" / "last.pt"
+    run(YOLO, "train", "resume", f"model={last}", cwd=tmp_path)
+    epochs = [int(float(row["epoch"])) for row in csv.DictReader(rows.open())]
+    assert epochs == [1, 2, 3]
+
+
+def test_tune(small_data: Path, tmp_path: Path) -> None:
+    command = (YOLO, "tune", "model=yolov5n-afpn.yaml", f"data={small_data}", *TRAIN)
+    run(*command, "epochs=1", "iterations=1", "val=False", f"project={tmp_path}", cwd=tmp_path)
+    assert list(tmp_path.rglob("best_hyperparameters.yaml"))
+
+
+def test_shapes_are_made_on_first_use(tmp_path: Path) -> None:
+    """The stock command alone draws the set, in Ultralytics' own folder for data sets."""
+    env = {"YOLO_CONFIG_DIR": str(tmp_path / "config")}
+    run(YOLO, "settings", f"datasets_dir={tmp_path / 'datasets'}", cwd=tmp_path, env=env)
+    command = (YOLO, "train", "model=models/yolov5n-afpn.yaml", "data=shapes.yaml", *TRAIN[:1])
+    options = ("batch=64", "workers=0", "epochs=1", "val=False", "plots=False", "fraction=0.05")
+    run(*command, *options, f"project={tmp_path}", "name=run", cwd=tmp_path, env=env)
+    assert len(list((tmp_path / "datasets" / "afpn-shapes" / "images" / "train").iterdir())) == 320
+
+
+def test_python_api_trains_and_validates(small_data: Path, tmp_path: Path) -> None:
+    code = f"""
+from ultralytics import YOLO
+model = YOLO("yolov5n-afpn-sum.yaml")
+model.train(data={str(small_data)!r}, epochs=1, imgsz=64, batch=4, workers=0, plots=False,
+            project={str(tmp_path)!r}, name="run")
+print("AP", model.val(workers=0, plots=False).box.map)
+"""
+    assert "AP " in python(code, cwd=tmp_path)
+
+
+def test_two_processes_train_in_step(tmp_path: Path) -> None:
+    """DistributedDataParallel without unused parameters, on two CPU processes."""
+    (tmp_path / "script.py").write_text("""
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from ultralytics.nn.tasks import DetectionModel
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+model = DistributedDataParallel(DetectionModel("yolov5n-afpn.yaml", verbose=False).train())
+torch.manual_seed(dist.get_rank())
+for _ in range(2):
+    model.zero_grad()
+    out = model(torch.rand(2, 3, 64, 64))
+    sum(x.square().mean() for x in (*out["feats"], out["boxes"], out["scores"])).backward()
+total = torch.stack([p.grad.abs().sum() for p in model.parameters() if p.requires_grad]).sum()
+other = [torch.zeros_like(total) for _ in range(2)]
+dist.all_gather(other, total)
+assert other[0] == other[1] > 0
+print("IN STEP")
+""")
+    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    assert run(*command, "script.py", cwd=tmp_path).stdout.count("IN STEP") == 2

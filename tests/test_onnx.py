@@ -1,0 +1,147 @@
+"""Exported models agree with PyTorch on photographs, in ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.utils import ASSETS
+
+from tests.processes import YOLO as COMMAND
+from tests.processes import run
+
+PHOTOGRAPHS = (ASSETS / "bus.jpg", ASSETS / "zidane.jpg")
+PIXELS, SCORES = 0.05, 1e-4
+
+
+@pytest.fixture(scope="module")
+def lively(best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose neck does something everywhere and whose scores spread.
+
+    The one that two epochs leave says next to nothing, so that any export would agree with it.
+    """
+    torch.manual_seed(0)
+    checkpoint = torch.load(best, weights_only=False)
+    model = checkpoint["model"].float()
+    for m in model.model[10:].modules():
+        if isinstance(m, nn.Conv2d) and m.in_channels > 16:
+            nn.init.kaiming_normal_(m.weight)
+        elif isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+            nn.init.normal_(m.bias, 0, 0.3)
+    images = torch.cat([blob(path, 64, 64) for path in PHOTOGRAPHS])
+    model.train()
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = None  # statistics of the new weights: the average over what follows
+            m.reset_running_stats()
+    with torch.no_grad():
+        for size in (64, 96, 160):
+            model(nn.functional.interpolate(images, size=(size, size)))
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = 0.03
+    path = tmp_path_factory.mktemp("lively") / "lively.pt"
+    torch.save({**checkpoint, "model": model.eval()}, path)
+    return path
+
+
+def blob(path: Path, height: int, width: int) -> torch.Tensor:
+    """A photograph as the network's input (1, 3, height, width)."""
+    image = cv2.resize(cv2.imread(str(path)), (width, height))[..., ::-1]
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
+
+
+def export(model: Path, *options: str) -> Path:
+    run(COMMAND, "export", f"model={model}", "format=onnx", *options, cwd=model.parent)
+    return model.with_suffix(".onnx")
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
+    """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
+    torch_model = YOLO(model).model.eval()
+    runtime = session(path)
+    for height, width in sizes:
+        for photograph in PHOTOGRAPHS:
+            x = blob(photograph, height, width)
+            with torch.no_grad():
+                expected = torch_model(x)[0].numpy()
+            (got,) = runtime.run(None, {"images": x.numpy()})
+            assert got.shape == expected.shape
+            assert np.abs(got[:, :4] - expected[:, :4]).max() <= PIXELS
+            assert np.abs(got[:, 4:] - expected[:, 4:]).max() <= SCORES
+            assert expected[:, 4:].std() > 0.01, "a model that says nothing proves nothing"
+            assert expected[:, 2:4].std() > 1
+
+
+def operators(path: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(path).graph.node}
+
+
+@pytest.mark.parametrize("simplify", ["simplify=True", "simplify=False"])
+def test_fixed_size(lively: Path, simplify: str) -> None:
+    path = export(lively, "imgsz=160", "half=False", simplify)
+    assert "BatchNormalization" not in operators(path)
+    assert_agrees(lively, path, [(160, 160)])
+
+
+def test_dynamic_size(lively: Path) -> None:
+    path = export(lively, "imgsz=160", "dynamic=True")
+    assert "BatchNormalization" not in operators(path)
+    assert_agrees(lively, path, [(160, 160), (96, 96), (128, 224)])
+
+
+def test_sum_and_concat(tmp_path: Path) -> None:
+    for fusion in ("sum", "concat"):
+        torch.manual_seed(0)
+        model = YOLO(f"yolov5n-afpn-{fusion}.yaml")
+        path = Path(model.export(format="onnx", imgsz=64))
+        moved = path.rename(tmp_path / path.name)
+        x = blob(PHOTOGRAPHS[0], 64, 64)
+        with torch.no_grad():
+            expected = model.model.eval()(x)[0].numpy()
+        (got,) = session(moved).run(None, {"images": x.numpy()})
+        assert np.abs(got - expected).max() <= PIXELS
+
+
+def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"imgsz": 160, "conf": 0.3, "iou": 0.5, "verbose": False}
+    path = export(lively, "imgsz=160", "nms=True", "conf=0.3", "iou=0.5")
+    assert "BatchNormalization" not in operators(path)
+    expected, got = (
+        YOLO(p, task="detect")(cv2.resize(cv2.imread(str(PHOTOGRAPHS[0])), (160, 160)), **options)[
+            0
+        ]
+        for p in (lively, path)
+    )
+    assert len(expected.boxes) > 0
+    assert len(got.boxes) == len(expected.boxes)
+    assert np.abs(got.boxes.xyxy - expected.boxes.xyxy).max() <= PIXELS
+    assert np.abs(got.boxes.conf - expected.boxes.conf).max() <= SCORES
+
+
+def test_predict_with_the_stock_command(lively: Path, tmp_path: Path) -> None:
+    path = export(lively, "imgsz=160")
+    source = f"source={PHOTOGRAPHS[0]}"
+    run(
+        COMMAND,
+        "predict",
+        f"model={path}",
+        source,
+        "imgsz=160",
+        f"project={tmp_path}",
+        cwd=tmp_path,
+    )
+    assert list(tmp_path.rglob("bus.jpg"))
