@@ -244,7 +244,7 @@ class Evil:
 def test_nothing_in_the_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "evil.pth"
     torch.save({"state_dict": their_checkpoint("n")[1], "x": Evil()}, source)
-    assert "not loaded for safety's sake: builtins.setattr" in fail(source, capsys)
+    assert "not loaded for safety's sake" in fail(source, capsys)
     assert not Evil.ran
 
 

@@ -30,34 +30,39 @@ def lively(best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     torch.manual_seed(0)
     checkpoint = torch.load(best, weights_only=False)
-    model = checkpoint["model"].float()
-    for m in model.model[10:].modules():
-        if isinstance(m, nn.Conv2d) and m.in_channels > 16:
+    model = checkpoint["model"].float().train()
+    for m in model.model[10:29].modules():
+        if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.uniform_(m.weight, 0.5, 1.5)
-            nn.init.normal_(m.bias, 0, 0.3)
-    images = torch.cat([blob(path, 64, 64) for path in PHOTOGRAPHS])
-    model.train()
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = None  # statistics of the new weights: the average over what follows
-            m.reset_running_stats()
+    for branch in model.model[-1].cv3:
+        nn.init.normal_(branch[-1].weight, 0, 0.3)
+        nn.init.constant_(branch[-1].bias, -2)
+    statistics = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for m in statistics:
+        m.momentum = None  # the average over what follows
+        m.reset_running_stats()
     with torch.no_grad():
-        for size in (64, 96, 160):
-            model(nn.functional.interpolate(images, size=(size, size)))
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            m.momentum = 0.03
+        for side in (96, 128, 160):
+            model(torch.cat([blob(path, side, side) for path in PHOTOGRAPHS]))
+    for m in statistics:
+        m.momentum = 0.03
     path = tmp_path_factory.mktemp("lively") / "lively.pt"
     torch.save({**checkpoint, "model": model.eval()}, path)
     return path
 
 
+def photograph(path: Path, height: int, width: int) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return cv2.resize(image, (width, height))
+
+
 def blob(path: Path, height: int, width: int) -> torch.Tensor:
     """A photograph as the network's input (1, 3, height, width)."""
-    image = cv2.resize(cv2.imread(str(path)), (width, height))[..., ::-1]
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
+    image = photograph(path, height, width)[..., ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(image))[None].float() / 255
 
 
 def export(model: Path, *options: str) -> Path:
@@ -128,8 +133,8 @@ def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Pa
     )
     assert len(expected.boxes) > 0
     assert len(got.boxes) == len(expected.boxes)
-    assert np.abs(got.boxes.xyxy - expected.boxes.xyxy).max() <= PIXELS
-    assert np.abs(got.boxes.conf - expected.boxes.conf).max() <= SCORES
+    assert (got.boxes.xyxy - expected.boxes.xyxy).abs().max() <= PIXELS
+    assert (got.boxes.conf - expected.boxes.conf).abs().max() <= SCORES
 
 
 def test_predict_with_the_stock_command(lively: Path, tmp_path: Path) -> None:
