@@ -221,3 +221,6 @@ LAYERS: dict[str, type[LevelFusion] | type[AFPNResidual]] = {
     "AFPNResidual": AFPNResidual,
 }
 """Name in a model YAML -> layer. A new layer is a line here."""
+
+CHECKPOINT_CLASSES = (*LAYERS.values(), FusionWeights, ResidualUnit)
+"""Every class of ours that a checkpoint can hold. Their paths are a file format: never rename."""

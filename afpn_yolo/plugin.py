@@ -22,7 +22,7 @@ import ultralytics
 
 from afpn_yolo.checks import check_int
 from afpn_yolo.files import resolve
-from afpn_yolo.layers import LAYERS, AFPNResidual, FusionWeights, LevelFusion, ResidualUnit
+from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, AFPNResidual, LevelFusion
 
 SUPPORTED = ">=8.4.0"
 Layer = type[LevelFusion] | type[AFPNResidual]
@@ -123,8 +123,7 @@ def register_layers(tasks: ModuleType) -> None:
     vars(tasks).update(NAMES)
     exec(compile(source, _remember(source), "exec"), vars(tasks))
     _find_shipped(tasks, "check_yaml", "models")
-    # Every class that a checkpoint can hold, for ULTRALYTICS_SAFE_LOAD=1.
-    torch.serialization.add_safe_globals([*LAYERS.values(), FusionWeights, ResidualUnit])
+    torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
 
 
 def register_data(data_utils: ModuleType) -> None:

@@ -125,16 +125,16 @@ def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Pa
     options: dict[str, Any] = {"imgsz": 160, "conf": 0.3, "iou": 0.5, "verbose": False}
     path = export(lively, "imgsz=160", "nms=True", "conf=0.3", "iou=0.5")
     assert "BatchNormalization" not in operators(path)
-    expected, got = (
-        YOLO(p, task="detect")(cv2.resize(cv2.imread(str(PHOTOGRAPHS[0])), (160, 160)), **options)[
-            0
-        ]
-        for p in (lively, path)
-    )
-    assert len(expected.boxes) > 0
-    assert len(got.boxes) == len(expected.boxes)
-    assert (got.boxes.xyxy - expected.boxes.xyxy).abs().max() <= PIXELS
-    assert (got.boxes.conf - expected.boxes.conf).abs().max() <= SCORES
+    image = photograph(PHOTOGRAPHS[0], 160, 160)
+    expected, got = (YOLO(p, task="detect")(image, **options)[0].boxes.data for p in (lively, path))
+    assert len(expected) > 20
+    found = 0
+    for row in got:
+        difference = (expected - row).abs()
+        same = (difference[:, :4].amax(1) <= PIXELS) & (difference[:, 4] <= SCORES)
+        found += bool((same & (difference[:, 5] == 0)).any())
+    # A pair whose overlap is the threshold to seven digits may fall to either side.
+    assert found >= max(len(expected), len(got)) - 2
 
 
 def test_predict_with_the_stock_command(lively: Path, tmp_path: Path) -> None:
