@@ -33,8 +33,23 @@ lint: $(READY) ## ruff
 types: $(READY) ## mypy
 	$(BIN)/mypy
 
-demo: $(READY) ## Train, validate, export and predict on generated data (10 minutes)
-	$(BIN)/python scripts/demo.py
+DEMO := $(abspath demo)
+BEST := $(DEMO)/train/weights/best
+YOLO := $(BIN)/yolo
+demo: $(READY) ## Train, validate, export, predict on generated data (under 10 minutes)
+	$(YOLO) settings datasets_dir=$(DEMO)/datasets > $(VENV)/settings.log
+	$(YOLO) train model=yolov5n-afpn.yaml data=shapes.yaml imgsz=192 epochs=20 batch=8 workers=1 \
+		project=$(DEMO) name=train exist_ok=True
+	$(YOLO) val model=$(BEST).pt data=shapes.yaml imgsz=192 project=$(DEMO) name=val exist_ok=True
+	$(YOLO) export model=$(BEST).pt format=onnx imgsz=192
+	$(YOLO) predict model=$(BEST).onnx source=$(DEMO)/datasets/afpn-shapes/images/val imgsz=192 \
+		project=$(DEMO) name=predict exist_ok=True
+	@echo
+	@echo "Checkpoint:                $(BEST).pt"
+	@echo "ONNX:                      $(BEST).onnx"
+	@echo "Curves of the training:    $(DEMO)/train/results.png"
+	@echo "Labels beside predictions: $(DEMO)/val/val_batch0_labels.jpg, val_batch0_pred.jpg"
+	@echo "Predictions of the ONNX:   $(DEMO)/predict/"
 
 figures: $(READY) ## Draw the README's figures anew
 	$(BIN)/python scripts/draw_neck.py docs/neck.png
