@@ -21,7 +21,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1200,
     )
     assert (result.returncode != 0) == fails, result.stdout[-3000:] + result.stderr[-3000:]
     return result

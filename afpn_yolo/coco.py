@@ -1,0 +1,160 @@
+"""COCO's detection metrics by pycocotools, for boxes held in arrays.
+
+pycocotools keeps a Python dictionary per detection and several arrays per image, class and size. At
+5,000 images x 300 detections that is gigabytes. A class never meets another in COCO's metrics, so
+this goes class by class: the same numbers, in the memory of the largest class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+Floats = NDArray[np.float64]
+
+# Columns of a table of boxes; pixels of the original image. Ground truth has area and crowd, a
+# detection has a score.
+GROUND_TRUTH = ("image", "class", "left", "top", "width", "height", "area", "crowd")
+DETECTION = ("image", "class", "left", "top", "width", "height", "score")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """COCO's figures, each from 0 to 1, or None where there is no object to find.
+
+    Attributes:
+        AP: Mean over IoU 0.50 to 0.95; AP50, AP75 at one IoU.
+        APS: AP of objects below 32 x 32 pixels; APM to 96 x 96; APL above.
+        AR100: Recall with up to 100 detections per image and class, mean over IoU.
+    """
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APS: float | None
+    APM: float | None
+    APL: float | None
+    AR100: float | None
+
+
+@dataclass(frozen=True)
+class Metrics(Scores):
+    """The figures over all classes, and `per_class` those of each by its name."""
+
+    per_class: dict[str, Scores]
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain dictionaries, for JSON."""
+        return asdict(self)
+
+
+def evaluate(ground_truth: Floats, detections: Floats, names: Mapping[int, str]) -> Metrics:
+    """Compare detections with ground truth.
+
+    Args:
+        ground_truth: (N, 8), columns as in `GROUND_TRUTH`.
+        detections: (M, 7), columns as in `DETECTION`.
+        names: Every class's number and name; others in the tables are an error.
+
+    Returns:
+        The metrics. A class without ground truth has None throughout and counts nowhere.
+
+    Raises:
+        ValueError: When a table has the wrong shape, or a class that `names` lacks.
+    """
+    _check(ground_truth, "ground_truth", GROUND_TRUTH, names)
+    _check(detections, "detections", DETECTION, names)
+    precisions, recalls = [], []
+    for number in names:
+        precision, recall = _evaluate_class(
+            ground_truth[ground_truth[:, 1] == number], detections[detections[:, 1] == number]
+        )
+        precisions.append(precision)
+        recalls.append(recall)
+    precision, recall = np.stack(precisions, 2), np.stack(recalls, 1)
+    per_class = {
+        name: _scores(precision[:, :, [k]], recall[:, [k]]) for k, name in enumerate(names.values())
+    }
+    return Metrics(**asdict(_scores(precision, recall)), per_class=per_class)
+
+
+def _check(table: Floats, what: str, columns: tuple[str, ...], names: Mapping[int, str]) -> None:
+    if table.ndim != 2 or table.shape[1] != len(columns):
+        raise ValueError(f"{what} must be (N, {len(columns)}) for {columns}, got {table.shape}")
+    unknown = sorted(set(table[:, 1].astype(int).tolist()) - set(names))
+    if unknown:
+        raise ValueError(f"{what} has the classes {unknown}, which are not among {[*names]}")
+
+
+# Where pycocotools keeps what: IoU thresholds 0.50, 0.55, ...; areas all, small, medium, large.
+IOU50, IOU75 = 0, 5
+ALL, SMALL, MEDIUM, LARGE = range(4)
+
+
+def _scores(precision: Floats, recall: Floats) -> Scores:
+    """From precision (T, R, K, A) and recall (T, K, A)."""
+    return Scores(
+        AP=_mean(precision[..., ALL]),
+        AP50=_mean(precision[IOU50, ..., ALL]),
+        AP75=_mean(precision[IOU75, ..., ALL]),
+        APS=_mean(precision[..., SMALL]),
+        APM=_mean(precision[..., MEDIUM]),
+        APL=_mean(precision[..., LARGE]),
+        AR100=_mean(recall[..., ALL]),
+    )
+
+
+def _mean(values: Floats) -> float | None:
+    """The mean of what is there: pycocotools writes -1 where there is no ground truth."""
+    present = values[values > -1]
+    return float(present.mean()) if present.size else None
+
+
+def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, Floats]:
+    """Precision (T, R, A) and recall (T, A) of one class, at most 100 detections per image."""
+    # Images with neither change nothing.
+    images = np.union1d(ground_truth[:, 0], detections[:, 0]).astype(int).tolist()
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        truth = _coco(images, [_annotation(row, area=row[6], crowd=row[7]) for row in ground_truth])
+        found = _coco(
+            images,
+            [_annotation(row, area=row[4] * row[5], score=row[6]) for row in detections],
+        )
+        run = COCOeval(truth, found, "bbox")
+        run.params.catIds = [0]
+        run.params.imgIds = images
+        run.evaluate()
+        run.accumulate()
+    return run.eval["precision"][:, :, 0, :, -1], run.eval["recall"][:, 0, :, -1]
+
+
+def _annotation(
+    row: Floats, area: float, crowd: float = 0, score: float | None = None
+) -> dict[str, object]:
+    annotation: dict[str, object] = {
+        "image_id": int(row[0]),
+        "category_id": 0,
+        "bbox": row[2:6].tolist(),
+        "area": float(area),
+        "iscrowd": int(crowd),
+    }
+    return annotation if score is None else {**annotation, "score": float(score)}
+
+
+def _coco(images: list[int], annotations: list[dict[str, object]]) -> COCO:
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": image} for image in images],
+        "categories": [{"id": 0}],
+        # Numbers from 1: to pycocotools a match with annotation 0 is none.
+        "annotations": [{**a, "id": i} for i, a in enumerate(annotations, 1)],
+    }
+    coco.createIndex()
+    return coco

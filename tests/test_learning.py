@@ -1,0 +1,23 @@
+"""The README's training on generated data learns. Minutes long: `make test-slow`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.processes import YOLO, run
+
+COMMAND = "train model=yolov5n-afpn.yaml data=shapes.yaml epochs=20 imgsz=192 batch=8"
+
+
+@pytest.mark.slow
+def test_shapes_are_learnt_from_scratch(tmp_path: Path) -> None:
+    assert f"yolo {COMMAND}" in (Path(__file__).parents[1] / "README.md").read_text()
+    env = {"YOLO_CONFIG_DIR": str(tmp_path / "config")}
+    run(YOLO, "settings", f"datasets_dir={tmp_path}", cwd=tmp_path, env=env)
+    options = ("workers=1", "plots=False", f"project={tmp_path}", "name=run")
+    run(YOLO, *COMMAND.split(), *options, cwd=tmp_path, env=env)
+    rows = list(csv.DictReader((tmp_path / "run" / "results.csv").open()))
+    assert max(float(row["metrics/mAP50(B)"]) for row in rows) >= 0.6
