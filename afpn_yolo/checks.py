@@ -12,6 +12,7 @@ from torch import Tensor
 def check_int(where: str, what: str, value: object, low: int, high: int | None = None) -> None:
     """Raise `ValueError` unless `value` is an int (no bool) from `low` to `high`, both included."""
     allowed = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
+    allowed = str(low) if low == high else allowed
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):  # type: ignore[operator]
         raise ValueError(f"{where}: {what} must be {allowed}, got {value!r}")

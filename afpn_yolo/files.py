@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def shipped(kind: str, name: str) -> Path | None:
     # Inside the package after `pip install`, beside it in a checkout (editable install).
     for folder in (HERE / kind, HERE.parent / kind):
         path = folder / name
-        if path.is_file():
+        if os.path.isfile(path):  # Path.is_file raises where a folder may not be read
             return path
     return None
 
@@ -29,13 +30,12 @@ def shipped(kind: str, name: str) -> Path | None:
 def unscaled(name: str) -> str:
     """Take the scale letter out of a file name: `yolov5s-afpn.yaml` -> `yolov5-afpn.yaml`.
 
-    Ultralytics applies the same pattern to the whole path and so mangles a folder called `own3n`;
-    pass the file's name alone.
+    Ultralytics applies the same pattern to whole paths, and so mangles a folder called `own3n`.
     """
     return re.sub(r"(\d+)([nslmx])(.+)?$", r"\1\3", name)
 
 
-def resolve(kind: str, file: str | Path, certain: bool = True) -> Path | None:
+def resolve(kind: str, file: str | Path) -> Path | None:
     """Find what a user's name means, as far as that is for us to say.
 
     The order: the path as it stands; its unscaled twin in the same folder; the file that we ship,
@@ -44,22 +44,16 @@ def resolve(kind: str, file: str | Path, certain: bool = True) -> Path | None:
     Args:
         kind: `models` or `data`; only models have scales.
         file: What the user wrote.
-        certain: False when the caller will ask again under the name with its scale letter: then a
-            scaled file of the user's own, lying where ours would be put, must not be passed over.
 
     Returns:
         A path that exists, or None: Ultralytics' own search goes on.
     """
     path = Path(file)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     twin = unscaled(path.name) if kind == "models" else path.name
-    if twin != path.name and path.with_name(twin).is_file():
+    if twin != path.name and os.path.isfile(path.with_name(twin)):
         return path.with_name(twin)
     if path.parts not in ((path.name,), (kind, path.name)):
-        return None
-    if not certain and any(
-        unscaled(other.name) == path.name != other.name for other in path.parent.glob("*.yaml")
-    ):
         return None
     return shipped(kind, twin)

@@ -159,9 +159,11 @@ def convert_convs(
 
     Raises:
         KeyError: When one is missing.
+        NotAuthorsCheckpointError: When the tensors of one don't fit together.
     """
     result: dict[str, Tensor] = {}
     for pair in names:
+        _check_shapes(source, pair)
         result[f"{pair.ours}.conv.weight"] = source.pop(f"{pair.conv}.weight")
         var = source.pop(f"{pair.bn}.running_var")
         ratio = ((var.double() + OUR_EPS) / (var.double() + eps)).sqrt()
@@ -180,6 +182,19 @@ def convert_convs(
     return result
 
 
+def _check_shapes(source: dict[str, Tensor], pair: ConvNames) -> None:
+    weight = source[f"{pair.conv}.weight"]
+    if weight.ndim != 4:
+        raise NotAuthorsCheckpointError(f"{pair.conv}.weight has shape {[*weight.shape]}")
+    vectors = [f"{pair.bn}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    vectors += [name for name in (f"{pair.conv}.bias",) if name in source]
+    for name in vectors:
+        if source[name].shape != weight.shape[:1]:
+            raise NotAuthorsCheckpointError(
+                f"{name} has shape {[*source[name].shape]}, expected {[*weight.shape[:1]]}"
+            )
+
+
 def _prefixed(names: Iterator[ConvNames], prefix: str) -> Iterator[ConvNames]:
     return (ConvNames(prefix + n.conv, prefix + n.bn, n.ours) for n in names)
 
@@ -191,9 +206,9 @@ def find_scale(tensors: dict[str, Tensor]) -> str:
         NotAuthorsCheckpointError: When there is none, no AFPN neck, or an unknown width.
     """
     stem = tensors.get("backbone.stem.conv.weight")
-    if stem is None:
+    if stem is None or stem.ndim != 4:
         raise NotAuthorsCheckpointError(
-            "it has no key backbone.stem.conv.weight: no YOLOv5 of MMYOLO's"
+            "it has no convolution backbone.stem.conv.weight: no YOLOv5 of MMYOLO's"
         )
     if not any(key.startswith("neck.body.0.asff_") for key in tensors):
         raise NotAuthorsCheckpointError("it has no keys neck.body.0.asff_*: its neck is not AFPN")
@@ -225,7 +240,7 @@ def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) 
     found = find_scale(tensors)
     if scale not in (None, found):
         raise NotAuthorsCheckpointError(f"its shapes are those of scale {found}, not {scale}")
-    model = build_model(f"yolov5{found}-afpn.yaml", nc)
+    model = build_model("yolov5-afpn.yaml", found, nc)
     try:
         ours = convert_convs(tensors, _prefixed(backbone_convs(model), "backbone."), OUR_EPS)
         ours |= convert_convs(tensors, _prefixed(neck_convs(), "neck."), NECK_EPS)
@@ -254,8 +269,9 @@ def _state_dict(content: object) -> tuple[dict[str, Tensor], list[str]]:
     others = [str(k) for k in inner if k not in tensors]
     if inner is not content:
         others += [f"{k} (beside state_dict)" for k in content if k != "state_dict"]
-    # DistributedDataParallel's prefix.
-    return {key.removeprefix("module."): value for key, value in tensors.items()}, others
+    if all(key.startswith("module.") for key in tensors):  # DistributedDataParallel's prefix
+        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    return tensors, others
 
 
 def _load(model: nn.Module, tensors: dict[str, Tensor]) -> None:

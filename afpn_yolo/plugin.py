@@ -10,8 +10,9 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
-import tempfile
+import re
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ import torch
 import ultralytics
 
 from afpn_yolo.checks import check_int
-from afpn_yolo.files import resolve
+from afpn_yolo.files import resolve, shipped, unscaled
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, AFPNResidual, LevelFusion
 
 SUPPORTED = ">=8.4.0"
@@ -123,6 +124,7 @@ def register_layers(tasks: ModuleType) -> None:
     vars(tasks).update(NAMES)
     exec(compile(source, _remember(source), "exec"), vars(tasks))
     _find_shipped(tasks, "check_yaml", "models")
+    _remember_asked(tasks)
     torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
 
 
@@ -149,6 +151,26 @@ def _remember(source: str) -> str:
     return name
 
 
+_asked: ContextVar[str | None] = ContextVar("afpn_yolo_asked", default=None)
+
+
+def _remember_asked(tasks: ModuleType) -> None:
+    """Keep the name that a user wrote while Ultralytics asks for its unscaled form.
+
+    Releases differ in which of the two forms they ask for first. What the name means must not.
+    """
+    load: Callable[..., Any] = tasks.yaml_model_load
+
+    def yaml_model_load(path: str | Path) -> Any:
+        token = _asked.set(str(path))
+        try:
+            return load(path)
+        finally:
+            _asked.reset(token)
+
+    tasks.yaml_model_load = yaml_model_load  # type: ignore[attr-defined]
+
+
 def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
     """Make a file look-up of Ultralytics', as seen from one module, try `files.resolve` first."""
     search: Callable[..., Any] = getattr(module, function)
@@ -156,21 +178,30 @@ def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
         return
 
     def look_up(file: str | Path, *args: Any, **kwargs: Any) -> Any:
-        found = None
-        if str(file).endswith((".yaml", ".yml")):
-            # Ultralytics asks with hard=False first, and again with another form of the name.
-            found = resolve(kind, file, certain=kwargs.get("hard", True))
+        asked = _asked.get()
+        same = asked is not None and str(file) in (asked, unscaled(asked))
+        name = asked if asked is not None and same else file
+        found = resolve(kind, name) if str(name).endswith((".yaml", ".yml")) else None
         return str(found) if found else search(file, *args, **kwargs)
 
     look_up.afpn_yolo = True  # type: ignore[attr-defined]
     setattr(module, function, look_up)
 
 
-def build_model(name: str, nc: int) -> torch.nn.Module:
-    """Build a detection model from a YAML's name, as `YOLO(name)` would, for `nc` classes."""
-    from ultralytics.nn.tasks import DetectionModel
+def build_model(name: str, scale: str, nc: int) -> torch.nn.Module:
+    """Build a shipped model YAML, whatever lies in the user's folder under that name.
 
-    return DetectionModel(name, nc=nc, verbose=False)
+    Args:
+        name: File name without the scale letter: `yolov5-afpn.yaml`.
+        scale: Scale letter.
+        nc: Number of classes.
+    """
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils import YAML
+
+    content = YAML.load(shipped("models", name))
+    content |= {"scale": scale, "yaml_file": re.sub(r"(\d)-", rf"\1{scale}-", name, count=1)}
+    return DetectionModel(content, nc=nc, verbose=False)
 
 
 def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
@@ -187,11 +218,9 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
         "version": ultralytics.__version__,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(checkpoint, file)
+        torch.save(checkpoint, part)
         os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,12 +1,11 @@
 """Teach Ultralytics the AFPN layers when, and only when, somebody imports Ultralytics.
 
 Python runs `install` at every start of an interpreter in which this package is installed, so this
-file imports `sys` and `os` and nothing else: no torch, no ultralytics, well under a millisecond.
+file imports `sys` and `os` and nothing else: no torch, no ultralytics, not even `__future__`, which
+is why its annotations are quoted.
 It puts one finder on `sys.meta_path`. The finder answers for the two Ultralytics modules below,
 lets the ordinary machinery load them, and calls our registration once they have been executed.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -20,26 +19,26 @@ if TYPE_CHECKING:
 DISABLE = "AFPN_YOLO_DISABLE"  # set to anything but "" or "0": the hook is not installed
 
 
-def _register_layers(module: ModuleType) -> None:
+def _register_layers(module: "ModuleType") -> None:
     from afpn_yolo import plugin
 
     plugin.register_layers(module)
 
 
-def _register_data(module: ModuleType) -> None:
+def _register_data(module: "ModuleType") -> None:
     from afpn_yolo import plugin
 
     plugin.register_data(module)
 
 
-HOOKS: dict[str, Callable[[ModuleType], None]] = {
+HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
     "ultralytics.nn.tasks": _register_layers,
     "ultralytics.data.utils": _register_data,
 }
 # Modules of ours that import Ultralytics themselves. Whoever imports one of them first gets to
 # HOOKS while it is half executed: registration then waits for its end.
 OURS = ("afpn_yolo.layers", "afpn_yolo.plugin")
-_failed: set[str] = set()
+_failed: list[Exception] = []  # one warning is enough
 
 
 def _is_loading(name: str) -> bool:
@@ -51,29 +50,33 @@ def _register(executed: str) -> None:
 
     A failure is one warning, and Ultralytics works on.
     """
-    if any(_is_loading(name) for name in OURS if name != executed):
+    if _failed or any(_is_loading(name) for name in OURS if name != executed):
         return
     for name, hook in HOOKS.items():
         module = sys.modules.get(name)
-        if name in _failed or module is None or (_is_loading(name) and name != executed):
+        if module is None or (_is_loading(name) and name != executed):
             continue
         try:
             hook(module)
         except Exception as error:
-            _failed.add(name)
+            _failed.append(error)
             # The logger, not the warnings module: under `-W error` a warning would be an exception,
             # and `import ultralytics` would break for somebody who never asked for AFPN.
             from ultralytics.utils import LOGGER
 
             LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
+            return
 
 
 class _Finder:
     """A `sys.meta_path` entry that calls `_register` behind the loading of certain modules."""
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+        self,
+        name: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
         if name not in HOOKS and name not in OURS:
             return None
         for finder in sys.meta_path:
@@ -85,14 +88,14 @@ class _Finder:
         return None
 
 
-def _call_after_exec(spec: ModuleSpec) -> None:
+def _call_after_exec(spec: "ModuleSpec") -> None:
     """Make the spec's own loader, whatever its class, call `_register` behind `exec_module`."""
     loader = spec.loader
     if loader is None:
         return
     execute = loader.exec_module
 
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(module: "ModuleType") -> None:
         del loader.__dict__["exec_module"]
         execute(module)
         _register(spec.name)

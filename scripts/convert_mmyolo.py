@@ -38,7 +38,10 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         result = convert(args.source, args.target, args.scale, args.nc)
-    except (ValueError, OSError) as error:
+    except OSError as error:  # its message names the file
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ValueError as error:
         print(f"error: {args.source}: {error}", file=sys.stderr)
         return 2
     print(f"{args.target}: YOLOv5-{result.scale} with AFPN, {args.nc} classes, head untrained")

@@ -21,6 +21,7 @@ COLOURS = {
     "AFPNResidual": ("#dcefd8", "#3b7d33"),
     "Detect": ("#f3dcec", "#8e3a7b"),
 }
+OTHER = ("#f5f2d0", "#8a8330")
 WIDTH, HEIGHT = 1.5, 0.72
 STEP, RISE = 2.35, 1.75
 
@@ -65,9 +66,10 @@ def collect(name: str) -> list[Box]:
             continue
         column = 1 + max(boxes[f].column for f in sources)
         kind = "fusion" if isinstance(layer, LevelFusion) else type(layer).__name__
-        text = {"fusion": "fuse", "AFPNResidual": f"{len(layer._modules)} residual"}.get(kind)
-        if text is None:
-            text = f"{layer.conv.kernel_size[0]}x{layer.conv.kernel_size[1]} conv"
+        texts = {"fusion": "fuse", "AFPNResidual": f"{len(list(layer.children()))} residual"}
+        if kind == "Conv":
+            texts[kind] = "{}x{} conv".format(*layer.conv.kernel_size)
+        text = texts.get(kind, kind)
         boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
     used = {f for box in boxes.values() for f in box.sources}
     head = model.model[-1].f
@@ -98,7 +100,7 @@ ARROWS[-1] = ("from finer: strided", "#2f6ea5")
 def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    fill, edge = COLOURS[box.kind]
+    fill, edge = COLOURS.get(box.kind, OTHER)
     shape = FancyBboxPatch(
         (x - WIDTH / 2, y - HEIGHT / 2),
         WIDTH,

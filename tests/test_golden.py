@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from tests import neck
@@ -97,15 +98,18 @@ def four_level_yaml() -> dict[str, Any]:
     return {"nc": 1, "activation": "nn.ReLU()", "backbone": rows[:5], "head": rows[5:]}
 
 
-# Their fusions of four levels' first two stages -> our rows, and the row's level.
+# Their fusions -> our rows. The golden numbers hold five more, from `scaletwo2` on, the first into
+# level 4. Those differ from ours by 1e-3 to 0.9, and no other choice of sources, order or weights of
+# ours gives them: what the authors' code does there is not known, so four levels are not claimed.
 FOUR_FUSIONS = {"scalezero1": 13, "scaleone1": 14, "scalezero2": 17, "scaleone2": 18}
 
 
-def test_four_levels() -> None:
-    """The fusions into the two finest of four levels; the same classes, another neck."""
+def test_four_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first four fusions of a four-level neck with ReLU: the same classes, other rows."""
     from ultralytics.nn.tasks import parse_model
     from ultralytics.utils.torch_utils import initialize_weights
 
+    monkeypatch.setattr(Conv, "default_act", Conv.default_act)  # older parsers leave ReLU there
     arrays = neck.golden("afpn4")
     rows, _ = parse_model(four_level_yaml(), ch=3, verbose=False)
     model = torch.nn.ModuleDict({"model": rows})

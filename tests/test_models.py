@@ -14,13 +14,13 @@ from ultralytics.nn.tasks import DetectionModel
 from tests import neck
 
 MODELS = Path(__file__).parents[1] / "models"
-NECK = slice(10, 29)
+NECK, PAFPN = slice(10, 29), slice(10, 24)
 SCALES = "nsmlx"
 FUSIONS = ("", "-sum", "-concat")
-# Whole models at 80 classes, by scale. (Neck, whole): those of the authors' code with Ultralytics'
+# By scale: the stock model at 80 classes; neck and whole of the authors' code with Ultralytics'
 # head, less the biases that BatchNorm cancels.
 STOCK = {"n": 2_654_816, "s": 9_153_152, "m": 25_111_456, "l": 53_225_024, "x": 97_276_448}
-PINNED = {("n", ""): (508_565, 2_452_597), ("s", ""): (2_017_589, 8_336_053)}
+PINNED = {"n": (508_565, 2_452_597), "s": (2_017_589, 8_336_053)}
 BIASES = {"n": 960, "s": 1_920}  # of the authors' residual units
 
 
@@ -62,8 +62,12 @@ def test_parameters(scale: str, fusion: str) -> None:
     model = DetectionModel(f"yolov5{scale}-afpn{fusion}.yaml", verbose=False)
     ours = count(model.model[NECK])
     assert ours == neck_parameters(model.model[4].cv3.conv.out_channels, fusion)
-    assert (ours, count(model)) == PINNED.get((scale, fusion), (ours, count(model)))
+    # Backbone and head are those of the stock model.
+    stock = DetectionModel(f"yolov5{scale}.yaml", verbose=False)
+    assert count(model) - ours == STOCK[scale] - count(stock.model[PAFPN])
     assert count(model) < STOCK[scale]
+    if fusion == "" and scale in PINNED:
+        assert (ours, count(model)) == PINNED[scale]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -81,19 +85,38 @@ def test_parameters_of_table_iv(scale: str, whole: int) -> None:
     assert count(model.model[:29]) + BIASES[scale] + anchor_head == whole
 
 
-@pytest.mark.parametrize(("scale", "gflops"), [("n", 1.182), ("s", 4.681)])
-def test_gflops_of_the_neck(scale: str, gflops: float) -> None:
-    """2 x MACs of the fused neck's modules at 640, with the counter that Ultralytics uses."""
-    model = DetectionModel(f"yolov5{scale}-afpn.yaml", verbose=False).eval().fuse(verbose=False)
-    widths = [model.model[row].conv.in_channels for row in (10, 11, 12)]
-    features = [torch.zeros(1, c, 80 >> i, 80 >> i) for i, c in enumerate(widths)]
+@pytest.mark.parametrize(
+    ("name", "rows", "parameters", "gflops"),
+    [
+        ("yolov5n-afpn", NECK, 508_565, 1.182),
+        ("yolov5s-afpn", NECK, 2_017_589, 4.681),
+        ("yolov5n", PAFPN, 710_784, 1.337),
+        ("yolov5s", PAFPN, 2_834_688, 5.348),
+    ],
+)
+def test_parameters_and_gflops_of_the_neck(
+    name: str, rows: slice, parameters: int, gflops: float
+) -> None:
+    """GFLOPs: 2 x MACs of the fused modules at 640, with the counter that Ultralytics uses."""
+    model = DetectionModel(f"{name}.yaml", verbose=False).eval()
+    assert count(model.model[rows]) == parameters
+    model.fuse(verbose=False)
+    features = {}
+    hooks = [
+        model.model[row].register_forward_hook(lambda m, i, o: features.update({m.i: o}))
+        for row in (4, 6, 9)
+    ]
     with torch.no_grad():
-        outputs = dict(zip((4, 6, 9), features, strict=True))
-        outputs = neck.run_rows(model.model, outputs, range(10, 29))
+        model(torch.zeros(1, 3, 640, 640))
+        for hook in hooks:
+            hook.remove()
+        outputs = neck.run_rows(model.model, features, range(rows.start, rows.stop))
         macs = 0.0
-        for layer in model.model[NECK]:
-            taken = [outputs[f] for f in layer.f] if isinstance(layer.f, list) else outputs[layer.f]
-            macs += thop.profile(layer, inputs=[taken], verbose=False)[0]
+        for layer in model.model[rows]:
+            sources = layer.f if isinstance(layer.f, list) else [layer.f]
+            taken = [outputs[layer.i - 1 if f == -1 else f] for f in sources]
+            x = taken if isinstance(layer.f, list) else taken[0]
+            macs += thop.profile(layer, inputs=[x], verbose=False)[0]
     assert 2 * macs / 1e9 == pytest.approx(gflops, abs=5e-4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -71,8 +72,8 @@ REFUSED: list[tuple[list[Any], str]] = [
     ([[2, 3], 1, "AFPNFusion", []], r"takes the arguments \[target, hidden=8\], got \[\]"),
     ([[2, 3], 1, "AFPNSum", [0, 1]], r"takes the arguments \[target\], got \[0, 1\]"),
     ([[2, 3], 1, "AFPNFusion", [0, 0]], "hidden channels must be an integer >= 1, got 0"),
-    ([[2, 3], 3, "AFPNFusion", [0]], "row's number must be an integer from 1 to 1, got 3"),
-    ([[2, 3], 0, "AFPNFusion", [0]], "row's number must be an integer from 1 to 1, got 0"),
+    ([[2, 3], 3, "AFPNFusion", [0]], "row's number must be 1, got 3"),
+    ([[2, 3], 0, "AFPNFusion", [0]], "row's number must be 1, got 0"),
     ([[2, 9], 1, "AFPNFusion", [0]], "a source must be an integer from -4 to 3, got 9"),
     ([[2, "x"], 1, "AFPNFusion", [0]], "a source must be an integer from -4 to 3, got 'x'"),
     ([[2, 3], 1, "AFPNResidual", [3]], r"a source must be an integer from -4 to 3, got \[2, 3\]"),
@@ -199,14 +200,46 @@ def test_whose_file_a_name_means(
     )
 
 
-def test_a_scaled_file_of_the_users_own_is_not_passed_over(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("soft_first", [False, True])
+@pytest.mark.parametrize(
+    ("present", "nc"),
+    [
+        ({"yolov5s-afpn.yaml": 22, "yolov5-afpn.yaml": 11}, 22),
+        ({"yolov5-afpn.yaml": 11}, 11),
+        ({"yolov5s-afpn.yaml": 22}, 22),
+        ({"yolov5n-afpn.yaml": 33}, 80),
+        ({}, 80),
+    ],
+)
+def test_the_name_that_was_asked_for_decides(
+    soft_first: bool,
+    present: dict[str, int],
+    nc: int,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Older Ultralytics asks for the unscaled name first, softly, then for the name itself."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "yolov5s-afpn.yaml").touch()
-    assert tasks.check_yaml(SHIPPED, hard=False) == []
-    assert tasks.check_yaml("yolov5s-afpn.yaml") == "yolov5s-afpn.yaml"
+    for name, classes in present.items():
+        (tmp_path / name).write_text(f"nc: {classes}\n")
+    asked = "yolov5s-afpn.yaml"
+    if soft_first:
+        token = plugin._asked.set(asked)
+        found = tasks.check_yaml(unscaled(asked), hard=False) or tasks.check_yaml(asked)
+        plugin._asked.reset(token)
+        assert yaml.safe_load(Path(found).read_text())["nc"] == nc
+    assert tasks.yaml_model_load(asked)["nc"] == nc
+
+
+def test_a_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ultralytics goes on there, and so do we."""
+
+    def denied(path: object, *args: object, **kwargs: object) -> None:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.stat", denied)
+        assert resolve("models", "yolov5n.yaml") is None
 
 
 def test_data_names(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

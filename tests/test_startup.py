@@ -16,7 +16,8 @@ from tests.processes import python, run
 
 ROOT = Path(__file__).parents[1]
 SOURCES = (
-    *("afpn_yolo", "models", "data", "README.md", "MANIFEST.in"),
+    *("afpn_yolo", "models", "data", "scripts", "tests", "docs"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "MANIFEST.in"),
     *("afpn_yolo.pth", "afpn_yolo.start", "setup.cfg", "setup.py", "pyproject.toml"),
 )
 BUILD = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet")
@@ -47,9 +48,12 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wheel(checkout: Path, tmp_path: Path) -> Path:
-    """The wheel, built from a copy that is gone afterwards."""
-    run(sys.executable, "-m", "pip", "wheel", *BUILD, "-w", tmp_path, checkout, cwd=tmp_path)
+    """The wheel, built from the sdist of a copy that is gone afterwards."""
+    code = "from setuptools import build_meta as b; b.build_sdist('dist')"
+    run(sys.executable, "-c", code, cwd=checkout)
+    sdist = next(checkout.glob("dist/*.tar.gz")).rename(tmp_path / "sdist.tar.gz")
     shutil.rmtree(checkout)
+    run(sys.executable, "-m", "pip", "wheel", *BUILD, "-w", tmp_path, sdist, cwd=tmp_path)
     return next(tmp_path.glob("*.whl"))
 
 
@@ -95,8 +99,8 @@ def test_editable_install_that_is_moved_and_uninstalled(checkout: Path, tmp_path
     assert str(checkout) in environment.run(USE)
     checkout.rename(tmp_path / "moved")
     # No line on standard error, and nothing of ours in the way of a stock model.
-    code = "import sys; print('afpn_yolo' in sys.modules)"
-    assert environment.run(code) == "False\n"
+    code = "from ultralytics import YOLO; import sys; YOLO('yolov5n.yaml');"
+    assert environment.run(f"{code} print('afpn_yolo' in sys.modules)") == "False\n"
     environment.pip("uninstall", "-y", "-q", "afpn_yolo")
     assert environment.ours() == set()
 
@@ -107,7 +111,9 @@ def test_sdist_holds_the_start_files(checkout: Path) -> None:
     with tarfile.open(checkout / "dist" / name) as archive:
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"afpn_yolo.pth", "afpn_yolo.start", "models/yolov5-afpn.yaml"} <= names
-    assert "afpn_yolo/shapes/draw.py" in names
+    assert {"afpn_yolo/shapes/draw.py", "tests/golden/afpn3-n.npz", "docs/neck.png"} <= names
+    assert {"Makefile", "scripts/convert_mmyolo.py", "tests/conftest.py"} <= names
+    assert not any(member.endswith(".pyc") for member in names)
 
 
 def test_without_ultralytics(wheel: Path, tmp_path: Path) -> None:
@@ -132,7 +138,7 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
     code = f"import os, sys; sys.path.append({str(ROOT)!r}); before = set(sys.modules)\n"
     code += "import afpn_yolo; print(*set(sys.modules) - before)"
     imported = run(sys.executable, "-S", "-c", code, cwd=tmp_path).stdout.split()
-    assert set(imported) == {"afpn_yolo", "afpn_yolo.startup", "__future__"}
+    assert set(imported) == {"afpn_yolo", "afpn_yolo.startup"}
 
 
 @pytest.mark.parametrize(
@@ -174,24 +180,34 @@ def test_switched_off(tmp_path: Path) -> None:
     assert "yolov5" in output
 
 
-CHANGED_PARSER = """
+BROKEN = {
+    "parser that doesn't suit": """
 import inspect
 real = inspect.getsource
 inspect.getsource = lambda f: real(f).replace("c2 = ch[f]", "c2 = ch[f] + 0")
+""",
+    "layers that can't be imported": "import sys; sys.modules['afpn_yolo.layers'] = None",
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_failed_registration_is_one_warning(fault: str, tmp_path: Path) -> None:
+    code = (
+        BROKEN[fault]
+        + """
 from ultralytics import YOLO
 YOLO("yolov5n.yaml")
 import ultralytics.data.utils
 print("stock model built")
 """
-
-
-def test_failed_registration_is_one_warning(tmp_path: Path) -> None:
-    result = run(sys.executable, "-W", "error", "-c", CHANGED_PARSER, cwd=tmp_path)
+    )
+    result = run(sys.executable, "-W", "error", "-c", code, cwd=tmp_path)
     output = result.stdout + result.stderr
     assert output.count("afpn_yolo is off") == 1
-    assert "has a parser that this afpn_yolo doesn't know" in output
-    assert "supports ultralytics>=8.4.0" in output
     assert "stock model built" in output
+    if "parser" in fault:
+        assert "has a parser that this afpn_yolo doesn't know" in output
+        assert "supports ultralytics>=8.4.0" in output
 
 
 CHILDREN = {
