@@ -99,8 +99,8 @@ def four_level_yaml() -> dict[str, Any]:
 
 
 # Their fusions -> our rows. The golden numbers hold five more, from `scaletwo2` on, the first into
-# level 4. Those differ from ours by 1e-3 to 0.9, and no other choice of sources, order or weights of
-# ours gives them: what the authors' code does there is not known, so four levels are not claimed.
+# level 4. Those differ from ours by 1e-3 to 0.9, and no other sources, order or weights of ours
+# give them. What the authors' code does there is not known: agreement at four levels isn't claimed.
 FOUR_FUSIONS = {"scalezero1": 13, "scaleone1": 14, "scalezero2": 17, "scaleone2": 18}
 
 
