@@ -10,8 +10,8 @@ import pytest
 from tests.processes import YOLO, run
 
 COMMAND = """\
-yolo train model=yolov5n-afpn.yaml data=shapes.yaml epochs=18 imgsz=192 batch=8 \\
-    mosaic=0 warmup_epochs=1
+yolo train model=yolov5n-afpn.yaml data=shapes.yaml epochs=13 imgsz=192 batch=8 \\
+    mosaic=0 warmup_epochs=1 optimizer=AdamW lr0=0.0025 momentum=0.9
 """
 
 

@@ -36,7 +36,7 @@ def enliven(model: Any) -> nn.Module:
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.uniform_(m.weight, 0.5, 1.5)
     for branch in model.model[-1].cv3:
-        nn.init.normal_(branch[-1].weight, 0, 0.1)
+        nn.init.normal_(branch[-1].weight, 0, 0.2)
         nn.init.constant_(branch[-1].bias, -2)
     statistics = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for m in statistics:

@@ -14,7 +14,7 @@ from afpn_yolo.shapes import draw
 CLASSES: tuple[str, ...] = tuple(draw.SOLIDS)
 
 # Square root of the box area in pixels, and share, of COCO's small, medium and large objects.
-BANDS = (((23.0, 31.0), 0.26), ((36.0, 90.0), 0.46), ((100.0, 140.0), 0.28))
+BANDS = (((26.0, 31.5), 0.2), ((36.0, 90.0), 0.5), ((100.0, 140.0), 0.3))
 OVERLAP = 0.12  # largest part of the smaller of two boxes that the other may cover
 FINE = 2  # samples per pixel and side for small silhouettes; larger ones have one
 
