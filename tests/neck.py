@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.mmyolo import convert_convs, neck_convs, neck_scores
+from afpn_yolo.mmyolo import convert_convs
+from afpn_yolo.mmyolo_names import neck_convs, neck_scores
 
 GOLDEN = Path(__file__).parent / "golden"
 Arrays = dict[str, Any]
