@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,20 @@ PIXELS, SCORES = 0.05, 1e-4
 
 
 def enliven(model: Any) -> nn.Module:
-    """Give a model a neck that does something everywhere and scores that spread.
+    """Give a fresh model a neck that does something everywhere and scores that spread.
 
-    A fresh one, or one after two epochs, says next to nothing: any export would agree with it.
+    As it is built, or after two epochs, it says next to nothing: any export would agree with it.
     """
-    torch.manual_seed(0)
-    model.float().train()
+    model.train()
     for m in model.model[10:29].modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.uniform_(m.weight, 0.5, 1.5)
     for branch in model.model[-1].cv3:
-        nn.init.normal_(branch[-1].weight, 0, 0.2)
+        nn.init.normal_(branch[-1].weight, 0, 0.3)
         nn.init.constant_(branch[-1].bias, -2)
-    statistics = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    statistics: list[Any] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for m in statistics:
         m.momentum = None  # the average over what follows
         m.reset_running_stats()
@@ -47,16 +47,21 @@ def enliven(model: Any) -> nn.Module:
             model(torch.cat([blob(path, side, side) for path in PHOTOGRAPHS]))
     for m in statistics:
         m.momentum = 0.03
+        # A random network's features are a large mean and small differences. Divided by these, the
+        # rounding of float32 would grow past the tolerance; in a trained network it does not.
+        m.running_var.clamp_(min=0.3 * m.running_mean.square().mean())
     return model.eval()
 
 
-@pytest.fixture(scope="module")
-def lively(best: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of Ultralytics' trainer, enlivened."""
-    checkpoint = torch.load(best, weights_only=False)
-    path = tmp_path_factory.mktemp("lively") / "lively.pt"
-    torch.save({**checkpoint, "model": enliven(checkpoint["model"])}, path)
+def save_lively(fusion: str, path: Path) -> Path:
+    torch.manual_seed(0)
+    save_checkpoint(enliven(build_model(f"yolov5-afpn{fusion}.yaml", "n", nc=4)), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_lively("", tmp_path_factory.mktemp("lively") / "lively.pt")
 
 
 def photograph(path: Path, height: int, width: int) -> np.ndarray:
@@ -85,16 +90,20 @@ def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None
     torch_model = YOLO(model).model.eval()
     runtime = session(path)
     for height, width in sizes:
-        for photograph in PHOTOGRAPHS:
-            x = blob(photograph, height, width)
+        answers = []
+        for path_of_image in PHOTOGRAPHS:
+            x = blob(path_of_image, height, width)
             with torch.no_grad():
                 expected = torch_model(x)[0].numpy()
             (got,) = runtime.run(None, {"images": x.numpy()})
             assert got.shape == expected.shape
             assert np.abs(got[:, :4] - expected[:, :4]).max() <= PIXELS
             assert np.abs(got[:, 4:] - expected[:, 4:]).max() <= SCORES
-            assert expected[:, 4:].std() > 0.01, "a model that says nothing proves nothing"
-            assert expected[:, 2:4].std() > 1
+            answers.append(expected)
+        # A model that says the same of every image would prove nothing.
+        change = np.abs(answers[0] - answers[1])
+        assert change[:, :4].max() > 1
+        assert change[:, 4:].max() > 0.02
 
 
 def operators(path: Path) -> set[str]:
@@ -116,14 +125,13 @@ def test_dynamic_size(lively: Path) -> None:
 
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
 def test_other_fusions(fusion: str, tmp_path: Path) -> None:
-    path = tmp_path / f"{fusion}.pt"
-    save_checkpoint(enliven(build_model(f"yolov5-afpn-{fusion}.yaml", "n", nc=4)), path)
-    assert_agrees(path, export(path, "imgsz=64"), [(64, 64)])
+    path = save_lively(f"-{fusion}", tmp_path / f"{fusion}.pt")
+    assert_agrees(path, export(path, "imgsz=96"), [(96, 96)])
 
 
 def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"imgsz": 160, "conf": 0.3, "iou": 0.5, "verbose": False}
-    path = export(lively, "imgsz=160", "nms=True", "conf=0.3", "iou=0.5")
+    options: dict[str, Any] = {"imgsz": 160, "conf": 0.1, "iou": 0.5, "verbose": False}
+    path = export(lively, "imgsz=160", "nms=True", "conf=0.1", "iou=0.5")
     assert "BatchNormalization" not in operators(path)
     image = photograph(PHOTOGRAPHS[0], 160, 160)
     expected, got = (YOLO(p, task="detect")(image, **options)[0].boxes.data for p in (lively, path))
@@ -134,19 +142,11 @@ def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Pa
         same = (difference[:, :4].amax(1) <= PIXELS) & (difference[:, 4] <= SCORES)
         found += bool((same & (difference[:, 5] == 0)).any())
     # A pair whose overlap is the threshold to seven digits may fall to either side.
-    assert found >= max(len(expected), len(got)) - 2
+    assert found >= max(len(expected), len(got)) - 1
 
 
-def test_predict_with_the_stock_command(lively: Path, tmp_path: Path) -> None:
-    path = export(lively, "imgsz=160")
-    source = f"source={PHOTOGRAPHS[0]}"
-    run(
-        COMMAND,
-        "predict",
-        f"model={path}",
-        source,
-        "imgsz=160",
-        f"project={tmp_path}",
-        cwd=tmp_path,
-    )
+def test_stock_commands_with_a_trained_checkpoint(best: Path, tmp_path: Path) -> None:
+    path = export(Path(shutil.copy(best, tmp_path)), "imgsz=160")
+    command = (COMMAND, "predict", f"model={path}", f"source={PHOTOGRAPHS[0]}", "imgsz=160")
+    run(*command, f"project={tmp_path}", cwd=tmp_path)
     assert list(tmp_path.rglob("bus.jpg"))

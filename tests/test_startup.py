@@ -107,7 +107,7 @@ def test_editable_install_that_is_moved_and_uninstalled(checkout: Path, tmp_path
 
 def test_sdist_holds_the_start_files(checkout: Path) -> None:
     code = "from setuptools import build_meta as b; print(b.build_sdist('dist'))"
-    name = python(code, cwd=checkout).splitlines()[-1]
+    name = run(sys.executable, "-c", code, cwd=checkout).stdout.splitlines()[-1]
     with tarfile.open(checkout / "dist" / name) as archive:
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"afpn_yolo.pth", "afpn_yolo.start", "models/yolov5-afpn.yaml"} <= names
