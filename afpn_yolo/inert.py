@@ -49,6 +49,7 @@ def load_tensors(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        reason = f"torch can't read it as a checkpoint ({reason})"
         refused = [name for name in unsafe if not name.startswith((*FAMILY, "numpy."))]
         if refused:
             reason = f"it holds objects that are not loaded for safety's sake: {', '.join(refused)}"

@@ -235,7 +235,7 @@ def fail(argument: Path, capsys: pytest.CaptureFixture[str], *options: str) -> s
 def test_files_that_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.pth"
     text.write_text("not a checkpoint")
-    fail(text, capsys)
+    assert "torch can't read it as a checkpoint" in fail(text, capsys)
     empty = tmp_path / "empty.pth"
     empty.touch()
     fail(empty, capsys)
