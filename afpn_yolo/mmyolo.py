@@ -180,6 +180,7 @@ def _load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
                 f"{key}, as we name it, has shape {[*value.shape]}, expected {[*state[key].shape]}"
             )
     missing = model.load_state_dict(tensors, strict=False).missing_keys
-    forgotten = [k for k in missing if row_of(k) < len(model.model) - 1 and "num_batches" not in k]  # type: ignore[arg-type]
+    head = max(row_of(key) for key in state)
+    forgotten = [k for k in missing if row_of(k) < head and "num_batches" not in k]
     if forgotten:
         raise RuntimeError(f"the mapping of names has a gap: {forgotten}")  # a bug of ours

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from afpn_yolo.mmyolo_names import neck_convs, neck_scores
 
 GOLDEN = Path(__file__).parent / "golden"
 Arrays = dict[str, Any]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def golden(name: str) -> Arrays:
@@ -70,6 +71,19 @@ def ours(tensors: dict[str, Tensor], eps: float, **layout: Any) -> dict[str, Ten
             result[f"{name}.{part}"] = rest.pop(f"{theirs}.{part}")
     assert not rest, f"not mapped: {sorted(rest)}"
     return {f"model.{key}": value for key, value in result.items()}
+
+
+def randomise(module: Module) -> Module:
+    """Weights and statistics as after some training: a wrong sum can't hide behind zeros."""
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+            nn.init.normal_(m.bias, 0, 0.3)
+            nn.init.normal_(m.running_mean, 0, 0.3)  # type: ignore[arg-type]
+            nn.init.uniform_(m.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+        elif isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight)
+    return module
 
 
 def load(model: nn.Module, tensors: dict[str, Tensor]) -> None:

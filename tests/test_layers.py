@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
@@ -19,26 +19,13 @@ from afpn_yolo.layers import (
     LevelFusion,
     ResidualUnit,
 )
+from tests.neck import randomise
 
-Layer = TypeVar("Layer", bound=nn.Module)
 FUSIONS = (AFPNFusion, AFPNSum, AFPNConcat)
 
 
 def pyramid(channels: list[int], side: int = 16, batch: int = 2) -> list[Tensor]:
     return [torch.randn(batch, c, side >> i, 2 * side >> i) for i, c in enumerate(channels)]
-
-
-def enliven(module: Layer) -> Layer:
-    """Weights and statistics as after some training: a wrong sum can't hide behind zeros."""
-    for m in module.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            nn.init.uniform_(m.weight, 0.5, 1.5)
-            nn.init.normal_(m.bias, 0, 0.3)
-            nn.init.normal_(m.running_mean, 0, 0.3)  # type: ignore[arg-type]
-            nn.init.uniform_(m.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-        elif isinstance(m, nn.Conv2d):
-            nn.init.kaiming_normal_(m.weight)
-    return module
 
 
 def naive_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -116,7 +103,7 @@ NAIVE: dict[Any, Any] = {
 def test_fusion_values_shapes_and_gradients(fusion: type[LevelFusion], channels: list[int]) -> None:
     torch.manual_seed(0)
     for target in range(len(channels)):
-        layer = enliven(fusion(channels, target)).eval()
+        layer = randomise(fusion(channels, target)).eval()
         levels = pyramid(channels)
         with torch.no_grad():
             combined = NAIVE[fusion](layer, naive_aligned(layer, levels))
@@ -132,7 +119,7 @@ def test_fusion_values_shapes_and_gradients(fusion: type[LevelFusion], channels:
 
 def test_weights_sum_to_one_everywhere() -> None:
     torch.manual_seed(0)
-    layer = enliven(AFPNFusion([4, 8, 16], 1)).eval()
+    layer = randomise(AFPNFusion([4, 8, 16], 1)).eval()
     maps: list[Tensor] = []
     layer.weights.register_forward_hook(lambda module, args, output: maps.append(output))
     layer(pyramid([4, 8, 16]))
@@ -143,7 +130,7 @@ def test_weights_sum_to_one_everywhere() -> None:
 
 def test_residual_values() -> None:
     torch.manual_seed(0)
-    stack = enliven(AFPNResidual(4, 2)).eval()
+    stack = randomise(AFPNResidual(4, 2)).eval()
     x = torch.randn(2, 4, 6, 5)
     expected = x
     with torch.no_grad():

@@ -87,17 +87,6 @@ class TheirBackbone(nn.Module):
         return outputs[2:]
 
 
-def randomise(module: nn.Module) -> None:
-    for m in module.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            nn.init.uniform_(m.weight, 0.5, 1.5)
-            nn.init.normal_(m.bias, 0, 0.2)
-            nn.init.normal_(m.running_mean, 0, 0.1)  # type: ignore[arg-type]
-            nn.init.uniform_(m.running_var, 0.5, 1.5)  # type: ignore[arg-type]
-        elif isinstance(m, nn.Conv2d):
-            nn.init.kaiming_normal_(m.weight)
-
-
 HEAD = {
     f"bbox_head.head_module.convs_pred.{i}.{part}": torch.zeros(255)
     for i in range(3)
@@ -109,7 +98,7 @@ Theirs = dict[str, Tensor]
 def their_checkpoint(scale: str) -> tuple[TheirBackbone, Theirs]:
     torch.manual_seed(0)
     backbone = TheirBackbone({"n": 16, "s": 32}[scale]).eval()
-    randomise(backbone)
+    neck.randomise(backbone)
     tensors = {f"backbone.{k}": v for k, v in backbone.state_dict().items()}
     golden = neck.authors_tensors(neck.golden(f"afpn3-{scale}"))
     tensors |= {f"neck.{k}": v for k, v in golden.items()}
