@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
 from afpn_yolo.checks import check_channels, check_int, check_pyramid
-from afpn_yolo.init import init_fusion_weights, init_neck, init_residual
+from afpn_yolo.init import (
+    init_copy,
+    init_fusion_weights,
+    init_neck,
+    init_projection,
+    init_residual,
+)
 
 
 def align(c_in: int, c_out: int, steps: int) -> nn.Module:
@@ -39,6 +45,34 @@ def align(c_in: int, c_out: int, steps: int) -> nn.Module:
     return nn.Sequential(Conv(c_in, c_out, 1), upsample)
 
 
+class AFPNConv(Conv):
+    """A 1x1 convolution with BatchNorm and SiLU: reduce, lateral and expand.
+
+    Row: `[-1, 1, AFPNConv, [channels]]`. It is Ultralytics' `Conv` but for how it starts.
+
+    Args:
+        c_in: Channels in.
+        c_out: Channels out; in a row they are multiplied by the scale's width.
+
+    Raises:
+        ValueError: On channels below 1.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        self.check(c_in, c_out)
+        super().__init__(c_in, c_out, 1)
+        init_neck(self)
+        if c_in == c_out:
+            init_copy(self.conv)
+        else:
+            init_projection(self.conv.weight)
+
+    @classmethod
+    def check(cls, c_in: int, c_out: int) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        check_channels(cls.__name__, [c_in, c_out])
+
+
 class LevelFusion(nn.Module):
     """What all fusions share: align N levels to one of them, combine, 3x3 convolution.
 
@@ -60,6 +94,8 @@ class LevelFusion(nn.Module):
         self.align = nn.ModuleList(align(c_in, c, i - target) for i, c_in in enumerate(channels))
         self.conv = Conv(self.combined_channels(), c, 3)
         init_neck(self)
+        init_copy(self.align)
+        init_copy(self.conv)
 
     @classmethod
     def check(cls, channels: Sequence[int], target: int) -> None:
@@ -214,7 +250,8 @@ class AFPNResidual(nn.Sequential):
         check_int(cls.__name__, "repeats", repeats, 1)
 
 
-LAYERS: dict[str, type[LevelFusion] | type[AFPNResidual]] = {
+LAYERS: dict[str, type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]] = {
+    "AFPNConv": AFPNConv,
     "AFPNFusion": AFPNFusion,
     "AFPNSum": AFPNSum,
     "AFPNConcat": AFPNConcat,

@@ -20,13 +20,14 @@ from typing import Any, cast
 
 import torch
 import ultralytics
+from ultralytics.utils.ops import make_divisible
 
 from afpn_yolo.checks import check_int
 from afpn_yolo.files import resolve, shipped, unscaled
-from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, AFPNResidual, LevelFusion
+from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, AFPNConv, AFPNResidual, LevelFusion
 
 SUPPORTED = ">=8.4.0"
-Layer = type[LevelFusion] | type[AFPNResidual]
+Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
 
 LAST_BRANCH = """\
         else:
@@ -34,7 +35,7 @@ LAST_BRANCH = """\
 """
 OUR_BRANCH = """\
         elif m in AFPN_LAYERS:  # afpn_yolo
-            c2, args = afpn_row(m, d, i, ch)
+            c2, args = afpn_row(m, d, i, ch, width, max_channels)
 """
 
 
@@ -43,7 +44,12 @@ class RegistrationError(RuntimeError):
 
 
 def row_arguments(
-    layer: Layer, d: dict[str, Any], i: int, ch: Sequence[int]
+    layer: Layer,
+    d: dict[str, Any],
+    i: int,
+    ch: Sequence[int],
+    width: float,
+    max_channels: float,
 ) -> tuple[int, list[Any]]:
     """Complete one YAML row of ours, as `parse_model` does for its own layers.
 
@@ -52,6 +58,8 @@ def row_arguments(
         d: The model YAML.
         i: Index of the row in backbone + head.
         ch: Output channels of the rows before it.
+        width: The scale's factor for channels.
+        max_channels: The scale's limit for channels, before the factor.
 
     Returns:
         The row's output channels and the layer's constructor arguments.
@@ -62,9 +70,8 @@ def row_arguments(
     source, repeats, name, args = (d["backbone"] + d["head"])[i]
     try:
         # Rows before depth scaling: 3 x 0.33 = 1 would hide a fusion that asks for three.
-        check_int(
-            name, "the row's number", repeats, 1, 1 if issubclass(layer, LevelFusion) else None
-        )
+        many = issubclass(layer, AFPNResidual)
+        check_int(name, "the row's number", repeats, 1, None if many else 1)
         c_in: Any
         if issubclass(layer, LevelFusion):
             c_in = [_channels(name, x, ch) for x in _sources(name, source)]
@@ -74,6 +81,9 @@ def row_arguments(
         layer.check(c_in, *args)
     except ValueError as error:
         raise ValueError(f"model YAML, row {i} {[source, repeats, name, args]}: {error}") from None
+    if issubclass(layer, AFPNConv):
+        c_out = int(make_divisible(min(args[0], max_channels) * width, 8))
+        return c_out, [c_in, c_out]
     return (c_in[args[0]] if issubclass(layer, LevelFusion) else c_in), [c_in, *args]
 
 

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from ultralytics.nn.modules.conv import Conv
 
+from afpn_yolo.init import init_copy
 from afpn_yolo.layers import (
     LAYERS,
     AFPNConcat,
+    AFPNConv,
     AFPNFusion,
     AFPNResidual,
     AFPNSum,
@@ -202,10 +205,10 @@ def test_forward_refuses(
         fusion([4, 8], 0)([torch.zeros(1, *shape) for shape in shapes])
 
 
-def test_start_is_the_authors_but_for_silent_units() -> None:
+def test_start_of_what_is_not_copied_is_the_authors() -> None:
     torch.manual_seed(0)
     layer = AFPNFusion([64, 128, 256], 1)
-    for m in layer.modules():
+    for m in [*layer.weights.modules(), *AFPNResidual(64).modules()]:
         if isinstance(m, nn.Conv2d):
             fan = (m.in_channels + m.out_channels) * m.kernel_size[0] * m.kernel_size[1]
             assert m.weight.std().item() == pytest.approx(0.02 * math.sqrt(2 / fan), rel=0.2)
@@ -213,6 +216,9 @@ def test_start_is_the_authors_but_for_silent_units() -> None:
     scales = torch.cat([m.weight for m in layer.modules() if isinstance(m, nn.BatchNorm2d)])
     assert scales.mean().item() == pytest.approx(1, abs=0.01)
     assert scales.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+def test_a_residual_unit_starts_silent() -> None:
     unit = AFPNResidual(8)
     x = torch.randn(1, 8, 4, 4)
     silent = x
@@ -221,6 +227,54 @@ def test_start_is_the_authors_but_for_silent_units() -> None:
     assert torch.equal(unit(x), silent)
 
 
+def correlation(a: Tensor, b: Tensor) -> float:
+    pair = torch.stack([a.detach().flatten(), b.detach().flatten()])
+    return float(torch.corrcoef(pair)[0, 1])
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("target", range(3))
+def test_a_fusion_starts_as_the_sum_of_its_levels(fusion: type[LevelFusion], target: int) -> None:
+    """Convolutions alone, without BatchNorm and SiLU: what comes out is what went in."""
+    torch.manual_seed(0)
+    layer = fusion([16] * 3, target)
+    for m in layer.modules():
+        if isinstance(m, Conv):
+            m.bn, m.act = nn.Identity(), nn.Identity()
+    scene = nn.functional.interpolate(torch.randn(2, 16, 4, 4), (32, 32), mode="bilinear")
+    levels = [nn.functional.avg_pool2d(scene, 2**i) for i in range(3)]
+    assert correlation(layer(levels), levels[target]) > 0.9
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (2, 4, 1), (4, 2, 1), (4, 4, 2), (2, 6, 4)])
+def test_copies_by_hand(shape: tuple[int, int, int]) -> None:
+    c_out, c_in, kernel = shape
+    even = kernel % 2 == 0
+    stride, padding = (kernel, 0) if even else (1, kernel // 2)
+    conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, bias=False)
+    torch.manual_seed(0)
+    init_copy(conv)
+    x = torch.randn(1, c_in, 8, 8)
+    pooled = nn.functional.avg_pool2d(x, kernel) if even else x
+    expected = torch.zeros(1, c_out, *pooled.shape[2:])
+    for channel in range(max(c_in, c_out)):
+        expected[:, channel % c_out] += pooled[:, channel % c_in]
+    assert correlation(conv(x), expected) > 0.9
+
+
+@pytest.mark.parametrize(("c_in", "c_out"), [(64, 16), (16, 64)])
+def test_a_projection_keeps_lengths(c_in: int, c_out: int) -> None:
+    weight = AFPNConv(c_in, c_out).conv.weight.detach().flatten(1)
+    gram = weight @ weight.T if c_out < c_in else weight.T @ weight
+    torch.testing.assert_close(gram, torch.eye(min(c_in, c_out)), atol=1e-5, rtol=0)
+
+
+def test_a_lateral_starts_as_a_copy() -> None:
+    layer = AFPNConv(16, 16)
+    x = torch.randn(2, 16, 8, 8)
+    assert correlation(layer.conv(x), x) > 0.95
+
+
 def test_table_lists_every_layer() -> None:
-    assert set(LAYERS.values()) == {*FUSIONS, AFPNResidual}
+    assert set(LAYERS.values()) == {*FUSIONS, AFPNConv, AFPNResidual}
     assert all(name == layer.__name__ for name, layer in LAYERS.items())
