@@ -147,7 +147,8 @@ def look(
     with torch.no_grad(), _evaluating(network), _recording(fusions, x.shape[2]) as recorders:
         output = network(x.to(weight.device, weight.dtype))
         boxes = detections(network, output)
-    boxes[:, :4] = frame.to_original(boxes[:, :4].reshape(-1, 2, 2)).reshape(-1, 4)
+    corners = frame.to_original(boxes[:, :4].reshape(-1, 2, 2))
+    boxes[:, :4] = corners.clip(0, frame.original[::-1]).reshape(-1, 4)
     maps = [recorder.map(frame) for recorder in recorders]
     return FusionView(pixels, maps, boxes, dict(network.names))
 

@@ -39,10 +39,12 @@ def picture_paths(images: Iterable[Path], folder: Path) -> dict[Path, Path]:
 
     An image that is named twice is there once. No image is ever overwritten.
     """
-    unique = list({image.resolve(): image for image in images}.values())
+    unique: dict[Path, Path] = {}
+    for image in images:
+        unique.setdefault(image.resolve(), image)
     taken = {_key(image) for image in unique}
     result: dict[Path, Path] = {}
-    for image in unique:
+    for image in unique.values():
         path, number = folder / f"{image.stem}.png", 1
         while _key(path) in taken:
             number += 1
