@@ -16,7 +16,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.utils import ASSETS
 
-from afpn_yolo.plugin import build_model, save_checkpoint
+from afpn_yolo.engine import build_model, save_checkpoint
 from tests.processes import YOLO as COMMAND
 from tests.processes import run
 
