@@ -18,19 +18,23 @@ from afpn_yolo.letterbox import Size
 Entry = dict[str, Any]
 
 
-def read_coco(path: Path, folder: Path | None, model_names: dict[int, str]) -> DataSet:
+def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], model: str) -> DataSet:
     """Read a data set.
 
     Args:
         path: The JSON, e.g. `annotations/instances_val2017.json`.
         folder: Where the images are; None looks where COCO keeps them.
         model_names: The model's classes. Categories are found by name, or are COCO's own.
+        model: What messages call it.
 
     Raises:
         EvaluationError: When the file is not as it must be, or not of the model's classes.
     """
     content = _load(path)
-    classes, categories = _match_categories(path, content, model_names)
+    categories = _match_categories(content, model_names)
+    if categories is None:
+        raise EvaluationError(_difference(path, content, model, model_names))
+    classes = dict(zip(categories, model_names, strict=True))
     # pycocotools goes by ids, and so must we: among equal scores the order decides.
     entries = sorted(content["images"], key=lambda entry: entry["id"])
     if not entries:
@@ -79,9 +83,9 @@ def _load(path: Path) -> dict[str, list[Entry]]:
 
 
 def _match_categories(
-    path: Path, content: dict[str, list[Entry]], model_names: dict[int, str]
-) -> tuple[dict[int, int], list[int]]:
-    """COCO's category id -> the model's class, and the ids in the order of the classes."""
+    content: dict[str, list[Entry]], model_names: dict[int, str]
+) -> list[int] | None:
+    """COCO's category id of each of the model's classes; None where the two don't fit."""
     used = {annotation["category_id"] for annotation in content["annotations"]}
     known = {*model_names.values()}
     # Some tools put a root category first that no object has.
@@ -89,25 +93,21 @@ def _match_categories(
     names = {category["id"]: category["name"] for category in kept}
     by_name = {name: number for number, name in names.items()}
     if len(names) == len(by_name) == len(known) == len(model_names) and {*by_name} == known:
-        ids = [by_name[name] for name in model_names.values()]
-    elif len(model_names) == 80 and {c["id"] for c in content["categories"]} == {
-        *coco_category_ids()
-    }:
-        ids = coco_category_ids()
-    else:
-        raise EvaluationError(_difference(path, [*names.values()], [*model_names.values()]))
-    unknown = sorted(used - {*ids})
-    if unknown:
-        raise EvaluationError(f"{path}: annotations have category {unknown[0]}, which it lacks")
-    return dict(zip(ids, model_names, strict=True)), ids
+        return [by_name[name] for name in model_names.values()]
+    own = coco_category_ids()
+    same = {category["id"] for category in content["categories"]} == {*own}
+    return own if same and len(model_names) == len(own) else None
 
 
-def _difference(path: Path, names: list[str], model_names: list[str]) -> str:
-    ours, theirs = sorted({*names} - {*model_names}), sorted({*model_names} - {*names})
-    parts = [f"{path} has {len(names)} classes, the model has {len(model_names)}"]
-    parts += [f"only the file has {', '.join(map(repr, ours[:5]))}"] * bool(ours)
-    parts += [f"only the model has {', '.join(map(repr, theirs[:5]))}"] * bool(theirs)
-    return "; ".join([*parts, "their names must be the same"])
+def _difference(
+    path: Path, content: dict[str, list[Entry]], model: str, model_names: dict[int, str]
+) -> str:
+    names = [category["name"] for category in content["categories"]]
+    ours, theirs = sorted({*names} - {*model_names.values()}), {*model_names.values()} - {*names}
+    parts = [f"{path} has {len(names)} classes, {model} has {len(model_names)}"]
+    parts += [f"only the data have {', '.join(map(repr, ours[:5]))}"] * bool(ours)
+    parts += [f"only the model has {', '.join(map(repr, sorted(theirs)[:5]))}"] * bool(theirs)
+    return "; ".join([*parts, "the names must be the same"])
 
 
 def _find_folder(path: Path, entries: list[Entry]) -> Path:
@@ -142,7 +142,11 @@ def _tables(
             )
         left, top, width, height = annotation["bbox"]
         area, crowd = annotation.get("area", width * height), annotation.get("iscrowd", 0)
-        number = classes[annotation["category_id"]]
+        number = classes.get(annotation["category_id"])
+        if number is None:
+            raise EvaluationError(
+                f"{path}: an annotation has category {annotation['category_id']}, which it lacks"
+            )
         rows[annotation["image_id"]].append([0, number, left, top, width, height, area, crowd])
     return {image: np.array(table, float) for image, table in rows.items()}
 

@@ -69,6 +69,7 @@ def read_data(
     names: Mapping[int, str],
     split: str = "val",
     images: str | Path | None = None,
+    model: str = "the model",
 ) -> DataSet:
     """Read a data YAML or, where the name ends in `.json`, COCO's format.
 
@@ -77,15 +78,16 @@ def read_data(
         names: Class number and name of the model that will be evaluated.
         split: Of a data YAML.
         images: The folder of the images of a JSON; None finds COCO's own layout.
+        model: What messages call the model.
 
     Raises:
         EvaluationError: When it can't be read, or isn't of these classes.
     """
     if str(data).endswith(".json"):
-        return read_coco(Path(data), Path(images) if images else None, dict(names))
+        return read_coco(Path(data), Path(images) if images else None, dict(names), model)
     if images:
         raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
-    return read_yolo(str(data), split, dict(names))
+    return read_yolo(str(data), split, dict(names), model)
 
 
 def detect(detector: Detector, data_set: DataSet) -> tuple[DataSet, Floats]:
@@ -135,7 +137,7 @@ def evaluate_model(
         EvaluationError: On a user's mistake; it names the file and what to do.
     """
     detector = Detector(model, imgsz, device, batch, square)
-    data_set = read_data(data, detector.names, split, images)
+    data_set = read_data(data, detector.names, split, images, detector.source)
     data_set, detections = detect(detector, data_set)
     _tell(data_set)
     metrics = evaluate(data_set.truth, detections, data_set.names)

@@ -23,19 +23,20 @@ from afpn_yolo.letterbox import Size
 LOWEST, HIGHEST = -0.01, 1.01  # what Ultralytics lets pass as a coordinate
 
 
-def read_yolo(data: str, split: str, model_names: dict[int, str]) -> DataSet:
+def read_yolo(data: str, split: str, model_names: dict[int, str], model: str) -> DataSet:
     """Read one split of a data set.
 
     Args:
         data: A data YAML, by path or by a name that `yolo` finds.
         split: `train`, `val` or `test`.
         model_names: The model's classes, to check against.
+        model: What messages call it.
 
     Raises:
         EvaluationError: When the data are not as they must be, or not those of the model.
     """
     content = open_data(data)
-    _check_names(data, content["names"], model_names)
+    _check_names(data, content["names"], model, model_names)
     images = _images_of(data, split, content)
     labelled = [image for image in images if label_path(image).is_file()]
     if not labelled:
@@ -66,10 +67,10 @@ def read_yolo(data: str, split: str, model_names: dict[int, str]) -> DataSet:
     )
 
 
-def _check_names(data: str, names: dict[int, str], model_names: dict[int, str]) -> None:
+def _check_names(data: str, names: dict[int, str], model: str, model_names: dict[int, str]) -> None:
     if len(names) != len(model_names):
         raise EvaluationError(
-            f"{data} has {len(names)} classes, the model has {len(model_names)}; "
+            f"{data} has {len(names)} classes, {model} has {len(model_names)}; "
             "evaluate a model on the classes it was trained for"
         )
     twice = sorted({name for name in names.values() if [*names.values()].count(name) > 1})
@@ -77,7 +78,7 @@ def _check_names(data: str, names: dict[int, str], model_names: dict[int, str]) 
         raise EvaluationError(f"{data}: several classes have the name {twice[0]!r}")
     other = [(names[k], model_names.get(k)) for k in names if names[k] != model_names.get(k)]
     if other:
-        warn(f"{data} calls a class {other[0][0]!r} that the model calls {other[0][1]!r}")
+        warn(f"{data} calls a class {other[0][0]!r} that {model} calls {other[0][1]!r}")
 
 
 def _images_of(data: str, split: str, content: dict[str, Any]) -> list[Path]:
