@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+class EvaluationError(ValueError):
+    """A model or data set can't be evaluated; the message names the file and what to do."""
+
+
 def check_int(where: str, what: str, value: object, low: int, high: int | None = None) -> None:
     """Raise `ValueError` unless `value` is an int (no bool) from `low` to `high`, both included."""
     allowed = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"

@@ -93,6 +93,7 @@ def _check(table: Floats, what: str, columns: tuple[str, ...], names: Mapping[in
         raise ValueError(f"{what} has the classes {unknown}, which are not among {[*names]}")
 
 
+MOST = 100  # detections per image and class that count
 # Where pycocotools keeps what: IoU thresholds 0.50, 0.55, ...; areas all, small, medium, large.
 IOU50, IOU75 = 0, 5
 ALL, SMALL, MEDIUM, LARGE = range(4)
@@ -121,6 +122,7 @@ def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, F
     """Precision (T, R, A) and recall (T, A) of one class, at most 100 detections per image."""
     # Images with neither change nothing.
     images = np.union1d(ground_truth[:, 0], detections[:, 0]).astype(int).tolist()
+    detections = _best(detections)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         truth = _coco(images, [_annotation(row, area=row[6], crowd=row[7]) for row in ground_truth])
         found = _coco(
@@ -133,6 +135,14 @@ def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, F
         run.evaluate()
         run.accumulate()
     return run.eval["precision"][:, :, 0, :, -1], run.eval["recall"][:, 0, :, -1]
+
+
+def _best(detections: Floats) -> Floats:
+    """The detections that pycocotools keeps for each image; the others would only take memory."""
+    order = np.lexsort((-detections[:, 6], detections[:, 0]))  # stable, as its own sorting
+    images = detections[order, 0]
+    rank = np.arange(len(order)) - np.searchsorted(images, images)
+    return detections[order[rank < MOST]]
 
 
 def _annotation(

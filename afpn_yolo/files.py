@@ -1,9 +1,12 @@
-"""Where the model and data set YAMLs that this package ships lie, and which name means which."""
+"""Where the YAMLs that we ship lie, which name means which, and how files are written."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -57,3 +60,22 @@ def resolve(kind: str, file: str | Path) -> Path | None:
     if path.parts not in ((path.name,), (kind, path.name)):
         return None
     return shipped(kind, twin)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to; what is there at the end becomes `path`, or nothing on an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, whole or not at all. NaN is refused: JSON has none."""
+    with written_whole(path) as part:
+        text = json.dumps(content, indent=1, allow_nan=False)
+        part.write_text(f"{text}\n", encoding="utf-8")

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from afpn_yolo.checks import check_int
-from afpn_yolo.engine import detections, letterbox, load_model, read_image, trained_size
+from afpn_yolo.engine.detect import detections
+from afpn_yolo.engine.images import letterbox, read_image
+from afpn_yolo.engine.models import load_model, trained_size
 from afpn_yolo.layers import FusionWeights, LevelFusion
 
 Floats = NDArray[np.float32]

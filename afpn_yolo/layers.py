@@ -45,7 +45,7 @@ def align(c_in: int, c_out: int, steps: int) -> nn.Module:
     return nn.Sequential(Conv(c_in, c_out, 1), upsample)
 
 
-class AFPNConv(Conv):
+class AFPNConv(Conv):  # type: ignore[misc]
     """A 1x1 convolution with BatchNorm and SiLU: reduce, lateral and expand.
 
     Row: `[-1, 1, AFPNConv, [channels]]`. It is Ultralytics' `Conv` but for how it starts.

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from afpn_yolo.engine.models import build_model, save_checkpoint
 from afpn_yolo.inert import load_tensors
 from afpn_yolo.mmyolo_names import ConvNames, backbone_convs, neck_convs, neck_scores, row_of
-from afpn_yolo.plugin import build_model, save_checkpoint
 
 NECK_EPS = 1e-5  # theirs; in their backbone and in all of ours it is OUR_EPS
 OUR_EPS = 1e-3

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from afpn_yolo.engine import IMAGE_SUFFIXES
+from afpn_yolo.engine.images import IMAGE_SUFFIXES
 
 
 def find_images(source: str) -> list[Path]:

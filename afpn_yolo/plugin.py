@@ -1,4 +1,4 @@
-"""All that this package knows of Ultralytics' internals, and the only place that changes them.
+"""All that this package changes in Ultralytics; what it only calls there is in `engine`.
 
 Ultralytics has no way to register a layer, so `register_layers` adds one branch to its
 `parse_model`: the function's source is taken, the branch is put before the last `else`, and the
@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import inspect
 import linecache
-import os
-import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -23,7 +20,7 @@ import ultralytics
 from ultralytics.utils.ops import make_divisible
 
 from afpn_yolo.checks import check_int
-from afpn_yolo.files import resolve, shipped, unscaled
+from afpn_yolo.files import resolve, unscaled
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, AFPNConv, AFPNResidual, LevelFusion
 
 SUPPORTED = ">=8.4.0"
@@ -196,41 +193,3 @@ def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
 
     look_up.afpn_yolo = True  # type: ignore[attr-defined]
     setattr(module, function, look_up)
-
-
-def build_model(name: str, scale: str, nc: int) -> torch.nn.Module:
-    """Build a shipped model YAML, whatever lies in the user's folder under that name.
-
-    Args:
-        name: File name without the scale letter: `yolov5-afpn.yaml`.
-        scale: Scale letter.
-        nc: Number of classes.
-    """
-    from ultralytics.nn.tasks import DetectionModel
-    from ultralytics.utils import YAML
-
-    content = YAML.load(shipped("models", name))
-    content |= {"scale": scale, "yaml_file": re.sub(r"(\d)-", rf"\1{scale}-", name, count=1)}
-    return DetectionModel(content, nc=nc, verbose=False)
-
-
-def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
-    """Write a model so that `YOLO(path)` opens it, in float32 (Ultralytics' own `save` halves it).
-
-    The file appears whole or not at all.
-    """
-    checkpoint = {
-        "epoch": -1,  # not a run that could be resumed
-        "model": model,
-        "ema": None,
-        "train_args": {"task": "detect"},
-        "date": datetime.now(UTC).isoformat(),
-        "version": ultralytics.__version__,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        torch.save(checkpoint, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ it fuses, with the level's mean weight over the image.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,14 +75,11 @@ def summary(item: FusionMap) -> dict[str, Any]:
     return {"row": item.row, "target": target, "weights": weights}
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
-
-
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    from afpn_yolo.engine import move, progress  # here, so that --help needs no torch
+    from afpn_yolo.engine.models import move  # here, so that --help needs no torch
+    from afpn_yolo.engine.tell import progress
+    from afpn_yolo.files import write_json
     from afpn_yolo.fusion_maps import open_fusions
     from afpn_yolo.pictures import picture_paths
 

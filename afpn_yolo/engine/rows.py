@@ -1,0 +1,49 @@
+"""Rows of a model: which are what, and running some of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def backbone_rows(model: nn.Module) -> int:
+    """How many rows of a model, from the first on, are its backbone."""
+    config: Any = model.yaml
+    return len(config["backbone"])
+
+
+def scale_of(model: nn.Module) -> str | None:
+    """The scale letter that a model was built at, where it has one."""
+    config: Any = model.yaml
+    return config.get("scale") or None
+
+
+def head_sources(model: nn.Module) -> list[int]:
+    """The rows that the last row, the detection head, reads; finest level first."""
+    rows: Any = model.model
+    return [*rows[-1].f]
+
+
+def run_rows(
+    rows: nn.Sequential, outputs: dict[int, Tensor], which: Iterable[int]
+) -> dict[int, Tensor]:
+    """Run some rows of a model.
+
+    Args:
+        rows: All rows: `model.model`.
+        outputs: What is known so far, by row; the image (B, 3, H, W) is row -1.
+        which: The rows to run, in order.
+
+    Returns:
+        `outputs` and what was computed.
+    """
+    outputs = dict(outputs)
+    for i in which:
+        layer = rows[i]
+        source: Any = layer.f  # what Ultralytics' parser attaches: a row or a list of rows
+        sources = source if isinstance(source, list) else [source]
+        taken = [outputs[i - 1 if f == -1 else f] for f in sources]
+        outputs[i] = layer(taken if isinstance(source, list) else taken[0])
+    return outputs
