@@ -1,0 +1,173 @@
+"""Fit the student's neck to the teacher's, step by step; stop and go on at will."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from afpn_yolo.headstart.lesson import Lesson
+from afpn_yolo.headstart.views import Views
+
+SAVE_EVERY = 100  # steps
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the neck is taught.
+
+    Attributes:
+        steps: Steps of the optimiser.
+        batch: Crops in a step.
+        imgsz: Side of a crop in pixels; a multiple of 32.
+        lr: Highest learning rate of AdamW. It rises over the first tenth of the steps, and then
+            falls to zero.
+        seed: For the order of images and the crops.
+    """
+
+    steps: int = 1500
+    batch: int = 16
+    imgsz: int = 224
+    lr: float = 4e-3
+    seed: int = 0
+
+
+def missed(got: Tensor, goal: Tensor, variance: Tensor) -> Tensor:
+    """Mean squared error over the teacher's variance: 0 is perfect, 1 no better than its mean.
+
+    Args:
+        got: (B, C, H, W), the student's level.
+        goal: (B, C, H, W), the teacher's.
+        variance: The teacher's, a scalar.
+    """
+    return ((got - goal) ** 2).mean() / variance
+
+
+def spread(levels: Sequence[Tensor]) -> Tensor:
+    """Each level's variance around its channels' means, one number a level."""
+    return torch.stack([level.var((0, 2, 3)).mean() for level in levels])
+
+
+class Teaching:
+    """The training of a student's neck, which can be stopped and taken up again.
+
+    Args:
+        lesson: Teacher and student.
+        images: Image files to learn from.
+        held_back: Image files to measure with.
+        schedule: How.
+        state: File that keeps what has been done, until the end.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        images: Sequence[Path],
+        held_back: Sequence[Path],
+        schedule: Schedule,
+        state: Path,
+        device: torch.device,
+    ) -> None:
+        self.lesson = lesson
+        self.schedule = schedule
+        self.state = state
+        self.device = device
+        self.images = [*images]
+        self.held_back = [*held_back]
+        for model in (lesson.teacher, lesson.student):
+            model.to(device)
+        self.optimizer = torch.optim.AdamW(lesson.neck.parameters(), lr=schedule.lr, weight_decay=0)
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, schedule.lr, total_steps=schedule.steps + 1, pct_start=0.1
+        )
+        self.step = 0
+        self.variance = spread(self._goal())
+        self.before = self.measure()
+        self._resume()
+
+    def _goal(self) -> list[Tensor]:
+        """The teacher's levels for a first batch."""
+        views = Views(self.images, self.schedule.imgsz, self.schedule.seed, self.schedule.batch)
+        return self.lesson.levels(
+            torch.stack([views[i] for i in range(len(views))]).to(self.device)
+        )[1]
+
+    def run(self, progress: Callable[[int, list[float]], None]) -> None:
+        """Teach up to the last step; `progress` hears the step and the share missed per level."""
+        schedule, neck = self.schedule, self.lesson.neck
+        first, length = self.step * schedule.batch, schedule.steps * schedule.batch
+        views = Views(self.images, schedule.imgsz, schedule.seed, length, first)
+        neck.train()
+        for images in DataLoader(views, batch_size=schedule.batch):
+            got, goal = self.lesson.levels(images.to(self.device))
+            each = torch.stack(
+                [missed(a, b, v) for a, b, v in zip(got, goal, self.variance, strict=True)]
+            )
+            self.optimizer.zero_grad()
+            each.sum().backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(neck.parameters(), 10.0)
+            self.optimizer.step()
+            self.scheduler.step()
+            self.step += 1
+            progress(self.step, each.detach().tolist())
+            if self.step % SAVE_EVERY == 0:
+                self._save()
+        neck.eval()
+
+    def measure(self, count: int = 64) -> list[float]:
+        """The share of the teacher's variance that each level explains, on images held back."""
+        views = Views(self.held_back, self.schedule.imgsz, self.schedule.seed + 1, count)
+        error, total = torch.zeros_like(self.variance), torch.zeros_like(self.variance)
+        self.lesson.neck.eval()
+        with torch.no_grad():
+            for batch in DataLoader(views, batch_size=self.schedule.batch):
+                got, goal = self.lesson.levels(batch.to(self.device))
+                pairs = zip(got, goal, strict=True)
+                error += torch.stack([((a - b) ** 2).mean() for a, b in pairs])
+                total += spread(goal)
+        return (1 - error / total).tolist()
+
+    def _save(self) -> None:
+        part = self.state.with_name(f"{self.state.name}.{os.getpid()}")
+        torch.save(
+            {
+                "key": self._key(),
+                "step": self.step,
+                "neck": self.lesson.neck.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+            },
+            part,
+        )
+        os.replace(part, self.state)
+
+    def _resume(self) -> None:
+        """Take up what `state` holds, if that is this same teaching."""
+        if not self.state.exists():
+            return
+        try:
+            kept = torch.load(self.state, map_location=self.device, weights_only=True)
+            same = kept["key"] == self._key()
+        except Exception:  # a file that is cut short, or another program's
+            same = False
+        if same:
+            self.lesson.neck.load_state_dict(kept["neck"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.scheduler.load_state_dict(kept["scheduler"])
+            self.step = int(kept["step"])
+
+    def _key(self) -> str:
+        """What makes two teachings the same: schedule, images, teacher and the student's shape."""
+        digest = hashlib.sha256(repr((self.schedule, [str(p) for p in self.images])).encode())
+        for tensor in self.lesson.teacher.state_dict().values():
+            digest.update(tensor.cpu().numpy().tobytes())
+        for name, tensor in self.lesson.neck.state_dict().items():
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        return digest.hexdigest()
