@@ -1,0 +1,79 @@
+"""Train and evaluate one run; go on where an interrupted one stopped."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from afpn_yolo.compare.plan import Conditions, Run
+from afpn_yolo.compare.records import Record
+from afpn_yolo.engine.train import cost, train
+from afpn_yolo.evaluation import evaluate_model
+
+
+def carry_out(
+    run: Run,
+    conditions: Conditions,
+    folder: Path,
+    backbone: Path | None = None,
+    device: str | None = None,
+    workers: int = 8,
+) -> Record:
+    """Train, unless that was done, then evaluate the last weights.
+
+    The last, not the best: the best epoch is chosen on the data that it is then judged by.
+
+    Args:
+        run: Neck and seed.
+        conditions: What all runs share.
+        folder: Where Ultralytics keeps this run; what is there is resumed.
+        backbone: Checkpoint whose tensors start the backbone of a YAML.
+        device: As `yolo` takes it; several GPUs train distributed.
+        workers: Processes that load data, per GPU.
+
+    Returns:
+        Parameters, GFLOPs, seconds, metrics, the curve over epochs, and versions.
+    """
+    arguments: dict[str, Any] = {
+        "data": conditions.data,
+        "epochs": conditions.epochs,
+        "imgsz": conditions.imgsz,
+        "batch": conditions.batch,
+        "seed": run.seed,
+        "workers": workers,
+        "patience": 0,  # all runs equally long
+        "plots": False,
+    } | conditions.extra
+    if backbone and not run.neck.model.endswith(".pt"):
+        arguments["pretrained"] = str(backbone)
+    last = train(run.neck.file, folder, arguments, device)
+    report = evaluate_model(last, conditions.data, conditions.imgsz, device=device).as_dict()
+    parameters, gflops = cost(last, conditions.imgsz)
+    seconds, curve = read_curve(folder / "results.csv")
+    keep = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "per_class")
+    return {
+        "parameters": parameters,
+        "gflops": round(gflops, 4),
+        "seconds": round(seconds),
+        "metrics": {key: report[key] for key in keep},
+        "images": report["images"],
+        "instances": report["instances"],
+        "curve": curve,
+        "versions": report["versions"],
+    }
+
+
+def read_curve(path: Path) -> tuple[float, dict[str, list[float]]]:
+    """Seconds of training, and AP and AP50 after each epoch, from Ultralytics' `results.csv`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [{k.strip(): float(v) for k, v in line.items()} for line in csv.DictReader(file)]
+    seconds, before = 0.0, 0.0
+    for line in lines:
+        # A resumed training counts from zero again.
+        seconds += line["time"] - (before if line["time"] >= before else 0.0)
+        before = line["time"]
+    return seconds, {
+        "AP": [line["metrics/mAP50-95(B)"] for line in lines],
+        "AP50": [line["metrics/mAP50(B)"] for line in lines],
+    }

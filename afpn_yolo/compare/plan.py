@@ -1,0 +1,122 @@
+"""What is compared: necks, scales and seeds, and the conditions that all runs share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+PAPER = {
+    "IV": ("PAFPN=yolov5.yaml", "AFPN=yolov5-afpn.yaml"),
+    "V": ("sum=yolov5-afpn-sum.yaml", "concat=yolov5-afpn-concat.yaml", "ASFF=yolov5-afpn.yaml"),
+}
+"""The paper's tables: label=model for every neck in them."""
+
+
+@dataclass(frozen=True)
+class Neck:
+    """One row of the table.
+
+    Attributes:
+        label: What the row is called.
+        model: A model YAML, which starts untrained, or a `.pt`, which is fine-tuned as it is.
+        scale: The YAML's scale letter; None where the file name has it, and for a `.pt`.
+    """
+
+    label: str
+    model: str
+    scale: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Label and scale: `AFPN-n`."""
+        return f"{self.label}-{self.scale}" if self.scale else self.label
+
+    @property
+    def file(self) -> str:
+        """What Ultralytics is asked for: `yolov5-afpn.yaml` at scale n is `yolov5n-afpn.yaml`."""
+        if not self.scale:
+            return self.model
+        path = Path(self.model)
+        return str(path.with_name(re.sub(r"(\d)(?=[-.])", rf"\1{self.scale}", path.name, count=1)))
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all runs of a comparison share.
+
+    Attributes:
+        data: Data set, as `yolo` takes it.
+        epochs: Epochs of every run.
+        imgsz: Image side in pixels, for training and evaluation.
+        batch: Batch size over all GPUs.
+        backbone: Scale letter ("" for any) -> SHA-256 of the tensors that start the backbone.
+        extra: Further arguments of Ultralytics' trainer.
+    """
+
+    data: str
+    epochs: int
+    imgsz: int
+    batch: int
+    backbone: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Where another comparison's conditions differ: `epochs: 100 there, 300 here`."""
+        return [
+            f"{key}: {other.get(key)!r} there, {value!r} here"
+            for key, value in asdict(self).items()
+            if other.get(key) != value
+        ]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    neck: Neck
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Folder and key: `AFPN-n-seed0`."""
+        return f"{self.neck.name}-seed{self.seed}"
+
+
+def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
+    """Read `LABEL=MODEL` or `MODEL`, at every scale.
+
+    Raises:
+        ValueError: On a file that is neither YAML nor .pt, a scale for a name that already has
+            one, and a label that occurs twice.
+    """
+    necks = []
+    letters: Sequence[str | None] = [*scales] or [None]
+    for scale in letters:
+        for word in words:
+            label, _, model = word.rpartition("=")
+            suffix = Path(model).suffix
+            if suffix not in (".yaml", ".yml", ".pt"):
+                raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
+            necks.append(Neck(label or Path(model).stem, model, _scale(model, scale)))
+    names = [neck.name for neck in necks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} occurs twice: give the necks labels, LABEL=MODEL")
+        if not re.fullmatch(r"[\w .+-]+", name):
+            raise ValueError(f"{name!r} names a folder: use letters, digits, blanks and . + - _")
+    return necks
+
+
+def _scale(model: str, scale: str | None) -> str | None:
+    path = Path(model)
+    if path.suffix == ".pt" or scale is None:
+        return None
+    if not re.search(r"\d(?=[-.])", path.name):
+        raise ValueError(
+            f"{model} has its scale in its name, or none: write yolov5-afpn.yaml with --scales, "
+            "or yolov5n-afpn.yaml without"
+        )
+    return scale

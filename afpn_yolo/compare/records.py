@@ -1,0 +1,80 @@
+"""What has been run: one JSON file a comparison, safe to be written by several processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from afpn_yolo.compare.plan import Conditions, Run
+from afpn_yolo.files import write_json
+
+Record = dict[str, Any]
+
+
+class Records:
+    """The finished runs of one comparison.
+
+    Args:
+        path: The JSON file. It appears with the first finished run.
+        conditions: Conditions of the runs.
+
+    Raises:
+        ValueError: When the file is not one of ours, or was made under other conditions.
+    """
+
+    def __init__(self, path: Path, conditions: Conditions) -> None:
+        self.path = path
+        self.conditions = conditions
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        different = conditions.differences(self._read()["conditions"])
+        if different:
+            raise ValueError(
+                f"{path} was made under other conditions ({'; '.join(different)}); "
+                "choose another --name, or remove the file"
+            )
+
+    def finished(self) -> dict[str, Record]:
+        """Records of finished runs by the run's name, in the order in which they ended."""
+        return {record["run"]: record for record in self._read()["runs"]}
+
+    def add(self, run: Run, record: Record) -> None:
+        """Keep the record of a finished run; one of the same run is replaced."""
+        with self._lock:
+            others = [r for r in self._read()["runs"] if r["run"] != run.name]
+            whole = {"run": run.name, **asdict(run.neck), "seed": run.seed, **record}
+            content = {"conditions": asdict(self.conditions), "runs": [*others, whole]}
+            write_json(self.path, content)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content["conditions"].items()
+            [record["run"] for record in content["runs"]]
+        except FileNotFoundError:
+            return {"conditions": asdict(self.conditions), "runs": []}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is no result of a comparison: {error}") from None
+        return dict(content)
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Whether this process may work in a run's folder: False while another one does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -1,0 +1,72 @@
+"""Ultralytics' trainer: start a run, or go on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ultralytics import YOLO
+from ultralytics.utils.torch_utils import get_flops
+
+from afpn_yolo.engine.models import empty_model, fill, load_model, read_tensors, save_checkpoint
+from afpn_yolo.engine.rows import backbone_rows
+from afpn_yolo.engine.tell import one_line, warn
+
+
+def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | None) -> Path:
+    """Train to the end, from wherever an earlier call was stopped.
+
+    Args:
+        model: Model YAML or `.pt`.
+        folder: Where the run is kept.
+        arguments: Arguments of `YOLO.train`; a run that is resumed keeps its own.
+        device: As `yolo` takes it.
+
+    Returns:
+        The checkpoint after the last epoch.
+    """
+    last = folder / "weights" / "last.pt"
+    state = _state(last)
+    if state == "stopped":
+        YOLO(last).train(resume=True, device=device)
+    elif state == "none":
+        place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
+        YOLO(model, task="detect").train(**arguments, **place, device=device)
+    return last
+
+
+def _state(last: Path) -> str:
+    """`none`: nothing to go on with; `stopped`: epochs are missing; `done`."""
+    if not last.exists():
+        return "none"
+    try:
+        epoch = torch.load(last, map_location="cpu", weights_only=False)["epoch"]
+    except Exception as error:  # a file cut short fails in many ways
+        warn(f"{last} can't be read ({one_line(error)}): this run starts anew")
+        return "none"
+    return "done" if epoch == -1 else "stopped"
+
+
+def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:
+    """Parameters and GFLOPs (two per multiply-add, at imgsz x imgsz) of a model before fusing."""
+    model = load_model(checkpoint)
+    return sum(p.numel() for p in model.parameters()), float(get_flops(model, imgsz))
+
+
+def backbone_checkpoint(source: Path, model: str, target: Path) -> None:
+    """Write a checkpoint that holds the backbone alone, for `pretrained=`.
+
+    Args:
+        source: A `.pt` of Ultralytics', or an `.npz` of tensors by their names in it.
+        model: Model YAML whose backbone the tensors must fit.
+        target: File to write.
+
+    Raises:
+        ValueError: When a tensor of the backbone is missing or has another shape.
+    """
+    module: Any = empty_model(model)
+    module.model = module.model[: backbone_rows(module)]
+    fill(module.model, read_tensors(source), f"{source} for the backbone of {model}")
+    save_checkpoint(module, target)

@@ -1,0 +1,243 @@
+"""Comparisons of necks: what is planned, kept and reported; one real comparison, interrupted."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from ultralytics import YOLO as Model
+
+from afpn_yolo.compare.carry_out import read_curve
+from afpn_yolo.compare.figures import bubbles, curves
+from afpn_yolo.compare.plan import PAPER, Conditions, Neck, Run, parse_necks
+from afpn_yolo.compare.records import Records, claim
+from afpn_yolo.compare.report import markdown, rows, versus
+from tests.processes import run
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "compare_necks.py"
+CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)
+
+
+def record(ap: float, curve: list[float]) -> dict[str, Any]:
+    metrics = dict.fromkeys(("AP", "AP50", "AP75", "APM", "APL"), ap) | {"APS": None}
+    return {
+        "parameters": 2_452_597,
+        "gflops": 6.9,
+        "metrics": metrics,
+        "curve": {"AP": curve, "AP50": curve},
+    }
+
+
+def finished(path: Path) -> Records:
+    """Two necks, two seeds: AFPN starts lower and ends higher."""
+    records = Records(path, CONDITIONS)
+    pafpn, afpn = NECKS
+    records.add(Run(pafpn, 0), record(0.50, [0.30, 0.45, 0.50]))
+    records.add(Run(pafpn, 1), record(0.52, [0.32, 0.47, 0.52]))
+    records.add(Run(afpn, 0), record(0.54, [0.20, 0.46, 0.54]))
+    records.add(Run(afpn, 1), record(0.55, [0.20, 0.47, 0.55]))
+    return records
+
+
+NECKS = (Neck("PAFPN", "yolov5.yaml", "n"), Neck("AFPN", "yolov5-afpn.yaml", "n"))
+
+
+@pytest.mark.parametrize(
+    ("words", "scales", "files"),
+    [
+        (PAPER["IV"], ["n", "s"], "yolov5n yolov5n-afpn yolov5s yolov5s-afpn"),
+        (PAPER["V"], ["s"], "yolov5s-afpn-sum yolov5s-afpn-concat yolov5s-afpn"),
+        (["a=yolov5n-afpn.yaml", "yolov5s.yaml"], [], "yolov5n-afpn yolov5s"),
+        (["my/nets/own-3.yaml"], ["m"], "my/nets/own-3m"),
+    ],
+)
+def test_necks_at_scales(words: list[str], scales: list[str], files: str) -> None:
+    assert [neck.file for neck in parse_necks(words, scales)] == [
+        f"{name}.yaml" for name in files.split()
+    ]
+
+
+def test_a_checkpoint_has_no_scale() -> None:
+    assert [n.file for n in parse_necks(["start=runs/best.pt"], ["n"])] == ["runs/best.pt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "scales", "message"),
+    [
+        (["yolov5n"], [], "expected .* .yaml or a .pt"),
+        (["a=yolov5n.yaml", "a=yolov5s.yaml"], [], "a occurs twice"),
+        (["yolov5n-afpn.yaml"], ["n"], "scale in its name"),
+        (["a/b=yolov5n.yaml"], [], "names a folder"),
+    ],
+)
+def test_words_that_name_no_neck(words: list[str], scales: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_necks(words, scales)
+
+
+def test_other_conditions_are_refused(tmp_path: Path) -> None:
+    finished(tmp_path / "x.json")
+    with pytest.raises(ValueError, match=r"x\.json.*epochs: 3 there, 100 here.*--name"):
+        Records(tmp_path / "x.json", Conditions("my.yaml", epochs=100, imgsz=64, batch=4))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"runs": []}', '{"conditions": {}, "runs": [1]}'])
+def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json is no result"):
+        Records(tmp_path / "x.json", CONDITIONS)
+
+
+def _add(path: Path, seed: int) -> None:
+    Records(path, CONDITIONS).add(Run(NECKS[0], seed), record(0.5, [0.5]))
+
+
+def test_processes_share_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.starmap(_add, [(path, seed) for seed in range(16)])
+    assert len(Records(path, CONDITIONS).finished()) == 16
+
+
+def test_a_run_is_claimed_once(tmp_path: Path) -> None:
+    with claim(tmp_path) as first, claim(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with claim(tmp_path) as again:
+        assert again
+
+
+def test_table(tmp_path: Path) -> None:
+    table = rows(NECKS, finished(tmp_path / "x.json").finished())
+    text = markdown(table, {"data": "my.yaml", "epochs": 3})
+    assert "| PAFPN-n | 2 | 2,452,597 | 6.90 | 51.0 ± 1.4 |" in text
+    assert "| AFPN-n | 2 | 2,452,597 | 6.90 | 54.5 ± 0.7 |" in text
+    assert " - | " in text  # no small objects, no figure
+    assert versus(table) == [
+        "- AFPN-n against PAFPN-n: +3.5 AP at the end; lowest -11.0 at epoch 1; "
+        "ahead for good from epoch 2 (curves of the means)."
+    ]
+
+
+def test_a_neck_that_stays_behind(tmp_path: Path) -> None:
+    records = Records(tmp_path / "x.json", CONDITIONS)
+    records.add(Run(NECKS[0], 0), record(0.5, [0.4, 0.5]))
+    records.add(Run(NECKS[1], 0), record(0.4, [0.5, 0.4]))
+    (line,) = versus(rows(NECKS, records.finished()))
+    assert "-10.0 AP at the end" in line
+    assert "behind at the last epoch" in line
+
+
+def test_figures_show_every_neck(tmp_path: Path) -> None:
+    table = rows(NECKS, finished(tmp_path / "x.json").finished())
+    for draw in (bubbles, curves):
+        draw(table, tmp_path / "one.png")
+        draw(table[:1], tmp_path / "other.png")
+        one, other = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("one", "other"))
+        assert one is not None
+        assert other is not None
+        assert (
+            np.unique(one.reshape(-1, 3), axis=0).shape[0]
+            > np.unique(other.reshape(-1, 3), axis=0).shape[0]
+        )
+
+
+def test_seconds_of_a_resumed_training(tmp_path: Path) -> None:
+    head = "epoch,time,metrics/mAP50(B),metrics/mAP50-95(B)\n"
+    (tmp_path / "results.csv").write_text(head + "1,10,0,0\n2,20,.5,.2\n3,7,.6,.3\n4,15,.7,.4\n")
+    seconds, curve = read_curve(tmp_path / "results.csv")
+    assert seconds == 35
+    assert curve["AP"] == [0, 0.2, 0.3, 0.4]
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tensors of a whole model in an .npz; the comparison may take rows 0 to 9 only."""
+    path = tmp_path_factory.mktemp("weights") / "whole.npz"
+    torch.manual_seed(3)
+    tensors = Model("yolov5n.yaml").model.state_dict()
+    np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    return path
+
+
+def command(data: Path, *more: str | Path) -> tuple[str | Path, ...]:
+    shape = ("--epochs", "3", "--imgsz", "64", "--batch", "4", "--workers", "0", "--device", "cpu")
+    return (sys.executable, SCRIPT, "--data", data, *shape, *more)
+
+
+def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
+    """Killed in the first run, started again: every run once, the curve whole."""
+    words = command(small_data, "--backbone", backbone, "--set", "lr0=0.0", "optimizer=SGD")
+    first = tmp_path / "runs" / "compare" / "small" / "PAFPN-n-seed0"
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while not (first / "weights" / "last.pt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    run(*words, cwd=tmp_path)
+    result = json.loads((tmp_path / "results" / "small.json").read_text())
+    assert [r["run"] for r in result["runs"]] == ["PAFPN-n-seed0", "AFPN-n-seed0"]
+    assert [len(r["curve"]["AP"]) for r in result["runs"]] == [3, 3]
+    assert {p.name for p in (tmp_path / "results").glob("small*")} == {
+        "small.json",
+        "small.md",
+        "small-bubbles.png",
+        "small-curves.png",
+    }
+    # With a learning rate of zero the weights are as they started.
+    given = dict(np.load(backbone))
+    for row in result["runs"]:
+        last = first.with_name(row["run"]) / "weights" / "last.pt"
+        weights = {k: v.float().numpy() for k, v in Model(last).model.state_dict().items()}
+        taken = {
+            int(key.split(".")[1])
+            for key, value in given.items()
+            if key.endswith("conv.weight")
+            and key in weights
+            and weights[key].shape == value.shape
+            and np.allclose(weights[key], value, atol=1e-3)
+        }
+        assert taken == set(range(10))
+
+    times = {path: path.stat().st_mtime_ns for path in first.parent.rglob("*.pt")}
+    again = run(*words, cwd=tmp_path)
+    assert "| AFPN-n | 1 |" in again.stdout
+    assert {
+        path: path.stat().st_mtime_ns
+        for path in first.parent.rglob("*.pt")
+        if "backbone" not in path.name
+    } == {path: t for path, t in times.items() if "backbone" not in path.name}
+
+
+def test_a_backbone_of_another_scale(small_data: Path, backbone: Path, tmp_path: Path) -> None:
+    words = command(small_data, "--backbone", backbone, "--scales", "s")
+    output = run(*words, cwd=tmp_path, fails=True)
+    assert output.returncode == 2
+    assert "whole.npz: model.0.conv.weight has the shape (16, 3, 6, 6)" in output.stderr
+
+
+def test_a_failing_run_does_not_cost_the_others(small_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "own3n.yaml").write_text("nc: 3\nbackbone: [[-1, 1, Nonsense, [8]]]\nhead: []\n")
+    words = command(small_data, "bad=own3n.yaml", "good=yolov5n-afpn.yaml", "--epochs", "1")
+    output = run(*words, cwd=tmp_path, fails=True)
+    assert output.returncode == 1
+    assert "error: bad-seed0" in output.stderr
+    assert "| good | 1 |" in output.stdout
