@@ -131,7 +131,7 @@ def test_mistakes_in_a_data_yaml(tmp_path: Path) -> None:
         read(yaml)
     with pytest.raises(EvaluationError, match=r"data\.yaml has no split 'test'"):
         read(yaml, split="test")
-    with pytest.raises(EvaluationError, match="--images is for a .json"):
+    with pytest.raises(EvaluationError, match=r"--images is for a \.json"):
         read(yaml, images=tmp_path)
     with pytest.raises(EvaluationError, match=r"data\.yaml has 2 classes, x\.pt has 3"):
         read_data(yaml, {**NAMES, 2: "owl"}, model="x.pt")
