@@ -1,6 +1,6 @@
 """What this package calls of Ultralytics, with `detector`: models built and saved, data found.
 
-What it changes there is in `plugin`. No other file knows Ultralytics' internals.
+What it changes there is in `plugin`. No file but these three knows Ultralytics' internals.
 """
 
 from __future__ import annotations
