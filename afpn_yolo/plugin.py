@@ -1,4 +1,4 @@
-"""All that this package changes in Ultralytics; what it only calls there is in `engine`.
+"""All that this package changes in Ultralytics; what it only calls: `engine`, `detector`.
 
 Ultralytics has no way to register a layer, so `register_layers` adds one branch to its
 `parse_model`: the function's source is taken, the branch is put before the last `else`, and the

@@ -20,6 +20,7 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.utils.metrics import compute_ap
 
 from afpn_yolo.checks import EvaluationError
 from afpn_yolo.coco import Floats, Scores
@@ -152,6 +153,10 @@ def test_detections_are_those_of_the_validator(case: Case, tmp_path: Path) -> No
         assert corners == pytest.approx(theirs[str(image.resolve())], abs=1e-3)
 
 
+@pytest.mark.skipif(
+    compute_ap([0.5], [1.0])[0] > 0.6,
+    reason="this Ultralytics draws precision on to recall 1, where no detection is",
+)
 def test_agrees_with_the_command_yolo_val(case: Case, tmp_path: Path) -> None:
     data = shutil.copytree(case.yaml.parent, tmp_path / "set")  # it writes there
     yaml = data / "data.yaml"
