@@ -104,3 +104,17 @@ def test_refuses_tables_of_another_shape_and_unknown_classes() -> None:
         evaluate(truth, truth, NAMES)
     with pytest.raises(ValueError, match=r"ground_truth has the classes \[3, 7\]"):
         evaluate(truth, found, {0: "cat", 8: "x"})
+
+
+def test_only_the_best_hundred_of_an_image_count_among_equal_scores() -> None:
+    truth, _ = scene(1, crowds=False)
+    truth[:, 1] = 0
+    g = np.random.default_rng(0)
+    near = np.repeat(truth[:, :6], 60, 0)
+    near[:, 2:] += near[:, [4]] * g.normal(0, 0.1, (len(near), 4))
+    found = np.column_stack([near, g.integers(1, 6, len(near)) / 10])
+    assert np.bincount(found[:, 0].astype(int)).max() > 200
+    got = evaluate(truth, found, NAMES)
+    expected = plain(truth, found)
+    assert pytest.approx((expected[0], expected[6]), abs=1e-9) == (got.AP, got.AR100)
+    assert expected[0] > 0.01
