@@ -86,9 +86,9 @@ class FilmWriter:
 
 
 class JsonList:
-    """A JSON list in a file, written entry by entry: whole whenever it is left, however long.
+    """A JSON list in a file, entry by entry: a camera may run for days. A context manager.
 
-    A context manager.
+    The list is whole however the context is left.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,6 +100,7 @@ class JsonList:
         """Write an entry."""
         self._file.write("\n" if self._first else ",\n")
         self._file.write(json.dumps(entry, ensure_ascii=False))
+        self._file.flush()
         self._first = False
 
     def __enter__(self) -> JsonList:

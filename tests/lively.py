@@ -1,0 +1,70 @@
+"""A model that answers, and answers differently to different photographs; and its export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from ultralytics.utils import ASSETS
+
+from afpn_yolo.plugin import build_model, save_checkpoint
+from tests.processes import YOLO as COMMAND
+from tests.processes import run
+
+PHOTOGRAPHS = (ASSETS / "bus.jpg", ASSETS / "zidane.jpg")
+
+
+def photograph(path: Path, height: int, width: int) -> np.ndarray:
+    image = cv2.imread(str(path))
+    assert image is not None
+    return cv2.resize(image, (width, height))
+
+
+def blob(path: Path, height: int, width: int) -> torch.Tensor:
+    """A photograph as the network's input (1, 3, height, width)."""
+    image = photograph(path, height, width)[..., ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(image))[None].float() / 255
+
+
+def enliven(model: Any) -> nn.Module:
+    """Give a fresh model a neck that does something everywhere and scores that spread.
+
+    As it is built, or after two epochs, it says next to nothing: any export would agree with it.
+    """
+    model.train()
+    for m in model.model[10:29].modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight)
+        elif isinstance(m, nn.BatchNorm2d):
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+    for branch in model.model[-1].cv3:
+        nn.init.normal_(branch[-1].weight, 0, 0.3)
+        nn.init.constant_(branch[-1].bias, -2)
+    statistics: list[Any] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for m in statistics:
+        m.momentum = None  # the average over what follows
+        m.reset_running_stats()
+    with torch.no_grad():
+        for side in (96, 128, 160):
+            model(torch.cat([blob(path, side, side) for path in PHOTOGRAPHS]))
+    for m in statistics:
+        m.momentum = 0.03
+        # A random network's features are a large mean and small differences. Divided by these, the
+        # rounding of float32 would grow past the tolerance; in a trained network it does not.
+        m.running_var.clamp_(min=0.3 * m.running_mean.square().mean())
+    return model.eval()
+
+
+def save_lively(fusion: str, path: Path) -> Path:
+    torch.manual_seed(0)
+    save_checkpoint(enliven(build_model(f"yolov5-afpn{fusion}.yaml", "n", nc=4)), path)
+    return path
+
+
+def export(model: Path, *options: str) -> Path:
+    run(COMMAND, "export", f"model={model}", "format=onnx", *options, cwd=model.parent)
+    return model.with_suffix(".onnx")
