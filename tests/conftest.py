@@ -42,3 +42,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
 def best(trained: Path) -> Path:
     """The checkpoint that this training left."""
     return trained / "run" / "weights" / "best.pt"
+
+
+@pytest.fixture(scope="session")
+def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with many and various detections on photographs; four classes."""
+    from tests.lively import save_lively  # it imports Ultralytics
+
+    return save_lively("", tmp_path_factory.mktemp("lively") / "lively.pt")

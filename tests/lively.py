@@ -12,6 +12,8 @@ from torch import nn
 from ultralytics.utils import ASSETS
 
 from afpn_yolo.engine.models import build_model, save_checkpoint
+from tests.processes import YOLO as COMMAND
+from tests.processes import run
 
 NAMES = {0: "person", 1: "bus", 2: "tie", 3: "never there"}
 PHOTOGRAPHS = (ASSETS / "bus.jpg", ASSETS / "zidane.jpg")
@@ -71,3 +73,8 @@ def blob(path: Path, height: int, width: int) -> torch.Tensor:
     """A photograph as the network's input (1, 3, height, width)."""
     image = photograph(path, height, width)[..., ::-1].transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(image))[None].float() / 255
+
+
+def export(model: Path, *options: str) -> Path:
+    run(COMMAND, "export", f"model={model}", "format=onnx", *options, cwd=model.parent)
+    return model.with_suffix(".onnx")

@@ -13,21 +13,11 @@ import pytest
 import torch
 from ultralytics import YOLO
 
-from tests.lively import PHOTOGRAPHS, blob, photograph, save_lively
+from tests.lively import PHOTOGRAPHS, blob, export, photograph, save_lively
 from tests.processes import YOLO as COMMAND
 from tests.processes import run
 
 PIXELS, SCORES = 0.05, 1e-4
-
-
-@pytest.fixture(scope="module")
-def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_lively("", tmp_path_factory.mktemp("lively") / "lively.pt")
-
-
-def export(model: Path, *options: str) -> Path:
-    run(COMMAND, "export", f"model={model}", "format=onnx", *options, cwd=model.parent)
-    return model.with_suffix(".onnx")
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:

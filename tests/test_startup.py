@@ -87,6 +87,8 @@ def test_wheel(wheel: Path, tmp_path: Path) -> None:
     environment.pip("install", *BUILD, "--ignore-installed", wheel)
     assert str(environment.packages) in environment.run(USE)
     shipped = {path.name for path in environment.packages.glob("afpn_yolo/*/*.yaml")}
+    edge = "import sys, afpn_yolo.edge.__main__ as m; print(m.__file__, 'torch' in sys.modules)"
+    assert environment.run(edge).endswith("afpn_yolo/edge/__main__.py False\n")
     assert shipped == {path.name for kind in ("models", "data") for path in (ROOT / kind).iterdir()}
     environment.pip("uninstall", "-y", "-q", "afpn_yolo")
     assert environment.ours() == set()

@@ -1,0 +1,157 @@
+"""Detect objects in images, folders, videos or a camera, with an exported model, without torch.
+
+    python -m afpn_yolo.edge best.onnx photos/ clip.mp4 --out drawn --json found.json
+    python -m afpn_yolo.edge best.onnx 0 --out drawn        # a camera, until Ctrl-C
+
+A line per source goes to standard output. What can't be read is named on standard error, the rest
+is still processed, and the exit code is 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from afpn_yolo.edge import images
+from afpn_yolo.edge.detections import Detections
+from afpn_yolo.edge.detector import Detector
+from afpn_yolo.edge.progress import track
+from afpn_yolo.edge.results import Album, JsonList
+from afpn_yolo.edge.sources import Film, Frames, Picture, Source, find
+
+FAULT = 2
+INTERRUPTED, PIPE_CLOSED = 130, 141  # as a shell reports SIGINT and SIGPIPE
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m afpn_yolo.edge",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="exported by Ultralytics")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="image, folder, pattern in quotes, video, or the number of a camera",
+    )
+    parser.add_argument("--conf", type=float, default=0.25, help="scores above it (0.25)")
+    parser.add_argument("--iou", type=float, default=0.7, help="overlap that suppresses (0.7)")
+    parser.add_argument(
+        "--imgsz",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="side, or height and width; only for a model of dynamic size",
+    )
+    parser.add_argument("--threads", type=int, help="threads of ONNX Runtime (it decides)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="pictures and videos with boxes")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="all detections")
+    args = parser.parse_args(argv)
+    if args.imgsz and len(args.imgsz) > 2:
+        parser.error(f"--imgsz takes one or two numbers, got {len(args.imgsz)}")
+    return args
+
+
+class Run:
+    """One run of the command: what is detected goes where the options say."""
+
+    def __init__(self, detector: Detector, album: Album | None, report: JsonList | None) -> None:
+        self._detector, self._album, self._report = detector, album, report
+
+    def process(self, source: Source) -> None:
+        """Detect in a source.
+
+        Raises:
+            OSError, ValueError: When it can't be read, or a result can't be written.
+        """
+        if isinstance(source, Picture):
+            self._picture(source)
+        else:
+            self._film(source)
+
+    def _picture(self, source: Picture) -> None:
+        image = images.read(source.path)
+        found = self._detector(image)
+        self._note({"source": str(source)}, image, found)
+        if self._album:
+            self._album.save(source, found.draw(image))
+        print(f"{source}: {found}", flush=True)
+
+    def _film(self, source: Film) -> None:
+        frames = boxes = 0
+        with ExitStack() as stack:
+            film = stack.enter_context(Frames(source))
+            album = self._album
+            writer = stack.enter_context(album.film(source, film.fps)) if album else None
+            try:
+                for frame in track(film, str(source), film.count):
+                    found = self._detector(frame)
+                    self._note({"source": str(source), "frame": frames}, frame, found)
+                    if writer:
+                        writer.write(found.draw(frame))
+                    frames, boxes = frames + 1, boxes + len(found)
+            except KeyboardInterrupt:
+                if not source.is_camera:  # a camera has no other end
+                    raise
+        print(f"{source}: {frames} frames, {boxes} boxes", flush=True)
+
+    def _note(self, entry: dict[str, object], image: images.Image, found: Detections) -> None:
+        if self._report:
+            height, width = image.shape[:2]
+            size = {"width": width, "height": height}
+            self._report.append({**entry, **size, "detections": found.as_dicts()})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Process all sources; returns the exit code."""
+    code = 0
+    sources: list[Source] = []
+    for argument in args.sources:
+        try:
+            sources += find(argument)
+        except (OSError, ValueError) as error:
+            code = _complain(error)
+    with ExitStack() as stack:
+        try:
+            size = args.imgsz[0] if args.imgsz and len(args.imgsz) == 1 else args.imgsz
+            detector = Detector(args.model, args.conf, args.iou, imgsz=size, threads=args.threads)
+            album = Album(args.out, sources) if args.out else None
+            report = stack.enter_context(JsonList(args.json)) if args.json else None
+        except (OSError, ValueError) as error:
+            return _complain(error)
+        work = Run(detector, album, report)
+        for source in sources:
+            try:
+                work.process(source)
+            except BrokenPipeError:
+                raise
+            except (OSError, ValueError) as error:
+                code = _complain(error)
+    return code
+
+
+def _complain(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return FAULT
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads on, as behind `| head`. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

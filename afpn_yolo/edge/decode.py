@@ -1,0 +1,109 @@
+"""From the network's output to boxes, scores and classes; corners in pixels of its input."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+MOST = 30000  # candidates that enter the suppression, best first, as in Ultralytics
+BLOCK = 64  # boxes that are compared at once
+APART = 7680  # classes are moved this far apart, so that only boxes of one class meet
+
+
+class Found(NamedTuple):
+    """Boxes (N, 4) left, top, right, bottom; scores (N,), falling; classes (N,)."""
+
+    boxes: Floats
+    scores: Floats
+    classes: Ints
+
+
+def decode(output: Floats, conf: float, iou: float, limit: int, agnostic: bool) -> Found:
+    """Decode a raw output (4 + classes, anchors): centre, width and height, then class scores.
+
+    Args:
+        output: As above.
+        conf: Only scores above it count.
+        iou: Of two boxes that overlap more than this, the lower score goes.
+        limit: At most so many boxes.
+        agnostic: Boxes of different classes suppress each other, too.
+    """
+    candidates = np.flatnonzero(output[4:].max(0) > conf)
+    centres, sides, scores = np.split(output[:, candidates].T, (2, 4), axis=1)
+    corners = (centres - sides / 2, centres + sides / 2)
+    boxes = np.asarray(np.hstack(corners), np.float32)
+    classes, best = scores.argmax(1), scores.max(1)
+    moved = boxes if agnostic else boxes + classes[:, None].astype(np.float32) * APART
+    kept = suppress(moved, best, iou, limit)
+    return Found(boxes[kept], best[kept], classes[kept])
+
+
+def select(output: Floats, conf: float, limit: int) -> Found:
+    """Take the rows above `conf` of an output (rows, 6) that the model has suppressed itself."""
+    rows = output[output[:, 4] > conf][:limit]
+    return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
+
+
+def suppress(boxes: Floats, scores: Floats, iou: float, limit: int) -> Ints:
+    """Greedy non-maximum suppression.
+
+    Among equal scores the first box wins. A pair without area has no overlap.
+
+    Args:
+        boxes: (N, 4) left, top, right, bottom.
+        scores: (N,).
+        iou: Overlap above which the lower score goes.
+        limit: Stop at so many.
+
+    Returns:
+        Indices of the boxes that stay, best first.
+    """
+    order = np.argsort(-scores, kind="stable")[:MOST]
+    edges = np.ascontiguousarray(boxes[order].T)  # (4, N): numpy is fast along long rows only
+    most = _single(iou)
+    kept = np.empty(0, np.int64)  # places in `order`
+    for start in range(0, len(order), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(order)))
+        block = block[~_clash(edges[:, kept], edges[:, block], most).any(0)]
+        clash = np.triu(_clash(edges[:, block], edges[:, block], most), 1)
+        alive = np.ones(len(block), bool)
+        for i in np.flatnonzero(clash.any(1)):
+            if alive[i]:
+                alive &= ~clash[i]
+        kept = np.concatenate((kept, block[alive]))
+        if len(kept) >= limit:
+            break
+    return np.asarray(order[kept[:limit]], np.int64)
+
+
+def _clash(a: Floats, b: Floats, most: np.float32) -> NDArray[np.bool_]:
+    """Which pairs of boxes (4, N) and (4, M) overlap by more than `most`: (N, M)."""
+    shared = _shared(a[0], a[2], b[0], b[2]) * _shared(a[1], a[3], b[1], b[3])
+    union = _areas(a)[:, None] + _areas(b) - shared
+    with np.errstate(divide="ignore", invalid="ignore"):  # no area: 0 / 0, which is above nothing
+        return np.asarray(shared / union > most)
+
+
+def _shared(a_low: Floats, a_high: Floats, b_low: Floats, b_high: Floats) -> Floats:
+    """Length that pairs of intervals share: (N, M)."""
+    length = np.minimum(a_high[:, None], b_high) - np.maximum(a_low[:, None], b_low)
+    return np.asarray(np.maximum(length, 0, out=length))
+
+
+def _areas(boxes: Floats) -> Floats:
+    return np.asarray((boxes[2] - boxes[0]) * (boxes[3] - boxes[1]))
+
+
+def _single(value: float) -> np.float32:
+    """The largest single-precision number not above a value.
+
+    Ratios are compared with `iou` in double precision, as torchvision does; this gives the same.
+    The nearest number may lie above: 0.6 would then suppress less.
+    """
+    nearest = np.float32(value)
+    return np.nextafter(nearest, np.float32(-1)) if float(nearest) > value else nearest

@@ -1,0 +1,161 @@
+"""Images in, detections out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from afpn_yolo.edge import images
+from afpn_yolo.edge.decode import decode, select
+from afpn_yolo.edge.detections import Detections
+from afpn_yolo.edge.images import Image
+from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore
+from afpn_yolo.edge.model import Model
+
+Source = Image | str | os.PathLike[str]
+Many = list[Any] | tuple[Any, ...]  # of Source; a str is a Sequence[str], too
+
+
+class Detector:
+    """A detection model that Ultralytics exported to ONNX. Several threads may call it at once."""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        conf: float = 0.25,
+        iou: float = 0.7,
+        max_det: int = 300,
+        agnostic: bool = False,
+        imgsz: int | Sequence[int] | None = None,
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        """Open a model. Defaults are those of Ultralytics' predict.
+
+        Args:
+            model: The .onnx file.
+            conf: Detections have scores above it.
+            iou: Of two boxes of a class that overlap more than this, the lower score goes. Fixed in
+                a model with embedded NMS.
+            max_det: At most so many detections per image.
+            agnostic: Boxes of different classes suppress each other, too.
+            imgsz: One side, or height and width, for a model of dynamic size. Without it, the size
+                of the export.
+            threads: Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+            providers: Execution providers of ONNX Runtime, best first.
+
+        Raises:
+            OSError: When the model can't be read.
+            ValueError: When it is no detection model of Ultralytics', or an argument can't work.
+        """
+        if max_det < 1:
+            raise ValueError(f"max_det must be at least 1, got {max_det}")
+        self._conf, self._iou = _fraction("conf", conf), _fraction("iou", iou)
+        self._max_det, self._agnostic = max_det, agnostic
+        self._model = Model(model, threads, providers)
+        self._size = self._model.size if imgsz is None else _size(imgsz, self._model)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class number -> name."""
+        return dict(self._model.names)
+
+    @property
+    def imgsz(self) -> Size:
+        """Height and width into which images are fitted."""
+        return self._size
+
+    @overload
+    def __call__(
+        self, image: Source, conf: float | None = None, iou: float | None = None
+    ) -> Detections: ...
+
+    @overload
+    def __call__(
+        self, image: Many, conf: float | None = None, iou: float | None = None
+    ) -> list[Detections]: ...
+
+    def __call__(
+        self,
+        image: Source | Many,
+        conf: float | None = None,
+        iou: float | None = None,
+    ) -> Detections | list[Detections]:
+        """Detect in one image, or in each of a list.
+
+        Args:
+            image: A BGR array (H, W, 3) of uint8, a path, or a list of either.
+            conf: For this call, instead of the detector's.
+            iou: For this call, instead of the detector's.
+
+        Raises:
+            OSError: When a file can't be read.
+            ValueError: When an image is not 8-bit BGR, with its path or its place in the list.
+        """
+        conf = self._conf if conf is None else _fraction("conf", conf)
+        iou = self._iou if iou is None else _fraction("iou", iou)
+        if not isinstance(image, (list, tuple)):
+            return next(self._detect([_load(image, "image")], conf, iou))
+        loaded = (_load(each, f"image {i} of the list") for i, each in enumerate(image))
+        batches = self._batches(loaded)
+        return [found for batch in batches for found in self._detect(batch, conf, iou)]
+
+    def _batches(self, loaded: Iterable[Image]) -> Iterator[list[Image]]:
+        """Neighbours of one shape, as many as the model takes at once."""
+        batch: list[Image] = []
+        for image in loaded:
+            if batch and (len(batch) == self._model.batch or image.shape != batch[0].shape):
+                yield batch
+                batch = []
+            batch.append(image)
+        if batch:
+            yield batch
+
+    def _detect(self, batch: list[Image], conf: float, iou: float) -> Iterator[Detections]:
+        model = self._model
+        height, width = batch[0].shape[:2]
+        fitted = fit((height, width), self._size, model.stride if model.dynamic else None)
+        count = len(batch) if model.dynamic else model.batch
+        # A new buffer each time: callers in other threads must not share one.
+        blob = np.empty((count, 3, *fitted.size), model.dtype)
+        blob[len(batch) :] = 0
+        for row, image in zip(blob, batch, strict=False):
+            fill(row, image, fitted)
+        for output, _ in zip(model.run(blob), batch, strict=False):
+            yield self._decode(output, fitted, conf, iou)
+
+    def _decode(self, output: np.ndarray, fitted: Fit, conf: float, iou: float) -> Detections:
+        if self._model.suppressed:
+            found = select(output, conf, self._max_det)
+        else:
+            found = decode(output, conf, iou, self._max_det, self._agnostic)
+        boxes = restore(found.boxes, fitted)
+        return Detections(boxes, found.scores, found.classes, self._model.names)
+
+
+def _load(image: object, name: str) -> Image:
+    if isinstance(image, (str, os.PathLike)):
+        return images.read(image)
+    return images.check(image, name)
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0 <= value <= 1:  # true for NaN, too
+        raise ValueError(f"{name} must be from 0 to 1, got {value}")
+    return value
+
+
+def _size(imgsz: int | Sequence[int], model: Model) -> Size:
+    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    if not model.dynamic and (height, width) != model.size:
+        raise ValueError(
+            f"imgsz {height}x{width}: the model was exported for {model.size[0]}x{model.size[1]} "
+            "only; export it with dynamic=True"
+        )
+    for side in (height, width):
+        if side < 1 or side % model.stride:
+            raise ValueError(f"imgsz must be multiples of {model.stride}, got {side}")
+    return height, width

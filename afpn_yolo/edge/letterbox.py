@@ -1,0 +1,81 @@
+"""Fit an image into the network's input, and bring boxes back.
+
+The arithmetic is Ultralytics' (`LetterBox`, `scale_boxes`, `clip_boxes`), rounding included: half a
+pixel more or less in the padding moves boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from afpn_yolo.edge.images import Image
+
+GREY = (114, 114, 114)
+Size = tuple[int, int]  # height, width
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where an image lies in the network's input; (height, width), pixels."""
+
+    image: Size
+    scaled: Size
+    padding: tuple[int, int, int, int]  # top, bottom, left, right
+
+    @property
+    def size(self) -> Size:
+        """The input's size."""
+        top, bottom, left, right = self.padding
+        return self.scaled[0] + top + bottom, self.scaled[1] + left + right
+
+
+def fit(image: Size, size: Size, stride: int | None) -> Fit:
+    """Scale an image to fit `size`, its aspect ratio kept, and centre it.
+
+    Args:
+        image: Its (height, width).
+        size: The network's (height, width).
+        stride: For a model that takes any size: pad to multiples of it, not to the whole size.
+    """
+    ratio = min(size[0] / image[0], size[1] / image[1])
+    scaled = _scale(image, ratio)
+    height, width = size[0] - scaled[0], size[1] - scaled[1]
+    if stride:
+        height, width = height % stride, width % stride
+    return Fit(image, scaled, (*_halves(height), *_halves(width)))
+
+
+def _scale(image: Size, ratio: float) -> Size:
+    return max(round(image[0] * ratio), 1), max(round(image[1] * ratio), 1)
+
+
+def _halves(padding: int) -> tuple[int, int]:
+    return round(padding / 2 - 0.1), round(padding / 2 + 0.1)
+
+
+def fill(target: NDArray[Any], image: Image, fitted: Fit) -> None:
+    """Write an image into the network's input (3, H, W): RGB, 0 to 1, padded with grey."""
+    height, width = fitted.scaled
+    scaled = image if fitted.image == fitted.scaled else cv2.resize(image, (width, height))
+    padded = cv2.copyMakeBorder(scaled, *fitted.padding, cv2.BORDER_CONSTANT, value=GREY)
+    planes = padded[..., ::-1].transpose(2, 0, 1)
+    np.divide(planes, np.float32(255), out=target, casting="same_kind")
+
+
+def restore(boxes: Floats, fitted: Fit) -> Floats:
+    """Bring boxes (N, 4), corners in pixels of the input, to pixels of the image; clipped to it."""
+    # Scale and padding once more from the two sizes, as Ultralytics does. Where rounding made a
+    # padded side smaller than the scaled image wants, they differ a little from the fit's own.
+    ratio = min(new / old for new, old in zip(fitted.size, fitted.image, strict=True))
+    height, width = _scale(fitted.image, ratio)
+    top, left = _halves(fitted.size[0] - height)[0], _halves(fitted.size[1] - width)[0]
+    gain = np.array([width / fitted.image[1], height / fitted.image[0]] * 2, np.float32)
+    moved = (boxes - np.array([left, top] * 2, np.float32)) / gain
+    limits = np.array(fitted.image[::-1] * 2, np.float32)
+    return np.asarray(np.clip(moved, 0, limits), np.float32)

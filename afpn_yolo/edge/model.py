@@ -1,0 +1,123 @@
+"""An ONNX file that Ultralytics exported: its session and what its metadata says."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from afpn_yolo.edge.letterbox import Size
+
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+REMEDY = "export it with: yolo export model=best.pt format=onnx"
+
+
+class Model:
+    """A detection model in ONNX Runtime. Several threads may run it at once.
+
+    Attributes:
+        names: Class number -> name.
+        stride: Sides of the input are multiples of it.
+        size: Height and width: the only ones, or those it was exported with if `dynamic`.
+        dynamic: Whether it takes other sizes.
+        batch: How many images it takes at once: exactly so many unless `dynamic`.
+        suppressed: Whether its outputs went through non-maximum suppression in the model.
+        dtype: The input's type.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        """Open a model.
+
+        Args:
+            path: The .onnx file.
+            threads: Threads of one run; None leaves it to ONNX Runtime.
+            providers: Execution providers of ONNX Runtime, best first.
+
+        Raises:
+            OSError: When the file can't be read.
+            ValueError: When it is no detection model of Ultralytics', or an option can't work.
+        """
+        self._session = _open(path, threads, providers)
+        try:
+            self._read_metadata(self._session.get_modelmeta().custom_metadata_map)
+            self._read_shapes()
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+    def _read_metadata(self, metadata: dict[str, str]) -> None:
+        task = metadata.get("task")
+        if task is None or "names" not in metadata:
+            raise ValueError(f"not exported by Ultralytics, its metadata lacks names; {REMEDY}")
+        if task != "detect":
+            raise ValueError(f"a model for the task {task}, but only detect is supported")
+        names = _literal(metadata, "names", {})
+        self.names = {int(k): str(v) for k, v in dict(names).items()}
+        self.stride = int(_literal(metadata, "stride", 32))
+        height, width = _literal(metadata, "imgsz", [640, 640])
+        self.size: Size = (int(height), int(width))
+        self.batch = int(_literal(metadata, "batch", 1))
+        arguments = _literal(metadata, "args", {})
+        self.suppressed = bool(_literal(metadata, "end2end", False) or arguments.get("nms"))
+
+    def _read_shapes(self) -> None:
+        """Prefer what the graph itself says, and check that the rest agrees with the metadata."""
+        image, output = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        if image.type not in TYPES or len(image.shape) != 4 or image.shape[1] != 3:
+            raise ValueError(f"takes {image.type} of shape {image.shape}, not colour images")
+        self._input, self.dtype = image.name, TYPES[image.type]
+        batch, _, height, width = image.shape
+        self.dynamic = not (isinstance(height, int) and isinstance(width, int))
+        if not self.dynamic:
+            self.size = (height, width)
+        self.batch = batch if isinstance(batch, int) else self.batch
+        self.suppressed = self.suppressed or output.shape[-1] == 6
+        channels = 6 if self.suppressed else 4 + len(self.names)
+        found = output.shape[-1 if self.suppressed else 1]
+        if len(output.shape) != 3 or (isinstance(found, int) and found != channels):
+            raise ValueError(
+                f"gives an output of shape {output.shape}, which doesn't suit its "
+                f"{len(self.names)} classes; {REMEDY}"
+            )
+
+    def run(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Run a batch (B, 3, H, W) of `dtype`; returns (B, 4 + classes, anchors) or (B, N, 6)."""
+        output = self._session.run(None, {self._input: images})[0]
+        return np.asarray(output, np.float32)
+
+
+def _open(
+    path: str | os.PathLike[str], threads: int | None, providers: Sequence[str]
+) -> onnxruntime.InferenceSession:
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    available = onnxruntime.get_available_providers()
+    if missing := [name for name in providers if name not in available]:
+        raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    with open(path, "rb"):  # an error that names the file and the reason
+        pass
+    try:
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
+    except Exception as error:  # its exceptions have no class of their own in common
+        raise ValueError(
+            f"{os.fspath(path)}: ONNX Runtime {onnxruntime.__version__} can't open it; damaged, or "
+            f"no ONNX model ({' '.join(str(error).split())})"
+        ) from error
+
+
+def _literal(metadata: dict[str, str], key: str, default: Any) -> Any:
+    try:
+        return ast.literal_eval(metadata[key]) if key in metadata else default
+    except (ValueError, SyntaxError):
+        raise ValueError(f"metadata {key} is {metadata[key]!r}, which can't be read") from None

@@ -1,0 +1,116 @@
+"""Files that the command line writes: pictures and videos with boxes, and a JSON list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+
+from afpn_yolo.edge.images import Image
+from afpn_yolo.edge.sources import Source
+
+
+class Album:
+    """A folder that pictures and videos with boxes go into, under their sources' names."""
+
+    def __init__(self, folder: Path, sources: Iterable[Source]) -> None:
+        """Make the folder.
+
+        Args:
+            folder: Where to write.
+            sources: Files that must not be written over.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._taken = {source.path.resolve() for source in sources}
+
+    def save(self, source: Source, picture: Image) -> None:
+        """Write a picture as JPEG.
+
+        Raises:
+            OSError: When it can't be written.
+        """
+        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+        self._name(source, ".jpg").write_bytes(jpeg.tobytes())
+
+    def film(self, source: Source, fps: float) -> FilmWriter:
+        """A writer of a video."""
+        return FilmWriter(self._name(source, ".avi"), fps)
+
+    def _name(self, source: Source, suffix: str) -> Path:
+        """A name that is free: `a/x.png` and `b/x.jpg` become `x.jpg` and `x-2.jpg`."""
+        path, k = self._folder / f"{source.path.stem}{suffix}", 1
+        while path.resolve() in self._taken:
+            k += 1
+            path = self._folder / f"{source.path.stem}-{k}{suffix}"
+        self._taken.add(path.resolve())
+        return path
+
+
+class FilmWriter:
+    """Writes frames into a video, Motion JPEG: every build of OpenCV has it. A context manager."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._path, self._fps = path, fps
+        self._writer: cv2.VideoWriter | None = None  # its size is that of the first frame
+
+    def write(self, frame: Image) -> None:
+        """Append a frame.
+
+        Raises:
+            OSError: When the video can't be written.
+        """
+        if self._writer is None:
+            size = (frame.shape[1], frame.shape[0])
+            code = cv2.VideoWriter.fourcc(*"MJPG")
+            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, size)
+            if not self._writer.isOpened():
+                raise OSError(f"{self._path}: OpenCV can't write this video")
+        self._writer.write(frame)
+
+    def __enter__(self) -> FilmWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            self._writer.release()
+
+
+class JsonList:
+    """A JSON list in a file, entry by entry: a camera may run for days. A context manager.
+
+    The list is whole however the context is left.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._file.write("[")
+        self._first = True
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write an entry."""
+        self._file.write("\n" if self._first else ",\n")
+        self._file.write(json.dumps(entry, ensure_ascii=False))
+        self._file.flush()
+        self._first = False
+
+    def __enter__(self) -> JsonList:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.write("\n]\n")
+        self._file.close()

@@ -1,0 +1,129 @@
+"""What a command line may name as a source: images, folders, patterns, videos, cameras."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from afpn_yolo.edge.images import Image
+
+IMAGES = ".avif .bmp .jp2 .jpe .jpeg .jpg .png .tif .tiff .webp".split()  # noqa: SIM905
+VIDEOS = ".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video file, or a camera by its number."""
+
+    origin: Path | int
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether it goes on until somebody stops it."""
+        return isinstance(self.origin, int)
+
+    @property
+    def path(self) -> Path:
+        """The file, or a name for what a camera gives."""
+        return self.origin if isinstance(self.origin, Path) else Path(f"camera{self.origin}")
+
+    def __str__(self) -> str:
+        return f"camera {self.origin}" if self.is_camera else str(self.origin)
+
+
+Source = Picture | Film
+
+
+def find(argument: str) -> list[Source]:
+    """Find what an argument names; folders and patterns in alphabetical order.
+
+    Raises:
+        ValueError: When a folder holds no image or video, or nothing matches a pattern.
+    """
+    path = Path(argument)
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in (*IMAGES, *VIDEOS))
+        if not files:
+            raise ValueError(f"{path}: a folder without images and videos")
+        return [_one(file) for file in files]
+    if path.exists():
+        return [_one(path)]
+    if argument.isdecimal():
+        return [Film(int(argument))]
+    if glob.has_magic(argument):
+        files = sorted(Path(match) for match in glob.glob(argument, recursive=True))
+        if not files:
+            raise ValueError(f"{argument}: nothing matches this pattern")
+        return [_one(file) for file in files if file.is_file()]
+    return [_one(path)]  # missing; reading it says so
+
+
+def _one(path: Path) -> Source:
+    return Film(path) if path.suffix.lower() in VIDEOS else Picture(path)
+
+
+class Frames:
+    """The frames of a film, one by one; a context manager that frees the file or the camera.
+
+    Attributes:
+        fps: Frames per second.
+        count: How many frames the file announces; None for a camera, or where it says nothing.
+    """
+
+    def __init__(self, film: Film) -> None:
+        """Open a film.
+
+        Raises:
+            OSError: When the file is missing or may not be read.
+            ValueError: When OpenCV can't open it.
+        """
+        self._film = film
+        if isinstance(film.origin, int):
+            self._capture = cv2.VideoCapture(film.origin)
+        else:
+            with film.origin.open("rb"):  # an error that names the file and the reason
+                pass
+            self._capture = cv2.VideoCapture(str(film.origin))
+        if not self._capture.isOpened():
+            raise ValueError(f"{film}: OpenCV can't open it; damaged, missing, or in use")
+        fps, count = (self._capture.get(p) for p in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
+        self.fps = fps if 0 < fps < 1000 else 30.0  # some files and cameras give 0 or nonsense
+        self.count = int(count) if 0 < count < 1e9 and not film.is_camera else None
+
+    def __enter__(self) -> Frames:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._capture.release()
+
+    def __iter__(self) -> Iterator[Image]:
+        seen = 0
+        while True:
+            success, frame = self._capture.read()
+            if not success:
+                break
+            seen += 1
+            yield np.asarray(frame, np.uint8)
+        if not seen:
+            raise ValueError(f"{self._film}: gives no frame")
