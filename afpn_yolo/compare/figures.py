@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from afpn_yolo.compare.report import Row
 
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
+LARGEST = 2400  # area of the largest bubble, in points squared
 LINES = ("-", "--", "-.", ":")
 
 
@@ -18,24 +20,25 @@ def bubbles(table: Sequence[Row], path: Path) -> None:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
     figure, axes = _figure("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
-    shown = [row for row in table if row.metrics["AP"]]
-    for row in shown:
+    for row in table:
         spread = row.metrics["AP"]
-        assert spread
+        if spread is None:
+            continue
         x, y = row.parameters / 1e6, 100 * spread.mean
         colour = _colours(table)[row.neck.label]
-        axes.scatter(x, y, s=2400 * row.gflops / most, color=colour, alpha=0.45, edgecolors=colour)
+        area = LARGEST * row.gflops / most
+        axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
         axes.errorbar(x, y, yerr=100 * (spread.sd or 0), color=colour, capsize=4, fmt=".")
         axes.annotate(
-            f"{row.neck.name}\n{row.gflops:.1f} GFLOPs",
+            f"{row.neck.name}\n{row.gflops:.2f} GFLOPs",
             (x, y),
-            (22, 0),
+            (math.sqrt(area / math.pi) + 4, 0),  # right of the bubble
             textcoords="offset points",
             va="center",
             fontsize=9,
         )
     axes.margins(x=0.35, y=0.35)
-    axes.set_xlabel("parameters, millions")
+    axes.set_xlabel("parameters, millions (bars: standard deviation over seeds)")
     axes.set_ylabel("AP")
     figure.savefig(path)
 
