@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_folder_pattern_and_clip(model: Path, folder: Path, tmp_path: Path) -> None:
-    options = ("--out", "drawn", "--json", "found.json", "--conf", "0.3")
+    options = ("--out", "drawn", "--json", "found.json", "--conf", "0.1")
     result = run(*EDGE, model, folder, f"{folder}/*.jpg", *options, cwd=tmp_path)
     names = [text.rsplit(": ", 1)[0] for text in result.stdout.splitlines()]
     listed = [*("a b.jpg", "b.jpg", "b.png", "clip.avi"), *("a b.jpg", "b.jpg")]
@@ -64,7 +64,7 @@ def test_folder_pattern_and_clip(model: Path, folder: Path, tmp_path: Path) -> N
     assert drawn == {"a b.jpg", "b.jpg", "b-2.jpg", "clip.avi", "a b-2.jpg", "b-3.jpg"}
     entries = json.loads((tmp_path / "found.json").read_text())
     assert [e.get("frame") for e in entries] == [None] * 3 + [*range(5)] + [None] * 2
-    expected = Detector(model, 0.3)(folder / "b.png")
+    expected = Detector(model, 0.1)(folder / "b.png")
     assert len(expected) > 3
     entry = entries[2]
     assert (entry["width"], entry["height"]) == (120, 90)
