@@ -20,7 +20,7 @@ $(READY): setup.cfg setup.py pyproject.toml
 	mkdir -p $(YOLO_CONFIG_DIR)
 	touch $@
 
-test: $(READY) lint types ## Lint, types, tests (about 10 minutes on two cores)
+test: $(READY) lint types ## Lint, types, tests (about 14 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(READY) ## The tests that train for minutes

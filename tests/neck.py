@@ -1,9 +1,8 @@
-"""Run the rows of a neck alone, and remake the tensors that the golden numbers were made from."""
+"""Remake the tensors that the golden numbers were made from."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,20 +88,6 @@ def randomise(module: Module) -> Module:
 def load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Load tensors that must all fit."""
     assert not model.load_state_dict(tensors, strict=False).unexpected_keys
-
-
-def run_rows(
-    layers: nn.Sequential, features: dict[int, Tensor], rows: Iterable[int]
-) -> dict[int, Tensor]:
-    """Run rows of a model's layers on given outputs of earlier rows; returns all outputs by row."""
-    outputs = dict(features)
-    for row in rows:
-        layer = layers[row]
-        source: Any = layer.f  # what Ultralytics' parser attaches: a row or a list of rows
-        sources = source if isinstance(source, list) else [source]
-        taken = [outputs[row - 1 if f == -1 else f] for f in sources]
-        outputs[row] = layer(taken if isinstance(source, list) else taken[0])
-    return outputs
 
 
 def difference(got: Tensor, expected: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
+from afpn_yolo.engine.rows import run_rows
 from tests import neck
 
 TOLERANCE = 1e-5
@@ -23,7 +24,7 @@ FUSIONS = {"top1": 16, "mid1": 17, "top2": 20, "mid2": 21, "bot2": 22}
 
 
 def run(model: DetectionModel, features: list[Tensor]) -> dict[int, Tensor]:
-    return neck.run_rows(model.model, dict(zip(BACKBONE_OUTPUTS, features, strict=True)), NECK_ROWS)
+    return run_rows(model.model, dict(zip(BACKBONE_OUTPUTS, features, strict=True)), NECK_ROWS)
 
 
 def build(scale: str, arrays: neck.Arrays, eps: float) -> DetectionModel:
@@ -119,7 +120,7 @@ def test_four_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     model.eval()
     features = dict(zip((1, 2, 3, 4), neck.inputs(arrays), strict=True))
     with torch.no_grad():
-        outputs = neck.run_rows(rows, features, range(5, len(rows)))
+        outputs = run_rows(rows, features, range(5, len(rows)))
     for name, row in FOUR_FUSIONS.items():
         assert neck.difference(outputs[row], arrays[f"asff_{name}.output"]) <= TOLERANCE
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
+from afpn_yolo.engine.rows import run_rows
 from afpn_yolo.mmyolo import NotAuthorsCheckpointError, convert
 from scripts.convert_mmyolo import main
 from tests import neck
@@ -133,7 +134,7 @@ def test_backbone_and_neck_compute_the_same(
         for a, b in zip(got, expected, strict=True):
             assert torch.allclose(a, b, rtol=1e-5, atol=1e-5 * float(b.abs().max()))
         features = dict(zip((4, 6, 9), neck.inputs(arrays), strict=True))
-        outputs = neck.run_rows(model.model, features, range(10, 29))
+        outputs = run_rows(model.model, features, range(10, 29))
     for i, row in enumerate((26, 27, 28)):
         assert neck.difference(outputs[row], arrays[f"eval_eps1e-05_out{i}"]) <= 1e-5
 
@@ -141,7 +142,7 @@ def test_backbone_and_neck_compute_the_same(
     rebuilt = DetectionModel(model.yaml, nc=3, verbose=False)
     rebuilt.load(model, verbose=False)
     with torch.no_grad():
-        outputs = neck.run_rows(rebuilt.eval().model, features, range(10, 29))
+        outputs = run_rows(rebuilt.eval().model, features, range(10, 29))
     assert neck.difference(outputs[26], arrays["eval_eps1e-05_out0"]) <= 1e-5
 
 

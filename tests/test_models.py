@@ -11,6 +11,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
+from afpn_yolo.engine.rows import run_rows
 from tests import neck
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -110,7 +111,7 @@ def test_parameters_and_gflops_of_the_neck(
         model(torch.zeros(1, 3, 640, 640))
         for hook in hooks:
             hook.remove()
-        outputs = neck.run_rows(model.model, features, range(rows.start, rows.stop))
+        outputs = run_rows(model.model, features, range(rows.start, rows.stop))
         macs = 0.0
         for layer in model.model[rows]:
             sources = layer.f if isinstance(layer.f, list) else [layer.f]
