@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.command import command
+
 SCALES = ("n", "s", "m", "l", "x")
 
 
@@ -63,34 +65,28 @@ def settings(words: list[str]) -> dict[str, Any]:
     return result
 
 
+@command(stopped="stopped; the same command goes on from here")
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     # Here, so that --help needs no torch.
     from afpn_yolo.compare.plan import PAPER, parse_necks
     from afpn_yolo.compare.run import Comparison
 
-    try:
-        scales = args.scales or ([] if args.necks else ["n"])
-        comparison = Comparison(
-            necks=parse_necks(args.necks or PAPER[args.table or "IV"], scales),
-            seeds=args.seeds,
-            data=args.data,
-            epochs=args.epochs,
-            imgsz=args.imgsz,
-            batch=args.batch,
-            backbones=args.backbone or [],
-            extra=settings(args.set),
-            out=args.out,
-            folder=args.runs,
-            name=args.name or Path(args.data).stem,
-        )
-        failed = comparison.carry_out(args.device, args.workers)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    scales = args.scales or ([] if args.necks else ["n"])
+    comparison = Comparison(
+        necks=parse_necks(args.necks or PAPER[args.table or "IV"], scales),
+        seeds=args.seeds,
+        data=args.data,
+        epochs=args.epochs,
+        imgsz=args.imgsz,
+        batch=args.batch,
+        backbones=args.backbone or [],
+        extra=settings(args.set),
+        out=args.out,
+        folder=args.runs,
+        name=args.name or Path(args.data).stem,
+    )
+    failed = comparison.carry_out(args.device, args.workers)
     print(comparison.table())
     for path in comparison.files():
         print(path)

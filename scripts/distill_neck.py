@@ -13,6 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from afpn_yolo.command import command
+
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -41,6 +43,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@command(stopped="stopped; the same command goes on from here")
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     # Here, so that --help needs no torch.
@@ -57,24 +60,17 @@ def main(argv: list[str] | None = None) -> int:
         bar.update(step - bar.n)
         bar.set_postfix(missed=" ".join(f"{share:.2f}" for share in missed))
 
-    try:
-        with bar:
-            result = distill(
-                args.teacher,
-                [path for source in args.images for path in find_images(source)],
-                args.out,
-                args.model,
-                args.teacher_model,
-                schedule,
-                args.device,
-                progress,
-            )
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    with bar:
+        result = distill(
+            args.teacher,
+            [path for source in args.images for path in find_images(source)],
+            args.out,
+            args.model,
+            args.teacher_model,
+            schedule,
+            args.device,
+            progress,
+        )
     print(f"{args.out}: learnt from {result.seen} images")
     print("share of the teacher's variance explained on images held back, finest level first:")
     print("  untaught  " + "  ".join(f"{share:6.3f}" for share in result.before))

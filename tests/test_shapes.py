@@ -12,7 +12,7 @@ import pytest
 from ultralytics.utils import YAML
 
 from afpn_yolo import shapes
-from afpn_yolo.shapes import dataset, draw
+from afpn_yolo.shapes import dataset
 from afpn_yolo.shapes import scene as drawing
 
 DATA = Path(__file__).parents[1] / "data" / "shapes.yaml"
@@ -83,7 +83,7 @@ def test_classes_sizes_and_counts_are_spread() -> None:
 def test_boxes_are_tight_around_what_is_drawn(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the pixels of a label's box differ between pictures with and without the solid."""
     monkeypatch.setattr(drawing, "_shade", lambda *args: None)
-    monkeypatch.setattr(draw, "develop", lambda rng, picture: picture)
+    monkeypatch.setattr(drawing, "develop", lambda rng, picture: picture)
     pixels = dataset.streams(0, "val", index)[1]
     state = pixels.bit_generator.state
     whole = scene("val", index)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from afpn_yolo.edge import images
@@ -85,9 +85,9 @@ class Run:
     def _film(self, source: Film) -> None:
         frames = boxes = 0
         with ExitStack() as stack:
-            film = stack.enter_context(Frames(source))
+            film = stack.enter_context(closing(Frames(source)))
             album = self._album
-            writer = stack.enter_context(album.film(source, film.fps)) if album else None
+            writer = stack.enter_context(closing(album.film(source, film.fps))) if album else None
             try:
                 for frame in track(film, str(source), film.count):
                     found = self._detector(frame)
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
             size = args.imgsz[0] if args.imgsz and len(args.imgsz) == 1 else args.imgsz
             detector = Detector(args.model, args.conf, args.iou, imgsz=size, threads=args.threads)
             album = Album(args.out, sources) if args.out else None
-            report = stack.enter_context(JsonList(args.json)) if args.json else None
+            report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
         except (OSError, ValueError) as error:
             return _complain(error)
         work = Run(detector, album, report)

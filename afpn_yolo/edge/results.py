@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -52,7 +51,7 @@ class Album:
 
 
 class FilmWriter:
-    """Writes frames into a video, Motion JPEG: every build of OpenCV has it. A context manager."""
+    """Writes frames into a video, Motion JPEG: every build of OpenCV has it."""
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, fps
@@ -72,24 +71,14 @@ class FilmWriter:
                 raise OSError(f"{self._path}: OpenCV can't write this video")
         self._writer.write(frame)
 
-    def __enter__(self) -> FilmWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Finish the file."""
         if self._writer is not None:
             self._writer.release()
 
 
 class JsonList:
-    """A JSON list in a file, entry by entry: a camera may run for days. A context manager.
-
-    The list is whole however the context is left.
-    """
+    """A JSON list in a file, entry by entry: a camera may run for days."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8")
@@ -103,14 +92,7 @@ class JsonList:
         self._file.flush()
         self._first = False
 
-    def __enter__(self) -> JsonList:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Write the end of the list."""
         self._file.write("\n]\n")
         self._file.close()

@@ -6,7 +6,6 @@ import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -79,7 +78,7 @@ def _one(path: Path) -> Source:
 
 
 class Frames:
-    """The frames of a film, one by one; a context manager that frees the file or the camera.
+    """The frames of a film, one by one; `close` frees the file or the camera.
 
     Attributes:
         fps: Frames per second.
@@ -106,15 +105,8 @@ class Frames:
         self.fps = fps if 0 < fps < 1000 else 30.0  # some files and cameras give 0 or nonsense
         self.count = int(count) if 0 < count < 1e9 and not film.is_camera else None
 
-    def __enter__(self) -> Frames:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Free the file or the camera."""
         self._capture.release()
 
     def __iter__(self) -> Iterator[Image]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from afpn_yolo.files import written_whole
 from afpn_yolo.headstart.lesson import Lesson
 from afpn_yolo.headstart.views import Views
 
@@ -135,18 +135,15 @@ class Teaching:
         return (1 - error / total).tolist()
 
     def _save(self) -> None:
-        part = self.state.with_name(f"{self.state.name}.{os.getpid()}")
-        torch.save(
-            {
-                "key": self._key(),
-                "step": self.step,
-                "neck": self.lesson.neck.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
-            },
-            part,
-        )
-        os.replace(part, self.state)
+        kept = {
+            "key": self._key(),
+            "step": self.step,
+            "neck": self.lesson.neck.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+        with written_whole(self.state) as part:
+            torch.save(kept, part)
 
     def _resume(self) -> None:
         """Take up what `state` holds, if that is this same teaching."""

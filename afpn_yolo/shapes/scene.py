@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 
 from afpn_yolo.shapes import draw
+from afpn_yolo.shapes.ground import Picture, background, develop
+from afpn_yolo.shapes.solids import SOLIDS, Array
 
-CLASSES: tuple[str, ...] = tuple(draw.SOLIDS)
+CLASSES: tuple[str, ...] = tuple(SOLIDS)
 
 # Square root of the box area in pixels, and share, of COCO's small, medium and large objects.
 BANDS = (((26.0, 31.5), 0.2), ((36.0, 90.0), 0.5), ((100.0, 140.0), 0.3))
@@ -40,7 +42,7 @@ class Item:
     corner: tuple[int, int]
     fine: int
     mask: draw.Mask
-    points: draw.Array
+    points: Array
     box: tuple[float, float, float, float]
 
 
@@ -154,7 +156,7 @@ def labels(scene: Layout) -> list[tuple[int, float, float, float, float]]:
     return rows
 
 
-def _shade(picture: draw.Array, item: Item, light: draw.Array, horizon: float) -> None:
+def _shade(picture: Array, item: Item, light: Array, horizon: float) -> None:
     """Darken the ground of `picture` where the item keeps the light away."""
     half = (draw.REACH * item.scale, draw.REACH * item.scale * math.sin(item.view.tilt))
     patch = cv2.resize(draw.shadow(item.view, light), (round(2 * half[0]), round(2 * half[1])))
@@ -165,7 +167,7 @@ def _shade(picture: draw.Array, item: Item, light: draw.Array, horizon: float) -
 
 
 def _stand(
-    rng: np.random.Generator, picture: draw.Array, item: Item, light: draw.Array, ground: draw.Array
+    rng: np.random.Generator, picture: Array, item: Item, light: Array, ground: Array
 ) -> None:
     """Draw the item into `picture` in random colours."""
     hue, second = rng.random(2)
@@ -185,7 +187,7 @@ def _stand(
     under[:] = under * (1 - layer[..., 3:]) + layer[..., :3]
 
 
-def render(rng: np.random.Generator, scene: Layout) -> draw.Picture:
+def render(rng: np.random.Generator, scene: Layout) -> Picture:
     """Draw a layout.
 
     Args:
@@ -195,7 +197,7 @@ def render(rng: np.random.Generator, scene: Layout) -> draw.Picture:
     Returns:
         BGR picture `(size, size, 3)`.
     """
-    picture = draw.background(rng, scene.size, scene.horizon, scene.tilt)
+    picture = background(rng, scene.size, scene.horizon, scene.tilt)
     ground = picture[scene.size // 2 :].mean((0, 1))
     around, height = rng.uniform(0.15 * math.pi, 0.85 * math.pi), math.radians(rng.uniform(40, 62))
     # The sun stands to one side, mostly before the solids, so that the sides in view are lit.
@@ -209,4 +211,4 @@ def render(rng: np.random.Generator, scene: Layout) -> draw.Picture:
         _shade(picture, item, light, scene.horizon)
     for item in scene.items:
         _stand(rng, picture, item, light, ground)
-    return draw.develop(rng, picture)
+    return develop(rng, picture)
