@@ -203,7 +203,10 @@ class _Recorder:
         ]
 
     def _keep_weights(self, module: nn.Module, args: object, output: torch.Tensor) -> None:
-        self.weights = output[0].float().cpu().numpy()
+        weights = output[0].float()
+        if len(weights) == 1:  # the model has been fused: of two levels only the second's is there
+            weights = torch.cat([1 - weights, weights])
+        self.weights = weights.cpu().numpy()
 
     def _keep_strides(
         self, module: nn.Module, args: tuple[list[torch.Tensor]], output: object

@@ -7,6 +7,7 @@ before it. A fusion takes any number of consecutive levels from two upwards, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from afpn_yolo.init import (
     init_projection,
     init_residual,
 )
+from afpn_yolo.merge import block_diagonal, difference, softmax
 
 
 def align(c_in: int, c_out: int, steps: int) -> nn.Module:
@@ -141,6 +143,33 @@ class FusionWeights(nn.Module):
         squeezed = [module(x) for module, x in zip(self.squeeze, levels, strict=True)]
         return torch.softmax(self.score(torch.cat(squeezed, 1)), 1)
 
+    def fuse(self) -> None:
+        """Merge the squeezes into one convolution, once their BatchNorm has been folded.
+
+        Fused, `forward` gives the same weights; of two levels only the second's, (B, 1, H, W).
+        """
+        if hasattr(self, "joint"):
+            return
+        squeezes = [*self.squeeze]
+        convs: list[Any] = [squeeze.conv for squeeze in squeezes]
+        folded = not any(hasattr(squeeze, "bn") for squeeze in squeezes)
+        # Of another class are convolutions that a quantiser has put in place of these.
+        plain = all(type(conv) is nn.Conv2d for conv in (*convs, self.score))
+        if not folded or not plain or len({squeeze.act for squeeze in squeezes}) > 1:
+            return
+        self.joint = block_diagonal(convs)
+        self.act: Any = squeezes[0].act
+        self.pair = len(self.squeeze) == 2
+        if self.pair:
+            self.score = difference(self.score)
+        del self.squeeze
+        self.forward = self.forward_fuse  # type: ignore[method-assign]
+
+    def forward_fuse(self, levels: list[Tensor]) -> Tensor:
+        """What `forward` is once fused."""
+        scores = self.score(self.act(self.joint(torch.cat(levels, 1))))
+        return torch.sigmoid(scores) if self.pair else softmax(scores)
+
 
 class AFPNFusion(LevelFusion):
     """Adaptively spatial feature fusion, ASFF (eq. 1): a weighted sum, weights per position.
@@ -173,9 +202,18 @@ class AFPNFusion(LevelFusion):
 
     def combine(self, levels: list[Tensor]) -> Tensor:
         """Weighted sum of N aligned levels: (B, C, H, W) each, and one such out."""
-        maps = self.weights(levels).split(1, 1)
-        terms = [x * weight for x, weight in zip(levels, maps, strict=True)]
-        return sum(terms[1:], terms[0])
+        weights = self.weights(levels)
+        if weights.shape[1] == 1:  # fused, of two levels
+            return levels[0] + (levels[1] - levels[0]) * weights
+        maps = weights.split(1, 1)
+        total = levels[0] * maps[0]
+        for x, weight in zip(levels[1:], maps[1:], strict=True):
+            total = torch.addcmul(total, x, weight)  # one pass, where * and + are two
+        return total
+
+    def fuse(self) -> None:
+        """Bring the layer into the form that is computed fastest; `BaseModel.fuse` calls it."""
+        self.weights.fuse()
 
 
 class AFPNSum(LevelFusion):

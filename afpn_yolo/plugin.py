@@ -11,6 +11,7 @@ import inspect
 import linecache
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -21,7 +22,14 @@ from ultralytics.utils.ops import make_divisible
 
 from afpn_yolo.checks import check_int
 from afpn_yolo.files import resolve, unscaled
-from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, AFPNConv, AFPNResidual, LevelFusion
+from afpn_yolo.layers import (
+    CHECKPOINT_CLASSES,
+    LAYERS,
+    AFPNConv,
+    AFPNFusion,
+    AFPNResidual,
+    LevelFusion,
+)
 
 SUPPORTED = ">=8.4.0"
 Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
@@ -132,6 +140,7 @@ def register_layers(tasks: ModuleType) -> None:
     exec(compile(source, _remember(source), "exec"), vars(tasks))
     _find_shipped(tasks, "check_yaml", "models")
     _remember_asked(tasks)
+    _fuse_ours(tasks)
     torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
 
 
@@ -176,6 +185,20 @@ def _remember_asked(tasks: ModuleType) -> None:
             _asked.reset(token)
 
     tasks.yaml_model_load = yaml_model_load  # type: ignore[attr-defined]
+
+
+def _fuse_ours(tasks: ModuleType) -> None:
+    """Let `model.fuse()`, which folds Ultralytics' own layers only, end with ours."""
+    fuse: Callable[..., Any] = tasks.BaseModel.fuse
+
+    @wraps(fuse)
+    def fuse_all(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        result = fuse(self, *args, **kwargs)
+        for module in [m for m in self.modules() if isinstance(m, AFPNFusion)]:
+            module.fuse()
+        return result
+
+    tasks.BaseModel.fuse = fuse_all
 
 
 def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
