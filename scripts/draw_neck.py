@@ -44,11 +44,11 @@ def collect(name: str) -> list[Box]:
     A row's column is the longest way to it from the backbone, so that an arrow never runs back.
     """
     import torch
-    from ultralytics.nn.tasks import DetectionModel
 
+    from afpn_yolo.engine.models import empty_model
     from afpn_yolo.layers import LevelFusion
 
-    model = DetectionModel(name, verbose=False).eval()
+    model: Any = empty_model(name).eval()
     side = 256
     outputs: list[Any] = []
     model_input = torch.zeros(1, 3, side, side)
@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         boxes = collect(args.model)
     except (OSError, ValueError) as error:
-        print(f"error: {args.model}: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     draw(
         boxes, f"{Path(args.model).stem}: every row of the neck with its output channels", args.out
