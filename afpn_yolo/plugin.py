@@ -161,10 +161,14 @@ def _check_first(tasks: ModuleType) -> None:
 
     @functools.wraps(parse)
     def parse_model(d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        check_model_yaml(d, lambda name: name in vars(tasks) or "." in name)
+        _check(tasks, d)
         return parse(d, *args, **kwargs)
 
     tasks.parse_model = parse_model  # type: ignore[attr-defined]
+
+
+def _check(tasks: ModuleType, d: dict[str, Any]) -> None:
+    check_model_yaml(d, lambda name: name in vars(tasks) or "." in name)
 
 
 def _remember(source: str) -> str:
@@ -187,9 +191,11 @@ def _remember_asked(tasks: ModuleType) -> None:
     def yaml_model_load(path: str | Path) -> Any:
         token = _asked.set(str(path))
         try:
-            return load(path)
+            content = load(path)
         finally:
             _asked.reset(token)
+        _check(tasks, content)  # the parser is not the first to look into it
+        return content
 
     tasks.yaml_model_load = yaml_model_load  # type: ignore[attr-defined]
 

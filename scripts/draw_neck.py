@@ -46,6 +46,7 @@ def collect(name: str) -> list[Box]:
     import torch
 
     from afpn_yolo.engine.models import empty_model
+    from afpn_yolo.engine.rows import head_sources, sources_of
     from afpn_yolo.layers import LevelFusion
 
     model: Any = empty_model(name).eval()
@@ -55,7 +56,7 @@ def collect(name: str) -> list[Box]:
     first = len(model.yaml["backbone"])
     boxes: dict[int, Box] = {}
     for row, layer in enumerate(model.model[:-1]):
-        sources = [row - 1 if f == -1 else f for f in _listed(layer.f)]
+        sources = sources_of(layer)
         taken = [outputs[f] for f in sources] if row else [model_input]
         outputs.append(layer(taken if isinstance(layer.f, list) else taken[0]))
         stride, channels = side // outputs[-1].shape[2], outputs[-1].shape[1]
@@ -72,15 +73,11 @@ def collect(name: str) -> list[Box]:
         text = texts.get(kind, kind)
         boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
     used = {f for box in boxes.values() for f in box.sources}
-    head = model.model[-1].f
+    head = head_sources(model)
     column = 1 + max(boxes[f].column for f in head)
     detect = [Box(1000 + f, (f,), "Detect", "Detect", column, boxes[f].stride) for f in head]
     kept = [box for box in boxes.values() if box.kind != "backbone" or box.row in used]
     return _as_late_as_possible([*kept, *detect])
-
-
-def _listed(source: int | list[int]) -> list[int]:
-    return source if isinstance(source, list) else [source]
 
 
 def _as_late_as_possible(boxes: list[Box]) -> list[Box]:

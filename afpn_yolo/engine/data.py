@@ -23,7 +23,8 @@ def open_data(data: str) -> dict[str, Any]:
             check_size(data, YAML.load(data))  # before somebody spells it out
         return check_det_dataset(data)
     except Exception as error:  # it runs what the YAML says
-        raise EvaluationError(f"{data}: {one_line(error)}") from error
+        reason = one_line(error).removeprefix(f"{data}: ")
+        raise EvaluationError(f"{data}: {reason}") from error
 
 
 def label_path(image: Path) -> Path:
