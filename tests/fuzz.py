@@ -88,6 +88,7 @@ def check_allowed(neck: Neck) -> None:
         fused = Features(copy.deepcopy(model).fuse(verbose=False), neck.read).eval()
         assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules())
         assert_close([x.numpy() for x in fused(image)], expected, "fused")
+        _check_odd_sides(features, neck)
     _check_export(fused, features, neck)
 
 
@@ -99,6 +100,17 @@ def _check_gradients(model: Any, neck: Neck, image: Tensor) -> None:
         for name, parameter in layer.named_parameters():
             assert (parameter.grad is not None) == (i in used), f"row {i}, {name}"
             assert i not in used or bool(parameter.grad.isfinite().all()), f"row {i}, {name}"
+
+
+def _check_odd_sides(features: nn.Module, neck: Neck) -> None:
+    """Levels that are not half of one another are refused; where they are, all goes well."""
+    image = torch.rand(1, 3, neck.stride + 3, neck.stride + 6)
+    try:
+        outputs = features(image)
+    except ValueError as error:
+        assert "must have half the size" in str(error)  # noqa: PT017
+        return
+    assert all(bool(x.isfinite().all()) for x in outputs)
 
 
 def _check_export(fused: nn.Module, features: nn.Module, neck: Neck) -> None:
