@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export YOLO_AUTOINSTALL := false
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow lint types figures clean
+.PHONY: help demo test test-slow fuzz lint types figures clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,12 @@ test: $(READY) lint types ## Lint, types, tests (about 14 minutes on two cores)
 
 test-slow: $(READY) ## The tests that train for minutes
 	$(BIN)/python -m pytest -m slow
+
+EXAMPLES := 50
+SECONDS := 600
+SEED := 0
+fuzz: $(READY) ## Necks by chance: EXAMPLES a seed, for SECONDS, from SEED on (50, 600, 0)
+	nice -n 19 $(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import chain, pairwise
+from reprlib import Repr
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class EvaluationError(ValueError):
     """A model or data set can't be evaluated; the message names the file and what to do."""
 
 
-def check_int(where: str, what: str, value: object, low: int, high: int | None = None) -> None:
+MOST_VALUES = 100_000
+_short = Repr()
+_short.maxlist = _short.maxdict = _short.maxtuple = 8
+_short.maxlevel = 3
+_short.maxstring = _short.maxother = _short.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """`repr`, cut short: a YAML of a few lines can mean a list of a billion items."""
+    return _short.repr(value)
+
+
+def check_size(where: str, content: object) -> None:
+    """Raise `ValueError` when aliases of a YAML expand to more than `MOST_VALUES` values."""
+    sizes: dict[int, int] = {}
+
+    def size(value: object) -> int:
+        if not isinstance(value, (list, Mapping)):
+            return 1
+        if id(value) not in sizes:
+            sizes[id(value)] = MOST_VALUES + 1  # what a list has that contains itself
+            items = chain(value.keys(), value.values()) if isinstance(value, Mapping) else value
+            sizes[id(value)] = 1 + sum(size(item) for item in items)
+        return sizes[id(value)]
+
+    if size(content) > MOST_VALUES:
+        raise ValueError(f"{where}: its aliases (*name) expand to over {MOST_VALUES} values")
+
+
+def check_int(
+    where: str, what: str, value: object, low: int | None = None, high: int | None = None
+) -> None:
     """Raise `ValueError` unless `value` is an int (no bool) from `low` to `high`, both included."""
     allowed = f"an integer from {low} to {high}" if high is not None else f"an integer >= {low}"
-    allowed = str(low) if low == high else allowed
+    allowed = "an integer" if low is None else str(low) if low == high else allowed
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < low or (high is not None and value > high):  # type: ignore[operator]
-        raise ValueError(f"{where}: {what} must be {allowed}, got {value!r}")
+    below = whole and low is not None and value < low  # type: ignore[operator]
+    above = whole and high is not None and value > high  # type: ignore[operator]
+    if not whole or below or above:
+        raise ValueError(f"{where}: {what} must be {allowed}, got {shown(value)}")
+
+
+def named(layer: nn.Module) -> str:
+    """What messages call a layer: `row 16, AFPNFusion`, where Ultralytics' parser made it."""
+    row, name = getattr(layer, "i", None), type(layer).__name__
+    return name if row is None else f"row {row}, {name}"
 
 
 def check_channels(where: str, channels: Sequence[int]) -> None:
     """Raise `ValueError` unless `channels` is a list of integers >= 1."""
     if isinstance(channels, (str, bytes)) or not isinstance(channels, Sequence):
-        raise ValueError(f"{where}: channels must be a list of integers, got {channels!r}")
+        raise ValueError(f"{where}: channels must be a list of integers, got {shown(channels)}")
     for c in channels:
         check_int(where, "channels", c, 1)
 

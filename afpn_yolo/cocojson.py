@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from afpn_yolo.checks import EvaluationError
+from afpn_yolo.checks import EvaluationError, shown
 from afpn_yolo.coco import Floats
 from afpn_yolo.datasets import DataSet, as_table, check_any, read_sizes
 from afpn_yolo.engine.data import coco_category_ids
 from afpn_yolo.letterbox import Size
 
 Entry = dict[str, Any]
+FIELDS: dict[str, dict[str, type]] = {
+    "images": {"id": int, "file_name": str},
+    "categories": {"id": int, "name": str},
+    "annotations": {"image_id": int, "category_id": int, "bbox": list},
+}
+KINDS = {int: "an integer", str: "a string", list: "a list"}
 
 
 def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], model: str) -> DataSet:
@@ -65,21 +72,38 @@ def _load(path: Path) -> dict[str, list[Entry]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EvaluationError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EvaluationError(f"{path} is no JSON: {error}") from None
-    for key, needed in (
-        ("images", ("id", "file_name")),
-        ("categories", ("id", "name")),
-        ("annotations", ("image_id", "category_id", "bbox")),
-    ):
+    for key, needed in FIELDS.items():
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
         for place, entry in enumerate(entries):
-            lacks = [field for field in needed if field not in entry]
-            if lacks:
-                raise EvaluationError(f"{path}: entry {place} of {key!r} has no {lacks[0]!r}")
+            fault = _fault(entry, needed)
+            if fault:
+                raise EvaluationError(f"{path}: entry {place} of {key!r} {fault}")
     return content
+
+
+def _fault(entry: object, needed: dict[str, type]) -> str | None:
+    """What is wrong with an entry."""
+    if not isinstance(entry, dict):
+        return f"must be an object, got {shown(entry)}"
+    for field, kind in needed.items():
+        if field not in entry:
+            return f"has no {field!r}"
+        if type(entry[field]) is not kind:
+            return f"has the {field} {shown(entry[field])}, expected {KINDS[kind]}"
+    box = entry.get("bbox")
+    if box is not None and not (len(box) == 4 and all(map(_is_finite, box)) and min(box[2:]) >= 0):
+        return f"has the bbox {shown(box)}, expected left, top, width >= 0, height >= 0"
+    if not _is_finite(entry.get("area", 0)) or entry.get("iscrowd", 0) not in (0, 1):
+        return "has an area that is no number, or an iscrowd that is neither 0 nor 1"
+    return None
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, (int, float)) and math.isfinite(number)
 
 
 def _match_categories(

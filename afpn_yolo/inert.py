@@ -48,11 +48,15 @@ def load_tensors(path: Path) -> object:
         with torch.serialization.safe_globals([*stand_ins, *_numpy(unsafe)]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        # What unpickling stumbles over may be a bare number.
+        said = str(error).split(". ")[0].splitlines()[0] if " " in str(error) else ""
+        reason = said or type(error).__name__
         reason = f"torch can't read it as a checkpoint ({reason})"
         refused = [name for name in unsafe if not name.startswith((*FAMILY, "numpy."))]
         if refused:
-            reason = f"it holds objects that are not loaded for safety's sake: {', '.join(refused)}"
+            more = f" and {len(refused) - 3} more kinds" * (len(refused) > 3)
+            names = f"{', '.join(refused[:3])}{more}"
+            reason = f"it holds objects that are not loaded for safety's sake: {names}"
         raise ValueError(reason) from error
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
-from afpn_yolo.checks import check_channels, check_int, check_pyramid
+from afpn_yolo.checks import check_channels, check_int, check_pyramid, named
 from afpn_yolo.init import (
     init_copy,
     init_fusion_weights,
@@ -117,7 +117,7 @@ class LevelFusion(nn.Module):
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Fuse N levels (B, C_i, H / 2**i, W / 2**i) into one at the target's channels and size."""
-        check_pyramid(type(self).__name__, self.channels, levels)
+        check_pyramid(named(self), self.channels, levels)
         aligned = [module(x) for module, x in zip(self.align, levels, strict=True)]
         return self.conv(self.combine(aligned))
 

@@ -20,7 +20,7 @@ import torch
 import ultralytics
 from ultralytics.utils.ops import make_divisible
 
-from afpn_yolo.checks import check_int
+from afpn_yolo.checks import check_int, shown
 from afpn_yolo.files import resolve, unscaled
 from afpn_yolo.layers import (
     CHECKPOINT_CLASSES,
@@ -30,6 +30,7 @@ from afpn_yolo.layers import (
     AFPNResidual,
     LevelFusion,
 )
+from afpn_yolo.model_yaml import check_model_yaml, named
 
 SUPPORTED = ">=8.4.0"
 Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
@@ -85,7 +86,8 @@ def row_arguments(
         _check_count(layer, args)
         layer.check(c_in, *args)
     except ValueError as error:
-        raise ValueError(f"model YAML, row {i} {[source, repeats, name, args]}: {error}") from None
+        row = shown([source, repeats, name, args])
+        raise ValueError(f"{named(d)}, row {i} {row}: {error}") from None
     if issubclass(layer, AFPNConv):
         c_out = int(make_divisible(min(args[0], max_channels) * width, 8))
         return c_out, [c_in, c_out]
@@ -94,7 +96,7 @@ def row_arguments(
 
 def _sources(name: str, source: object) -> list[object]:
     if not isinstance(source, list):
-        raise ValueError(f"{name} takes a list of sources, finest level first, got {source!r}")
+        raise ValueError(f"{name} takes a list of sources, finest level first, got {shown(source)}")
     return source
 
 
@@ -110,7 +112,7 @@ def _check_count(layer: Layer, args: list[Any]) -> None:
         usage = ", ".join(
             p.name if p.default is p.empty else f"{p.name}={p.default}" for p in names
         )
-        raise ValueError(f"{layer.__name__} takes the arguments [{usage}], got {args}")
+        raise ValueError(f"{layer.__name__} takes the arguments [{usage}], got {shown(args)}")
 
 
 NAMES: dict[str, object] = {
@@ -127,7 +129,7 @@ def register_layers(tasks: ModuleType) -> None:
     Raises:
         RegistrationError: When the parser is not as expected, or a name of ours is taken.
     """
-    if "AFPN_LAYERS" in tasks.parse_model.__code__.co_names:
+    if "AFPN_LAYERS" in inspect.unwrap(tasks.parse_model).__code__.co_names:
         return
     source = _patched_source(tasks.parse_model)
     for name, ours in NAMES.items():
@@ -138,6 +140,7 @@ def register_layers(tasks: ModuleType) -> None:
             )
     vars(tasks).update(NAMES)
     exec(compile(source, _remember(source), "exec"), vars(tasks))
+    _check_first(tasks)
     _find_shipped(tasks, "check_yaml", "models")
     _remember_asked(tasks)
     _fuse_ours(tasks)
@@ -160,6 +163,22 @@ def _patched_source(parse_model: Callable[..., Any]) -> str:
     return source.replace(LAST_BRANCH, OUR_BRANCH + LAST_BRANCH)
 
 
+def _check_first(tasks: ModuleType) -> None:
+    """Let the parser look a YAML with rows of ours through, before it builds the first one."""
+    parse: Callable[..., Any] = tasks.parse_model
+
+    @wraps(parse)
+    def parse_model(d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        _check(tasks, d)
+        return parse(d, *args, **kwargs)
+
+    tasks.parse_model = parse_model  # type: ignore[attr-defined]
+
+
+def _check(tasks: ModuleType, d: dict[str, Any]) -> None:
+    check_model_yaml(d, lambda name: name in vars(tasks) or "." in name)
+
+
 def _remember(source: str) -> str:
     """Let tracebacks and `inspect` show the patched source; returns the file name it is under."""
     name = f"<ultralytics {ultralytics.__version__} parse_model with afpn_yolo>"
@@ -180,9 +199,11 @@ def _remember_asked(tasks: ModuleType) -> None:
     def yaml_model_load(path: str | Path) -> Any:
         token = _asked.set(str(path))
         try:
-            return load(path)
+            content = load(path)
         finally:
             _asked.reset(token)
+        _check(tasks, content)  # the parser is not the first to look into it
+        return content
 
     tasks.yaml_model_load = yaml_model_load  # type: ignore[attr-defined]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from afpn_yolo.checks import EvaluationError
+from afpn_yolo.checks import EvaluationError, shown
 from afpn_yolo.coco import Floats
 from afpn_yolo.datasets import DataSet, as_table, check_any, read_sizes
 from afpn_yolo.engine.data import label_path, open_data
@@ -101,7 +101,10 @@ def _names_in(data: str, source: Path) -> list[str]:
         return glob.glob(str(Path(glob.escape(str(source))) / "**" / "*.*"), recursive=True)
     if not source.is_file():
         raise EvaluationError(f"{data}: {source} does not exist")
-    lines = source.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError:
+        raise EvaluationError(f"{data}: {source} is no folder and no list of images") from None
     parent = f"{source.parent}{os.sep}"
     return [x.replace("./", parent, 1) if x.startswith("./") else x for x in lines]
 
@@ -121,19 +124,29 @@ def read_labels(path: Path, names: dict[int, str], pose: int = 0) -> Floats:
     Raises:
         EvaluationError: On a line that is no label; it names the file and the line.
     """
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except ValueError:
+        raise EvaluationError(f"{path} is no text: labels are lines of numbers") from None
     rows: dict[tuple[float, ...], Floats] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            values = tuple(float(word) for word in line.split())
+            values = tuple(_number(word) for word in line.split())
             rows[values] = _box_of(values[:5] if pose and len(values) == 5 + pose else values)
             if values[0] not in names:
                 raise ValueError(f"class {values[0]:g} is not among 0 to {len(names) - 1}")
         except ValueError as error:
             raise EvaluationError(f"{path}, line {number}: {error}") from None
     return np.array([*rows.values()]).reshape(-1, 5)
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise ValueError(f"numbers expected, got {shown(word)}") from None
 
 
 def _box_of(values: tuple[float, ...]) -> Floats:

@@ -49,7 +49,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--name", help="name of the comparison (the data set's)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the trainings")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for option, low in (("epochs", 1), ("imgsz", 1), ("workers", 0)):
+        if getattr(args, option) < low:
+            parser.error(f"--{option} must be at least {low}, got {getattr(args, option)}")
+    if args.batch < 1 and args.batch != -1:
+        parser.error(f"--batch must be at least 1, or -1 to fill the GPU, got {args.batch}")
+    if args.name and Path(args.name).name != args.name:
+        parser.error(f"--name {args.name}: a name, no path; --out is the folder")
+    return args
 
 
 def settings(words: list[str]) -> dict[str, Any]:
@@ -61,7 +69,10 @@ def settings(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             raise ValueError(f"--set {word}: expected KEY=VALUE")
-        result[key] = yaml.safe_load(value)
+        try:
+            result[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ValueError(f"--set {word}: {value} is no YAML") from None
     return result
 
 

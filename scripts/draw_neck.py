@@ -44,18 +44,19 @@ def collect(name: str) -> list[Box]:
     A row's column is the longest way to it from the backbone, so that an arrow never runs back.
     """
     import torch
-    from ultralytics.nn.tasks import DetectionModel
 
+    from afpn_yolo.engine.models import empty_model
+    from afpn_yolo.engine.rows import head_sources, sources_of
     from afpn_yolo.layers import LevelFusion
 
-    model = DetectionModel(name, verbose=False).eval()
+    model: Any = empty_model(name).eval()
     side = 256
     outputs: list[Any] = []
     model_input = torch.zeros(1, 3, side, side)
     first = len(model.yaml["backbone"])
     boxes: dict[int, Box] = {}
     for row, layer in enumerate(model.model[:-1]):
-        sources = [row - 1 if f == -1 else f for f in _listed(layer.f)]
+        sources = sources_of(layer)
         taken = [outputs[f] for f in sources] if row else [model_input]
         outputs.append(layer(taken if isinstance(layer.f, list) else taken[0]))
         stride, channels = side // outputs[-1].shape[2], outputs[-1].shape[1]
@@ -72,15 +73,11 @@ def collect(name: str) -> list[Box]:
         text = texts.get(kind, kind)
         boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
     used = {f for box in boxes.values() for f in box.sources}
-    head = model.model[-1].f
+    head = head_sources(model)
     column = 1 + max(boxes[f].column for f in head)
     detect = [Box(1000 + f, (f,), "Detect", "Detect", column, boxes[f].stride) for f in head]
     kept = [box for box in boxes.values() if box.kind != "backbone" or box.row in used]
     return _as_late_as_possible([*kept, *detect])
-
-
-def _listed(source: int | list[int]) -> list[int]:
-    return source if isinstance(source, list) else [source]
 
 
 def _as_late_as_possible(boxes: list[Box]) -> list[Box]:
@@ -166,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         boxes = collect(args.model)
     except (OSError, ValueError) as error:
-        print(f"error: {args.model}: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     draw(
         boxes, f"{Path(args.model).stem}: every row of the neck with its output channels", args.out

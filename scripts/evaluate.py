@@ -85,9 +85,12 @@ def main(argv: list[str] | None = None) -> int:
             images=args.images,
             square=args.square,
         )
-    except EvaluationError as error:
+    except (OSError, EvaluationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     if args.json:
         write_json(args.json, report.as_dict())
     height, width = report.imgsz

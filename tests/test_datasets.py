@@ -81,7 +81,7 @@ def test_labels_become_boxes_in_pixels(tmp_path: Path, text: str, expected: list
         ("0 0.5 0.5 0.2 0.4 0.9", "got 6 numbers"),
         ("0 80 30 40 40", "fractions of the image"),
         ("0 0.5 0.5 -0.005 0.4", "fractions of the image"),
-        ("cat 0.5 0.5 0.2 0.4", "could not convert string"),
+        ("cat 0.5 0.5 0.2 0.4", "numbers expected"),
         ("0 nan 0.5 0.2 0.4", "fractions of the image"),
     ],
 )

@@ -13,8 +13,10 @@ import pytest
 import torch
 from torch import nn
 from ultralytics import YOLO as Model
+from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.engine.models import untrained
+from afpn_yolo.engine.rows import head_sources, run_rows
 from afpn_yolo.headstart.distill import distill
 from afpn_yolo.headstart.lesson import Lesson
 from afpn_yolo.headstart.teaching import Schedule, Teaching, missed, spread
@@ -216,3 +218,12 @@ def test_mistakes(
     result = run(sys.executable, SCRIPT, *arguments, cwd=tmp_path, fails=True)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_rows_may_count_their_sources_backwards() -> None:
+    backbone = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]]]
+    head = [[[-2, -1], 1, "AFPNSum", [0]], [[2, -2], 1, "Detect", ["nc"]]]
+    model: Any = DetectionModel({"nc": 1, "backbone": backbone, "head": head}, verbose=False)
+    assert head_sources(model) == [2, 1]
+    outputs = run_rows(model.model, {-1: torch.zeros(1, 3, 64, 64)}, range(3))
+    assert [outputs[i].shape[2] for i in head_sources(model)] == [32, 16]

@@ -67,7 +67,7 @@ REFUSED: list[tuple[list[Any], str]] = [
     ([[2, 3], 1, "AFPNConcat", [-1]], "target level must be an integer from 0 to 1, got -1"),
     (
         [[2, 3], 1, "AFPNFusion", ["fine"]],
-        "target level must be an integer from 0 to 1, got 'fine'",
+        "AFPNFusion: an argument must be an integer, got 'fine'",
     ),
     ([[2, 3], 1, "AFPNFusion", []], r"takes the arguments \[target, hidden=8\], got \[\]"),
     ([[2, 3], 1, "AFPNSum", [0, 1]], r"takes the arguments \[target\], got \[0, 1\]"),

@@ -15,6 +15,7 @@ from afpn_yolo.compare.figures import bubbles, curves
 from afpn_yolo.compare.plan import Conditions, Neck, Run
 from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.report import markdown, rows
+from afpn_yolo.engine.data import open_data
 from afpn_yolo.engine.models import read_tensors
 from afpn_yolo.engine.tell import announce
 from afpn_yolo.engine.train import backbone_checkpoint
@@ -83,7 +84,12 @@ class Comparison:
 
         Returns:
             A line for every run that failed. The others have been done all the same.
+
+        Raises:
+            EvaluationError: When the data set can't be opened.
         """
+        if any(run.name not in self.records.finished() for run in self.runs):
+            open_data(self.conditions.data)  # what no run can do without
         failed = []
         for number, run in enumerate(self.runs, 1):
             folder = self.folder / run.name

@@ -9,7 +9,14 @@ It gives the detections of `YOLO("best.onnx").predict` and imports nothing else 
 torch, nor ultralytics. On the command line: `python -m afpn_yolo.edge --help`.
 """
 
-from afpn_yolo.edge.detections import Detections
-from afpn_yolo.edge.detector import Detector
+try:
+    from afpn_yolo.edge.detections import Detections
+    from afpn_yolo.edge.detector import Detector
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"afpn_yolo.edge needs {error.name}, which is not installed: "
+        "pip install numpy onnxruntime opencv-python-headless",
+        name=error.name,
+    ) from None
 
 __all__ = ["Detections", "Detector"]

@@ -7,8 +7,9 @@ from typing import Any
 
 from ultralytics.data.converter import coco80_to_coco91_class
 from ultralytics.data.utils import check_det_dataset, img2label_paths
+from ultralytics.utils import YAML
 
-from afpn_yolo.checks import EvaluationError
+from afpn_yolo.checks import EvaluationError, check_size
 from afpn_yolo.engine.tell import one_line
 
 
@@ -18,9 +19,12 @@ def open_data(data: str) -> dict[str, Any]:
     Paths are absolute then, and `names` a dictionary.
     """
     try:
+        if Path(data).suffix in (".yaml", ".yml") and Path(data).is_file():
+            check_size(data, YAML.load(data))  # before somebody spells it out
         return check_det_dataset(data)
     except Exception as error:  # it runs what the YAML says
-        raise EvaluationError(f"{data}: {one_line(error)}") from error
+        reason = one_line(error).removeprefix(f"{data}: ")
+        raise EvaluationError(f"{data}: {reason}") from error
 
 
 def label_path(image: Path) -> Path:

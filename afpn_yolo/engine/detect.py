@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
 from ultralytics.nn.autobackend import AutoBackend
-from ultralytics.nn.tasks import guess_model_task
+from ultralytics.nn.tasks import BaseModel, guess_model_task
 from ultralytics.utils import TQDM
 from ultralytics.utils.checks import check_imgsz
 from ultralytics.utils.nms import non_max_suppression
@@ -184,6 +184,9 @@ def _open(model: str | Path | Model, source: str, device: torch.device) -> tuple
         backend = AutoBackend(deepcopy(opened.model), **options).eval()
     except Exception as error:  # each format's library has its own kinds
         raise EvaluationError(f"{source} can't be opened: {one_line(error)}") from error
+    if isinstance(opened.model, torch.nn.Module) and not isinstance(opened.model, BaseModel):
+        kind = type(opened.model).__name__
+        raise EvaluationError(f"{source} holds a {kind}, no model of Ultralytics'")
     task = getattr(backend, "task", None) or opened.task
     if task != "detect" or not isinstance(opened, YOLO):
         kind = f"{type(opened).__name__}, task {task}"

@@ -12,12 +12,14 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from ultralytics.data.augment import LetterBox
 from ultralytics.data.utils import IMG_FORMATS, exif_size
+from ultralytics.utils import patches
 from ultralytics.utils.patches import imread
 
 from afpn_yolo.engine.tell import one_line
 from afpn_yolo.letterbox import Size
 
 IMAGE_SUFFIXES = frozenset(IMG_FORMATS)
+HEIC = (".heic", ".heif")
 
 
 def measure(path: Path) -> Size:
@@ -28,7 +30,7 @@ def measure(path: Path) -> Size:
     """
     if not path.is_file():
         raise FileNotFoundError("no such file")
-    with Image.open(path) as image:
+    with _open(path) as image:
         image.verify()
         width, height = exif_size(image)
         jpeg = image.format == "JPEG"
@@ -37,9 +39,25 @@ def measure(path: Path) -> Size:
             file.seek(-2, 2)
             whole = file.read() == b"\xff\xd9"
         if not whole:  # OpenCV would paint the missing part grey
-            with Image.open(path) as image:
+            with _open(path) as image:
                 image.load()
     return height, width
+
+
+def _open(path: Path) -> Image.Image:
+    """Open an image with Pillow as it is.
+
+    Ultralytics replaces `Image.open`: meeting a file that is no image, its own installs a plug-in
+    for HEIC. Only a file that is called so is worth that.
+    """
+    plain = getattr(patches, "_image_open", Image.open)
+    try:
+        image: Image.Image = (Image.open if path.suffix.lower() in HEIC else plain)(path)
+    except UnidentifiedImageError:
+        if path.stat().st_size == 0:
+            raise ValueError("the file is empty") from None
+        raise UnidentifiedImageError("it is no image, whatever its name says") from None
+    return image
 
 
 def decode(path: Path, flags: int) -> NDArray[np.uint8]:
@@ -76,7 +94,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def _check_whole(path: Path) -> None:
     """Raise `OSError` when a file is cut short: OpenCV paints the missing part grey."""
     try:
-        with Image.open(path) as file:
+        with _open(path) as file:
             file.load()
     except (UnidentifiedImageError, ImportError):
         pass  # a format that Pillow doesn't know

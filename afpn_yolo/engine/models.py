@@ -15,7 +15,7 @@ import ultralytics
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
-from ultralytics.nn.tasks import DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import BaseModel, DetectionModel, yaml_model_load
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
@@ -78,6 +78,8 @@ def load_model(model: str | Path | nn.Module) -> nn.Module:
         network: nn.Module = YOLO(path).model
     except Exception as error:  # unpickling runs whatever is in the file
         raise ValueError(f"{path}: Ultralytics can't open it: {one_line(error)}") from error
+    if not isinstance(network, BaseModel):
+        raise ValueError(f"{path}: it holds a {type(network).__name__}, no model of Ultralytics'")
     return network
 
 
@@ -119,14 +121,16 @@ def empty_model(yaml: str, nc: int | None = None) -> nn.Module:
     """Build a model YAML as `YOLO(yaml)` does, untrained.
 
     Raises:
-        ValueError: When there is none of that name, or Ultralytics can't build it.
+        OSError: When there is none of that name.
+        ValueError: When Ultralytics can't build it.
     """
     try:
         return DetectionModel(yaml_model_load(yaml), nc=nc, verbose=False)
-    except ValueError:
+    except (OSError, ValueError):
         raise
     except Exception as error:  # the parser raises whatever it comes across
-        raise ValueError(f"{yaml}: Ultralytics can't build it: {one_line(error)}") from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"{yaml}: Ultralytics can't build it: {reason}") from error
 
 
 def untrained(yaml: str, like: nn.Module) -> nn.Module:

@@ -23,7 +23,7 @@ def scale_of(model: nn.Module) -> str | None:
 def head_sources(model: nn.Module) -> list[int]:
     """The rows that the last row, the detection head, reads; finest level first."""
     rows: Any = model.model
-    return [*rows[-1].f]
+    return sources_of(rows[-1])
 
 
 def run_rows(
@@ -42,8 +42,14 @@ def run_rows(
     outputs = dict(outputs)
     for i in which:
         layer = rows[i]
-        source: Any = layer.f  # what Ultralytics' parser attaches: a row or a list of rows
-        sources = source if isinstance(source, list) else [source]
-        taken = [outputs[i - 1 if f == -1 else f] for f in sources]
-        outputs[i] = layer(taken if isinstance(source, list) else taken[0])
+        taken = [outputs[f] for f in sources_of(layer)]
+        outputs[i] = layer(taken if isinstance(layer.f, list) else taken[0])
     return outputs
+
+
+def sources_of(layer: nn.Module) -> list[int]:
+    """The rows that a row reads, counted from the first; -1 is the image."""
+    row: Any = layer.i  # what Ultralytics' parser attaches; a source may be counted backwards
+    source: Any = layer.f
+    listed = source if isinstance(source, list) else [source]
+    return [row + f if f < 0 else f for f in listed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,7 +60,8 @@ def distill(
         progress: Hears the step and what share of the variance each level missed in it.
 
     Raises:
-        ValueError: When teacher and student don't fit, or there are no images.
+        ValueError: When teacher and student don't fit, there are no images, no such device, or the
+            crops are too small.
     """
     if not images:
         raise ValueError("no images to learn from")
@@ -68,15 +70,35 @@ def distill(
     bare = teacher.suffix == ".npz"
     source = open_tensors(teacher, teacher_model) if bare else load_model(teacher)
     lesson = Lesson(source.float(), untrained(model or default_student(source), source))
+    _check_schedule(schedule, lesson.student)
     head = not bare and lesson.take_head()
     kept, learnt = _hold_back(images)
     state = out.with_name(f"{out.name}.state")
-    teaching = Teaching(lesson, learnt, kept, schedule, state, torch.device(device))
+    teaching = Teaching(lesson, learnt, kept, schedule, state, _device(device))
     teaching.run(progress)
     result = Result(teaching.before, teaching.measure(), head, len(learnt))
     save_checkpoint(lesson.student.cpu(), out)
     state.unlink(missing_ok=True)
     return result
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device {name!r}: there is none; write cpu, cuda:0, ...") from None
+
+
+def _check_schedule(schedule: Schedule, student: nn.Module) -> None:
+    strides: Any = student.stride
+    stride = int(max(strides))
+    if schedule.imgsz % stride:
+        raise ValueError(f"imgsz must be a multiple of {stride}, got {schedule.imgsz}")
+    if schedule.batch * (schedule.imgsz // stride) ** 2 < 2:
+        raise ValueError(
+            f"one crop of {schedule.imgsz} pixels leaves the coarsest level a single position, and "
+            f"BatchNorm needs two: take a batch of 2, or an imgsz of {2 * stride}"
+        )
 
 
 def default_student(teacher: nn.Module) -> str:
