@@ -44,6 +44,7 @@ def collect(name: str) -> list[Box]:
     A row's column is the longest way to it from the backbone, so that an arrow never runs back.
     """
     import torch
+    from ultralytics.nn.modules.conv import Conv
 
     from afpn_yolo.engine.models import empty_model
     from afpn_yolo.engine.rows import head_sources, sources_of
@@ -68,7 +69,8 @@ def collect(name: str) -> list[Box]:
         column = 1 + max(boxes[f].column for f in sources)
         kind = "fusion" if isinstance(layer, LevelFusion) else type(layer).__name__
         texts = {"fusion": "fuse", "AFPNResidual": f"{len(list(layer.children()))} residual"}
-        if kind == "Conv":
+        if isinstance(layer, Conv):
+            kind = "Conv"
             texts[kind] = "{}x{} conv".format(*layer.conv.kernel_size)
         text = texts.get(kind, kind)
         boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
