@@ -82,7 +82,7 @@ def test_a_full_disk_and_then_a_damaged_file(small_data: Path, tmp_path: Path) -
 def test_a_comparison_goes_on_from_what_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls: list[tuple[Any, dict[str, Any]]] = []
 
     class Recorder:
         def __init__(self, model: Path, **_: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import python, run
+from tests.processes import WITH_TESTS, python, run
 
 # Every process builds the same model, its neck as after some training: as it is built, a wrong
 # gradient could hide behind zeros.
@@ -51,10 +50,7 @@ def same(tensors):
 def two_ranks(script: str, folder: Path) -> str:
     (folder / "script.py").write_text(script)
     command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    return run(*command, "script.py", cwd=folder, env=PATHS).stdout
-
-
-PATHS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    return run(*command, "script.py", cwd=folder, env=WITH_TESTS).stdout
 
 
 def test_two_processes_train_in_step(tmp_path: Path) -> None:
@@ -91,7 +87,7 @@ loss(frozen(model.train())(images)).backward()
 gradients = {{n: p.grad for n, p in model.named_parameters() if p.requires_grad}}
 torch.save(gradients, "whole.pt")
 """
-    python(whole, cwd=tmp_path, env=PATHS)
+    python(whole, cwd=tmp_path, env=WITH_TESTS)
     halves = f"""
 {MODEL}{BATCH}{RANK}
 ddp = wrapped()
