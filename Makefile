@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export YOLO_AUTOINSTALL := false
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow lint types figures clean
+.PHONY: help demo test test-slow test-ray lint types figures clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,11 @@ test: $(READY) lint types ## Lint, types, tests (about 14 minutes on two cores)
 
 test-slow: $(READY) ## The tests that train for minutes
 	$(BIN)/python -m pytest -m slow
+
+test-ray: $(READY) ## Install Ray, and run the search that needs it
+	$(BIN)/python -m pip install --editable ".[ray]" --no-build-isolation
+	$(BIN)/python -c "import ray.tune"
+	$(BIN)/python -m pytest tests/test_several_processes.py -k ray
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

@@ -35,11 +35,14 @@ class CheckpointPath(type(Path())):  # type: ignore[misc]
         return count
 
     def _left(self) -> str:
-        if not self.exists():
-            return "it was not written"
+        """What is there to go on from, and how."""
+        found = self if self.exists() else self.with_name("last.pt")
+        state = "it is still the whole one of an epoch before" if found is self else "it is missing"
+        if not found.exists():
+            return state
         return (
-            "it is still the whole one of an epoch before. Make room or let it be written, then go "
-            f"on with `yolo train resume model={self}`"
+            f"{state}. Make room or let it be written, then go on with "
+            f"`yolo train resume model={found}`"
         )
 
     def __reduce__(self) -> Any:

@@ -182,8 +182,6 @@ def test_other_faults_of_a_checkpoint_keep_their_error(tmp_path: Path) -> None:
     with pytest.raises((TypeError, AttributeError, KeyError)) as caught:
         Model(tmp_path / "whole.pt")
     assert "cut short" not in str(caught.value)
-    with pytest.raises(FileNotFoundError):
-        Model(tmp_path / "none.pt")
 
 
 HEAD = "epoch,time,loss"
@@ -217,6 +215,22 @@ def test_a_checkpoint_path_is_kept_as_a_plain_one(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(path))
     assert type(again) is type(tmp_path)
     assert again == tmp_path / "best.pt"
+
+
+def test_what_is_said_of_a_file_that_could_not_be_written(tmp_path: Path) -> None:
+    weights = CheckpointPath(tmp_path)
+    for path in (weights / "best.pt", weights / "last.pt"):
+        path.with_name(f"{path.name}.{os.getpid()}.part").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"; it is missing: .*best\.pt"):
+        (weights / "best.pt").write_bytes(b"new")
+    (tmp_path / "last.pt").write_bytes(b"old")
+    with pytest.raises(IsADirectoryError, match=r"it is missing\. .* model=.*last\.pt`: '.*best"):
+        (weights / "best.pt").write_bytes(b"new")
+    with pytest.raises(
+        IsADirectoryError, match=r"whole one of an epoch before\..*last\.pt`: '.*last"
+    ):
+        (weights / "last.pt").write_bytes(b"new")
+    assert (tmp_path / "last.pt").read_bytes() == b"old"
 
 
 WRITERS: dict[str, tuple[str, Any]] = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from afpn_yolo.runs import resumable
+from tests.interrupted import last, results
 from tests.processes import WITH_TESTS, python, run
 
 # Every process builds the same model, its neck as after some training: as it is built, a wrong
@@ -105,7 +110,53 @@ print("WORST", worst)
     output = two_ranks(halves, tmp_path)
     worst = [float(line.split()[1]) for line in output.splitlines() if line.startswith("WORST")]
     assert len(worst) == 2
+    print(worst)
     assert max(worst) < 1e-5
+
+
+def test_two_nodes_train_in_ultralytics_own_loop(small_data: Path, tmp_path: Path) -> None:
+    """As the README launches it, a process a node. Replaced is only what names a GPU."""
+    (tmp_path / "script.py").write_text(f"""
+import torch, torch.distributed as dist
+from ultralytics.engine import trainer as engine
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import RANK
+DDP = torch.nn.parallel.DistributedDataParallel
+def on_cpu(model, device_ids, find_unused_parameters, **rest):
+    return DDP(model, find_unused_parameters=False, **rest)
+engine.nn.parallel.DistributedDataParallel = on_cpu
+class Trainer(DetectionTrainer):
+    def _setup_ddp(self):
+        dist.init_process_group("gloo", rank=RANK, world_size=self.world_size)
+    def final_eval(self):
+        pass  # asks for the current GPU
+trainer = Trainer(overrides=dict(model="yolov5n-afpn.yaml", data={str(small_data)!r}, epochs=2,
+    imgsz=64, batch=4, device="cpu", plots=False, project={str(tmp_path)!r}, name="run",
+    exist_ok=True))
+trainer.world_size = 2  # two devices in `device=`
+trainer.train()
+weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+both = [torch.zeros_like(weights) for _ in range(2)]
+dist.all_gather(both, weights)
+assert torch.equal(*both)
+images = [*trainer.train_loader.sampler]
+print("RANK", RANK, "IMAGES", *sorted(images), "BATCH", trainer.train_loader.batch_size)
+""")
+    options = ("--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", *options, f"--master_port={port}")
+    with ThreadPoolExecutor(2) as pool:
+        nodes = pool.map(
+            lambda n: run(*torchrun, f"--node_rank={n}", "script.py", cwd=tmp_path).stdout, (0, 1)
+        )
+    found = re.findall(r"RANK (\d) IMAGES ([\d ]+) BATCH (\d)", "\n".join(nodes))
+    assert sorted(rank for rank, _, _ in found) == ["0", "1"]
+    assert sorted(" ".join(images for _, images, _ in found).split()) == [*"01234567"]
+    assert {batch for _, _, batch in found} == {"2"}
+    assert [whole.epochs for whole in resumable(last(tmp_path).parent)] == [2, 2]
+    assert [row["epoch"] for row in results(tmp_path)] == [1, 2]
 
 
 def test_spawned_data_loader_workers_know_the_layers(small_data: Path, tmp_path: Path) -> None:
