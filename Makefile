@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export YOLO_AUTOINSTALL := false
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow fuzz lint types figures clean
+.PHONY: help demo test test-slow fuzz test-ray lint types figures clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,11 @@ SECONDS := 600
 SEED := 0
 fuzz: $(READY) ## Necks by chance: EXAMPLES a seed, for SECONDS, from SEED on (50, 600, 0)
 	nice -n 19 $(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seconds $(SECONDS) --seed $(SEED)
+
+test-ray: $(READY) ## Install Ray, and run the search that needs it
+	$(BIN)/python -m pip install --editable ".[ray]" --no-build-isolation
+	$(BIN)/python -c "import ray.tune"
+	$(BIN)/python -m pytest tests/test_several_processes.py -k ray
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

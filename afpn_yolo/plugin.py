@@ -1,8 +1,10 @@
-"""All that this package changes in Ultralytics; what it only calls: `engine`, `detector`.
+"""All that this package changes in Ultralytics; what it only calls: `engine`.
 
 Ultralytics has no way to register a layer, so `register_layers` adds one branch to its
 `parse_model`: the function's source is taken, the branch is put before the last `else`, and the
 result is run in the function's own module. No installed file is touched.
+
+One of Ultralytics' callbacks, `keep_run`, lets models with our layers be saved whole or not at all.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from typing import Any, cast
 
 import torch
 import ultralytics
+from ultralytics.utils import RANK
+from ultralytics.utils.callbacks.base import default_callbacks
 from ultralytics.utils.ops import make_divisible
 
 from afpn_yolo.checks import check_int, shown
-from afpn_yolo.files import resolve, unscaled
+from afpn_yolo.files import resolve, unscaled, written_whole
 from afpn_yolo.layers import (
     CHECKPOINT_CLASSES,
     LAYERS,
@@ -31,6 +35,7 @@ from afpn_yolo.layers import (
     LevelFusion,
 )
 from afpn_yolo.model_yaml import check_model_yaml, named
+from afpn_yolo.runs import CheckpointPath, cut_short, forget_epochs, forget_parts, remedy
 
 SUPPORTED = ">=8.4.0"
 Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
@@ -145,6 +150,9 @@ def register_layers(tasks: ModuleType) -> None:
     _remember_asked(tasks)
     _fuse_ours(tasks)
     torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
+    _explain_damage(tasks)
+    # First: `YOLO.reset_callbacks` leaves no other.
+    default_callbacks["on_pretrain_routine_end"].insert(0, keep_run)
 
 
 def register_data(data_utils: ModuleType) -> None:
@@ -237,3 +245,51 @@ def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
 
     look_up.afpn_yolo = True  # type: ignore[attr-defined]
     setattr(module, function, look_up)
+
+
+def _explain_damage(tasks: ModuleType) -> None:
+    """Make the error about a checkpoint that was cut short say what the training can go on from."""
+    load: Callable[..., Any] = tasks.torch_safe_load
+
+    @wraps(load)
+    def torch_safe_load(weight: str | Path, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return load(weight, *args, **kwargs)
+        except Exception as error:
+            if not cut_short(Path(weight)):
+                raise
+            raise TypeError(remedy(Path(weight))) from error
+
+    tasks.torch_safe_load = torch_safe_load  # type: ignore[attr-defined]
+
+
+def keep_run(trainer: Any) -> None:
+    """Make a training's checkpoints appear whole or not at all, where the model has layers of ours.
+
+    A callback, called once the trainer is about to start its first epoch, or the first after the
+    checkpoint that it goes on from. Stock models are trained as ever.
+    """
+    if not any(isinstance(module, CHECKPOINT_CLASSES) for module in trainer.model.modules()):
+        return
+    trainer.wdir = CheckpointPath(trainer.wdir)
+    trainer.last, trainer.best = trainer.wdir / "last.pt", trainer.wdir / "best.pt"
+    if RANK in (-1, 0):
+        forget_parts(trainer.wdir)
+        if trainer.resume:
+            forget_epochs(trainer.csv, trainer.start_epoch)
+    from ultralytics.engine import trainer as engine  # loaded by now; slow to import without need
+
+    strip = engine.strip_optimizer
+    if hasattr(strip, "afpn_yolo"):
+        return
+
+    @wraps(strip)
+    def strip_optimizer(f: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take the optimizer out of a file at the end, and replace the file whole."""
+        if args or "s" in kwargs or not isinstance(f, CheckpointPath):
+            return strip(f, *args, **kwargs)
+        with written_whole(Path(f)) as part:
+            return strip(f, part, **kwargs)
+
+    strip_optimizer.afpn_yolo = True  # type: ignore[attr-defined]
+    engine.strip_optimizer = strip_optimizer

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 YOLO = Path(sys.executable).with_name("yolo")
+WITH_TESTS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+"""An environment in which a child can import `tests`, and all that we can."""
 
 
 def run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
@@ -57,27 +56,6 @@ def test_fine_tuning_to_another_number_of_classes(best: Path, tmp_path: Path) ->
     assert "{0: 'solid'}" in output
 
 
-INTERRUPTED = """
-import os
-from ultralytics import YOLO
-model = YOLO("yolov5n-afpn.yaml")
-model.add_callback("on_model_save", lambda trainer: os._exit(9) if trainer.epoch == 1 else None)
-model.train(data={data!r}, project={project!r}, name="run", epochs=3, imgsz=64, batch=4, workers=0,
-            plots=False)
-"""
-
-
-def test_resume(small_data: Path, tmp_path: Path) -> None:
-    code = INTERRUPTED.format(data=str(small_data), project=str(tmp_path))
-    python(code, cwd=tmp_path, fails=True)
-    rows = tmp_path / "run" / "results.csv"
-    assert len(list(csv.DictReader(rows.open()))) == 2
-    last = tmp_path / "run" / "weights" / "last.pt"
-    run(YOLO, "train", "resume", f"model={last}", cwd=tmp_path)
-    epochs = [int(float(row["epoch"])) for row in csv.DictReader(rows.open())]
-    assert epochs == [1, 2, 3]
-
-
 def test_tune(small_data: Path, tmp_path: Path) -> None:
     """Ultralytics starts every trial as a `yolo train` process of its own."""
     code = f"""
@@ -109,28 +87,3 @@ model.train(data={str(small_data)!r}, epochs=1, imgsz=64, batch=4, workers=0, pl
 print("AP", model.val(workers=0, plots=False).box.map)
 """
     assert "AP " in python(code, cwd=tmp_path)
-
-
-def test_two_processes_train_in_step(tmp_path: Path) -> None:
-    """DistributedDataParallel without unused parameters, on two CPU processes."""
-    (tmp_path / "script.py").write_text("""
-import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-from ultralytics.nn.tasks import DetectionModel
-dist.init_process_group("gloo")
-torch.manual_seed(0)
-model = DistributedDataParallel(DetectionModel("yolov5n-afpn.yaml", verbose=False).train())
-torch.manual_seed(dist.get_rank())
-for _ in range(2):
-    model.zero_grad()
-    out = model(torch.rand(2, 3, 64, 64))
-    sum(x.square().mean() for x in (*out["feats"], out["boxes"], out["scores"])).backward()
-total = torch.stack([p.grad.abs().sum() for p in model.parameters() if p.requires_grad]).sum()
-other = [torch.zeros_like(total) for _ in range(2)]
-dist.all_gather(other, total)
-assert other[0] == other[1] > 0
-print("IN STEP")
-""")
-    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    assert run(*command, "script.py", cwd=tmp_path).stdout.count("IN STEP") == 2

@@ -12,7 +12,8 @@ from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo.engine.models import empty_model, fill, load_model, read_tensors, save_checkpoint
 from afpn_yolo.engine.rows import backbone_rows
-from afpn_yolo.engine.tell import one_line, warn
+from afpn_yolo.engine.tell import warn
+from afpn_yolo.runs import remedy, resumable
 
 
 def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | None) -> Path:
@@ -28,25 +29,26 @@ def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | 
         The checkpoint after the last epoch.
     """
     last = folder / "weights" / "last.pt"
-    state = _state(last)
-    if state == "stopped":
-        YOLO(last).train(resume=True, device=device)
-    elif state == "none":
+    if _done(last):
+        return last
+    whole = resumable(last.parent)
+    if whole:
+        YOLO(whole[0].path).train(resume=True, device=device)
+    else:
+        if last.exists():
+            warn(f"{remedy(last)}: this run starts anew")
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
         YOLO(model, task="detect").train(**arguments, **place, device=device)
     return last
 
 
-def _state(last: Path) -> str:
-    """`none`: nothing to go on with; `stopped`: epochs are missing; `done`."""
-    if not last.exists():
-        return "none"
+def _done(last: Path) -> bool:
+    """Whether a run's last epoch is over, if not the last step, which sets the epoch to -1."""
     try:
-        epoch = torch.load(last, map_location="cpu", weights_only=False)["epoch"]
-    except Exception as error:  # a file cut short fails in many ways
-        warn(f"{last} can't be read ({one_line(error)}): this run starts anew")
-        return "none"
-    return "done" if epoch == -1 else "stopped"
+        content = torch.load(last, map_location="cpu", weights_only=False)
+        return content["epoch"] == -1 or content["epoch"] + 1 >= content["train_args"]["epochs"]
+    except Exception:  # not there, or cut short, which fails in many ways
+        return False
 
 
 def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:

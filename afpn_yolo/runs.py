@@ -1,0 +1,118 @@
+"""The folder of a training: its checkpoints stay whole, whatever happens to process or disk."""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from afpn_yolo.files import written_whole
+
+
+class CheckpointPath(type(Path())):  # type: ignore[misc]
+    """A path whose `write_bytes` leaves the new content or the old, never a part of the new.
+
+    Ultralytics writes checkpoints with `Path.write_bytes`, which empties the file first. Paths made
+    from this one with `/` are of its kind, too.
+    """
+
+    def write_bytes(self, data: Any) -> int:
+        """Write, or raise an `OSError` that names the file and says what is left of it."""
+        try:
+            with written_whole(Path(self)) as part, part.open("wb") as file:
+                count = file.write(data)
+                file.flush()
+                os.fsync(
+                    file.fileno()
+                )  # or the new name could outlive a power cut, and not the data
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; {self._left()}", str(self)) from error
+        return count
+
+    def _left(self) -> str:
+        """What is there to go on from, and how."""
+        found = self if self.exists() else self.with_name("last.pt")
+        state = "it is still the whole one of an epoch before" if found is self else "it is missing"
+        if not found.exists():
+            return state
+        return (
+            f"{state}. Make room or let it be written, then go on with "
+            f"`yolo train resume model={found}`"
+        )
+
+    def __reduce__(self) -> Any:
+        """Go into a pickle as an ordinary path: some releases keep it in their checkpoints."""
+        return Path(self).__reduce__()
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A checkpoint that a training can go on from, `epochs` epochs after its start."""
+
+    path: Path
+    epochs: int
+
+
+def resumable(folder: Path) -> list[Whole]:
+    """The checkpoints in a folder that a training can go on from, the furthest first."""
+    found = []
+    for path in sorted(folder.glob("*.pt")):
+        try:
+            epoch = torch.load(path, map_location="cpu", weights_only=False)["epoch"]
+        except Exception:  # a file cut short fails in many ways
+            continue
+        if isinstance(epoch, int) and epoch >= 0:
+            found.append(Whole(path, epoch + 1))
+    return sorted(found, key=lambda whole: (-whole.epochs, whole.path.name != "last.pt"))
+
+
+def cut_short(path: Path) -> bool:
+    """Whether a checkpoint's end is missing: the directory of a zip file is written last."""
+    return path.is_file() and not zipfile.is_zipfile(path)
+
+
+def remedy(path: Path) -> str:
+    """What to do about a checkpoint that was cut short, in a sentence or two."""
+    fault = f"{path} is cut short or damaged: its writing, or its copying, was broken off."
+    others = resumable(path.parent)
+    if not others:
+        return f"{fault} Beside it there is no checkpoint to go on from"
+    listed = ", ".join(f"{other.path.name} (epoch {other.epochs})" for other in others)
+    return (
+        f"{fault} Whole checkpoints beside it: {listed}. "
+        f"Go on with `yolo train resume model={others[0].path}`"
+    )
+
+
+def forget_epochs(results: Path, epochs: int) -> None:
+    """Take out of a `results.csv` what a training that goes on after `epochs` epochs writes again.
+
+    The row of an epoch is written before its checkpoint, so it may be there, or half of it, without
+    one; and there are more of them when an older checkpoint is gone on from.
+    """
+    if not results.is_file():
+        return
+    with results.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    kept = [row for row in rows[1:] if len(row) >= len(rows[0]) and _number(row[0]) <= epochs]
+    if len(kept) < len(rows) - 1:
+        with written_whole(results) as part, part.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([rows[0], *kept])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+def forget_parts(folder: Path) -> None:
+    """Remove what killed processes left of checkpoints that they were writing."""
+    for part in folder.glob("*.pt.*.part"):
+        part.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""Trainings killed three times end where whole ones end, within the spread of seeds. Minutes long.
+
+The figures of docs/trust.md: pytest -s -m slow tests/test_interrupted_result.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from afpn_yolo.shapes import CLASSES, generate
+from tests.interrupted import go_on, last, results, train, train_until
+
+MODEL = "yolov5n-afpn.yaml"
+SEEDS = (0, 1, 2)
+WORDS = (
+    *("epochs=16", "imgsz=160", "batch=8", "workers=0", "plots=False", "verbose=False"),
+    *("mosaic=0", "warmup_epochs=1", "optimizer=AdamW", "lr0=0.0025", "momentum=0.9"),
+)
+FIGURES = (
+    "metrics/mAP50-95(B)",
+    "metrics/mAP50(B)",
+    "val/box_loss",
+    "val/cls_loss",
+    "val/dfl_loss",
+)
+
+
+def whole(folder: Path, words: tuple[str, ...]) -> None:
+    train(folder, MODEL, *words)
+
+
+def killed(folder: Path, words: tuple[str, ...]) -> None:
+    """In an epoch, in a validation, in the writing of a checkpoint."""
+    train_until(folder, "epoch", 4, MODEL, *words)
+    train_until(folder, "validation", 8, str(last(folder)))
+    train_until(folder, "checkpoint", 12, str(last(folder)))
+    go_on(folder)
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_where_a_whole_one_ends(tmp_path: Path) -> None:
+    root = generate(tmp_path / "set", train=160, val=40, size=160)
+    data = tmp_path / "data.yaml"
+    names = json.dumps(dict(enumerate(CLASSES)))
+    data.write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames: {names}\n")
+    ends: dict[str, list[dict[str, float]]] = {"whole": [], "killed": []}
+    for seed in SEEDS:
+        for kind, way in (("whole", whole), ("killed", killed)):
+            folder = tmp_path / f"{kind}{seed}"
+            folder.mkdir()
+            way(folder, (f"data={data}", f"seed={seed}", *WORDS))
+            rows = results(folder)
+            assert [row["epoch"] for row in rows] == [*range(1, 17)]
+            ends[kind].append(rows[-1])
+    for figure in FIGURES:
+        first, second = (np.array([row[figure] for row in rows]) for rows in ends.values())
+        print(f"{figure}: whole {first}, killed {second}")
+        assert first.std() > 0
+        # Means of three; the spread is from the lowest to the highest seed of the whole ones.
+        assert abs(second.mean() - first.mean()) <= np.ptp(first)

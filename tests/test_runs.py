@@ -1,0 +1,266 @@
+"""A training that is killed, or whose disk is full, goes on from its last whole epoch."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from afpn_yolo.engine.train import train as train_or_go_on
+from afpn_yolo.runs import CheckpointPath, forget_epochs, remedy, resumable
+from tests.interrupted import go_on, last, results, train_until
+from tests.processes import YOLO, python, run
+
+MODEL = "yolov5n-afpn.yaml"
+SMALL = ("epochs=3", "imgsz=64", "batch=4", "workers=0", "plots=False", "verbose=False")
+# Root may write anywhere unless it gives that up.
+HUMBLE = ("setpriv", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
+
+
+def words(data: Path) -> tuple[str, ...]:
+    return (f"data={data}", *SMALL)
+
+
+def epochs(folder: Path) -> list[float]:
+    return [row["epoch"] for row in results(folder)]
+
+
+@pytest.mark.parametrize("place", ["validation", "checkpoint"])
+def test_a_killed_training_goes_on_from_its_last_whole_epoch(
+    place: str, small_data: Path, tmp_path: Path
+) -> None:
+    train_until(tmp_path, place, 3, MODEL, *words(small_data))
+    weights = last(tmp_path).parent
+    assert {(w.path.name, w.epochs) for w in resumable(weights)} >= {("last.pt", 2)}
+    left = {path.name for path in weights.iterdir()} - {"best.pt", "last.pt"}
+    assert len(left) == (place == "checkpoint")  # half of the new file, under another name
+    go_on(tmp_path)
+    assert epochs(tmp_path) == [1, 2, 3]
+    assert {path.name for path in weights.iterdir()} == {"best.pt", "last.pt"}
+
+
+def test_a_training_killed_in_its_very_last_step_has_its_weights(
+    small_data: Path, tmp_path: Path
+) -> None:
+    train_until(tmp_path, "end", 3, MODEL, *words(small_data))
+    assert {(w.path.name, w.epochs) for w in resumable(last(tmp_path).parent)} >= {("last.pt", 3)}
+    before = last(tmp_path).read_bytes()
+    assert train_or_go_on(MODEL, tmp_path / "run", {}, "cpu") == last(tmp_path)
+    assert last(tmp_path).read_bytes() == before
+
+
+def test_a_full_disk_and_then_a_damaged_file(small_data: Path, tmp_path: Path) -> None:
+    output = train_until(tmp_path, "full", 3, MODEL, *words(small_data))
+    line = output.splitlines()[-1]
+    assert line.startswith("OSError")
+    assert "File too large; it is still the whole one of an epoch before" in line
+    assert f"`yolo train resume model={last(tmp_path)}`" in line
+    assert resumable(last(tmp_path).parent)[0].epochs == 2
+    assert epochs(tmp_path) == [1, 2, 3]  # Ultralytics writes this row first
+
+    content = last(tmp_path).read_bytes()
+    last(tmp_path).write_bytes(content[: len(content) // 2])
+    result = run(YOLO, "train", "resume", f"model={last(tmp_path)}", cwd=tmp_path, fails=True)
+    message = result.stderr.splitlines()[-1]
+    best = last(tmp_path).with_name("best.pt")
+    assert f"{last(tmp_path)} is cut short or damaged" in message
+    assert "Whole checkpoints beside it: best.pt (epoch 2)" in message
+    (remedy,) = re.findall("`yolo (.*)`", message)
+    assert remedy == f"train resume model={best}"
+    run(YOLO, *remedy.split(), cwd=tmp_path)
+    assert epochs(tmp_path) == [1, 2, 3]
+
+
+def test_a_comparison_goes_on_from_what_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, dict[str, Any]]] = []
+
+    class Recorder:
+        def __init__(self, model: Path, **_: Any) -> None:
+            self.model = model
+
+        def train(self, **arguments: Any) -> None:
+            calls.append((self.model, arguments))
+
+    monkeypatch.setattr("afpn_yolo.engine.train.YOLO", Recorder)
+    weights = last(tmp_path).parent
+    weights.mkdir(parents=True)
+    last(tmp_path).write_bytes(b"half")
+    train_or_go_on(MODEL, tmp_path / "run", {"epochs": 3}, "cpu")
+    torch.save({"epoch": 1, "train_args": {"epochs": 3}}, weights / "best.pt")
+    train_or_go_on(MODEL, tmp_path / "run", {"epochs": 3}, "cpu")
+    (anew, arguments), (best, going_on) = calls
+    assert (anew, arguments["epochs"]) == (MODEL, 3)
+    assert (best, going_on["resume"]) == (weights / "best.pt", True)
+
+
+def test_a_training_killed_in_an_epoch_goes_on_once_its_folder_is_no_longer_read_only(
+    small_data: Path, tmp_path: Path
+) -> None:
+    train_until(tmp_path, "epoch", 2, MODEL, *words(small_data))
+    weights = last(tmp_path).parent
+    before = last(tmp_path).read_bytes()
+    command = (*HUMBLE, YOLO, "train", "resume", f"model={last(tmp_path)}")
+    for folder, file in ((weights, last(tmp_path)), (weights.parent, weights.parent / "args.yaml")):
+        (weights.parent / "args.yaml").chmod(0o444 if folder != weights else 0o644)
+        folder.chmod(0o555)
+        try:
+            result = run(*command, cwd=tmp_path, fails=True)
+        finally:
+            folder.chmod(0o755)
+        error = result.stderr.splitlines()[-1]
+        assert error.startswith("PermissionError: [Errno 13] Permission denied")
+        assert error.endswith(f"'{file}'")
+        assert last(tmp_path).read_bytes() == before
+    (weights.parent / "args.yaml").chmod(0o644)
+    go_on(tmp_path)
+    assert epochs(tmp_path) == [1, 2, 3]
+
+
+def test_stock_models_are_saved_as_ever(small_data: Path, tmp_path: Path) -> None:
+    code = """
+from ultralytics import YOLO
+def tell(trainer):
+    from ultralytics.engine import trainer as engine
+    print(type(trainer.last).__name__, hasattr(engine.strip_optimizer, "afpn_yolo"))
+for model in ("yolov5n.yaml", "yolov5n-afpn.yaml"):
+    yolo = YOLO(model)
+    yolo.reset_callbacks()  # as tuning does
+    yolo.add_callback("on_train_start", tell)
+    yolo.train(data={data!r}, epochs=1, imgsz=64, batch=4, workers=0, plots=False, project={to!r})
+"""
+    output = python(code.format(data=str(small_data), to=str(tmp_path)), tmp_path)
+    assert re.findall(r"(?m)^(\w+Path) (\w+)$", output) == [
+        (type(tmp_path).__name__, "False"),
+        ("CheckpointPath", "True"),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Checkpoints of all kinds."""
+    for name, epoch in (("best.pt", 3), ("epoch4.pt", 4), ("done.pt", -1)):
+        torch.save({"epoch": epoch}, tmp_path / name)
+    torch.save([1], tmp_path / "foreign.pt")
+    (tmp_path / "last.pt").write_bytes((tmp_path / "best.pt").read_bytes()[:-40])
+    return tmp_path
+
+
+def test_what_a_training_can_go_on_from(folder: Path) -> None:
+    found = [(whole.path.name, whole.epochs) for whole in resumable(folder)]
+    assert found == [("epoch4.pt", 5), ("best.pt", 4)]
+    assert remedy(folder / "last.pt").endswith(
+        "Whole checkpoints beside it: epoch4.pt (epoch 5), best.pt (epoch 4). "
+        f"Go on with `yolo train resume model={folder / 'epoch4.pt'}`"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"half", None])
+def test_a_damaged_file_with_nothing_beside_it(content: bytes | None, tmp_path: Path) -> None:
+    from ultralytics import YOLO as Model
+
+    path = tmp_path / "some.pt"
+    torch.save({"model": torch.zeros(9)}, path)
+    path.write_bytes(path.read_bytes()[:-40] if content is None else content)
+    with pytest.raises(TypeError, match=r"some\.pt is cut short.* there is no checkpoint to go on"):
+        Model(path)
+
+
+def test_other_faults_of_a_checkpoint_keep_their_error(tmp_path: Path) -> None:
+    from ultralytics import YOLO as Model
+
+    torch.save({"epoch": 1}, tmp_path / "whole.pt")
+    with pytest.raises((TypeError, AttributeError, KeyError)) as caught:
+        Model(tmp_path / "whole.pt")
+    assert "cut short" not in str(caught.value)
+
+
+HEAD = "epoch,time,loss"
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ("1,10,0.5\n2,20,0.4\n", "1,10,0.5\n2,20,0.4\n"),
+        ("1,10,0.5\n2,20,0.4\n3,30,0.3\n", "1,10,0.5\n2,20,0.4\n"),
+        ("1,10,0.5\n2,20,0.4\n3,3", "1,10,0.5\n2,20,0.4\n"),
+        ("1,10,0.5\n2,20,0.4\n3,30,0.3\n3,31,0.3\n4,", "1,10,0.5\n2,20,0.4\n"),
+        ("1,10,0.5\n2,20,0.4\n\n1,", "1,10,0.5\n2,20,0.4\n"),
+    ],
+)
+def test_rows_that_are_written_again(rows: str, kept: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text(f"{HEAD}\n{rows}")
+    forget_epochs(path, 2)
+    assert path.read_text() == f"{HEAD}\n{kept}"
+
+
+def test_no_results_yet(tmp_path: Path) -> None:
+    forget_epochs(tmp_path / "results.csv", 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_path_is_kept_as_a_plain_one(tmp_path: Path) -> None:
+    path = CheckpointPath(tmp_path) / "best.pt"
+    assert type(path) is CheckpointPath
+    again = pickle.loads(pickle.dumps(path))
+    assert type(again) is type(tmp_path)
+    assert again == tmp_path / "best.pt"
+
+
+def test_what_is_said_of_a_file_that_could_not_be_written(tmp_path: Path) -> None:
+    weights = CheckpointPath(tmp_path)
+    for path in (weights / "best.pt", weights / "last.pt"):
+        path.with_name(f"{path.name}.{os.getpid()}.part").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"; it is missing: .*best\.pt"):
+        (weights / "best.pt").write_bytes(b"new")
+    (tmp_path / "last.pt").write_bytes(b"old")
+    with pytest.raises(IsADirectoryError, match=r"it is missing\. .* model=.*last\.pt`: '.*best"):
+        (weights / "best.pt").write_bytes(b"new")
+    with pytest.raises(
+        IsADirectoryError, match=r"whole one of an epoch before\..*last\.pt`: '.*last"
+    ):
+        (weights / "last.pt").write_bytes(b"new")
+    assert (tmp_path / "last.pt").read_bytes() == b"old"
+
+
+WRITERS: dict[str, tuple[str, Any]] = {
+    "files.write_json(path, [1] * 10_000)": ("json", "[0]"),
+    "CheckpointPath(path).write_bytes(b'1' * 10_000)": ("pt", "0"),
+}
+
+
+@pytest.mark.parametrize("call", WRITERS)
+def test_our_own_files_survive_a_full_disk(call: str, tmp_path: Path) -> None:
+    kind, content = WRITERS[call]
+    path = tmp_path / f"file.{kind}"
+    path.write_text(content)
+    code = f"""
+import resource
+from pathlib import Path
+from afpn_yolo import files
+from afpn_yolo.runs import CheckpointPath
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+path = Path({str(path)!r})
+{call}
+"""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert "OSError: [Errno 27] File too large" in result.stderr
+    assert path.read_text() == content
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_tool_that_makes_root_humble_is_there() -> None:
+    assert not HUMBLE or shutil.which(HUMBLE[0])
