@@ -61,6 +61,25 @@ def test_safe_loading_is_really_on(best: Path, tmp_path: Path) -> None:
     assert "types outside the supported" in python(code, tmp_path, env=SAFE, fails=True)
 
 
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("touched"),))
+
+
+@needs_safe_load
+def test_a_run_that_goes_on_heeds_it(tmp_path: Path) -> None:
+    """`compare_necks.py` looks into a `last.pt` before it hands it to Ultralytics."""
+    last = tmp_path / "run" / "weights" / "last.pt"
+    last.parent.mkdir(parents=True)
+    torch.save({"epoch": 0, "evil": Evil()}, last)
+    code = "from pathlib import Path; from afpn_yolo.engine.train import _state\n"
+    code += f"print(_state(Path({str(last)!r})))"
+    assert python(code, tmp_path, env=SAFE).endswith("none\n")
+    assert not (tmp_path / "touched").exists()
+    python(code, tmp_path, env={"ULTRALYTICS_SAFE_LOAD": "0"})
+    assert (tmp_path / "touched").exists()
+
+
 @needs_safe_load
 def test_switched_off_our_classes_are_not_loaded_safely(best: Path, tmp_path: Path) -> None:
     env = {**SAFE, "AFPN_YOLO_DISABLE": "1"}

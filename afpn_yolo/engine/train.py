@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ultralytics import YOLO
+from ultralytics.nn.tasks import torch_safe_load
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo.engine.models import empty_model, fill, load_model, read_tensors, save_checkpoint
@@ -42,7 +42,7 @@ def _state(last: Path) -> str:
     if not last.exists():
         return "none"
     try:
-        epoch = torch.load(last, map_location="cpu", weights_only=False)["epoch"]
+        epoch = torch_safe_load(last)[0]["epoch"]  # it heeds ULTRALYTICS_SAFE_LOAD
     except Exception as error:  # a file cut short fails in many ways
         warn(f"{last} can't be read ({one_line(error)}): this run starts anew")
         return "none"
