@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 export YOLO_AUTOINSTALL := false
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow fuzz test-ray lint types figures clean
+.PHONY: help demo test test-slow test-core test-versions test-lowest test-upstream test-ray fuzz lint types figures clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(READY): setup.cfg setup.py pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +36,39 @@ test-ray: $(READY) ## Install Ray, and run the search that needs it
 	$(BIN)/python -m pip install --editable ".[ray]" --no-build-isolation
 	$(BIN)/python -c "import ray.tune"
 	$(BIN)/python -m pytest tests/test_several_processes.py -k ray
+
+# What depends on the versions of Python, torch and Ultralytics.
+CORE := $(patsubst %,tests/test_%.py,plugin refuse layers models golden startup cli onnx safe_load)
+test-core: $(READY) ## The tests that depend on the versions of what is underneath
+	$(BIN)/python -m pytest -m "not slow" $(CORE)
+
+# Another Ultralytics is laid beside the installed one and comes first in PYTHONPATH.
+$(VENV)/ultralytics-%: $(READY)
+	rm -rf $@.part
+	$(BIN)/python -m pip install --quiet --no-deps --target $@.part ultralytics==$*
+	rm -rf $@.part/tests $@.part/bin
+	mv $@.part $@
+
+test-ultralytics-%: $(VENV)/ultralytics-% ## The same on another Ultralytics: make test-ultralytics-8.4.0
+	PYTHONPATH=$(abspath $<) $(BIN)/python -c "import ultralytics as u; assert u.__version__ == '$*'"
+	PYTHONPATH=$(abspath $<) $(BIN)/python -m pytest -m "not slow" $(CORE)
+
+# A newer Python than PYTHON: named, or the newest that is found here.
+NEWER ?= $(shell for p in python3.15 python3.14 python3.13 python3.12 \
+	$(HOME)/.pyenv/versions/3.13*/bin/python $(HOME)/.pyenv/versions/3.12*/bin/python; \
+	do $$p -c "" 2>/dev/null && echo $$p && break; done)
+OLDER := 8.4.0 8.4.100
+test-versions: $(OLDER:%=test-ultralytics-%) test-core ## Oldest, middle, newest Ultralytics; newer Python
+	@test -n "$(NEWER)" || { echo "No newer Python found; name one: make $@ NEWER=python3.13"; exit 2; }
+	$(MAKE) test-core PYTHON="$(NEWER)" VENV=.venv-newer
+
+test-lowest: ## The same on the lowest version of every requirement, all at once
+	mkdir -p .venv-lowest
+	sed -nE '/setuptools/! s/^    ([a-z-]+)>=([0-9.]+)$$/\1==\2/p' setup.cfg | sort -u > .venv-lowest/lowest.txt
+	PIP_CONSTRAINT=$(abspath .venv-lowest/lowest.txt) $(MAKE) test-core VENV=.venv-lowest
+
+test-upstream: $(READY) ## Ultralytics' own tests with and without this package: same outcomes
+	$(BIN)/python -m tests.upstream $(VENV)/upstream
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .
@@ -66,4 +99,4 @@ figures: $(READY) ## Draw the README's figures anew
 	$(BIN)/python scripts/draw_neck.py docs/neck.png
 
 clean: ## Remove the environment and all that the targets left
-	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newer .venv-lowest demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -22,6 +22,7 @@ import torch
 import ultralytics
 from ultralytics.utils import RANK
 from ultralytics.utils.callbacks.base import default_callbacks
+from ultralytics.utils.checks import parse_version
 from ultralytics.utils.ops import make_divisible
 
 from afpn_yolo.checks import check_int, shown
@@ -35,9 +36,9 @@ from afpn_yolo.layers import (
     LevelFusion,
 )
 from afpn_yolo.model_yaml import check_model_yaml, named
+from afpn_yolo.refuse import OLDEST, unsuited
 from afpn_yolo.runs import CheckpointPath, cut_short, forget_epochs, forget_parts, remedy
 
-SUPPORTED = ">=8.4.0"
 Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
 
 LAST_BRANCH = """\
@@ -48,10 +49,8 @@ OUR_BRANCH = """\
         elif m in AFPN_LAYERS:  # afpn_yolo
             c2, args = afpn_row(m, d, i, ch, width, max_channels)
 """
-
-
-class RegistrationError(RuntimeError):
-    """The installed Ultralytics is not what this package was written for."""
+USED = {"m", "d", "i", "ch", "width", "max_channels", "c2", "args"}
+LOOK_UP = "globals()[m]"  # how the parser finds the class that a row names
 
 
 def row_arguments(
@@ -132,19 +131,23 @@ def register_layers(tasks: ModuleType) -> None:
     """Make `ultralytics.nn.tasks` build our layers and find our model YAMLs. Twice does nothing.
 
     Raises:
-        RegistrationError: When the parser is not as expected, or a name of ours is taken.
+        RegistrationError: When this Ultralytics is too old, its parser is not as expected, or a
+            name of ours is taken. Nothing has been changed then.
     """
+    for name in ("parse_model", "check_yaml", "yaml_model_load"):
+        if not callable(getattr(tasks, name, None)):
+            raise unsuited(f"has no {name}, which this afpn_yolo needs")
     if "AFPN_LAYERS" in inspect.unwrap(tasks.parse_model).__code__.co_names:
         return
+    if parse_version(ultralytics.__version__) < parse_version(OLDEST):
+        raise unsuited("is too old")
     source = _patched_source(tasks.parse_model)
     for name, ours in NAMES.items():
         if vars(tasks).get(name, ours) is not ours:
-            raise RegistrationError(
-                f"ultralytics {ultralytics.__version__} has a layer of its own named {name}; "
-                "a newer afpn_yolo may know it"
-            )
+            raise unsuited(f"has a layer of its own named {name}")
+    code = compile(source, _remember(source), "exec")
     vars(tasks).update(NAMES)
-    exec(compile(source, _remember(source), "exec"), vars(tasks))
+    exec(code, vars(tasks))
     _check_first(tasks)
     _find_shipped(tasks, "check_yaml", "models")
     _remember_asked(tasks)
@@ -162,12 +165,10 @@ def register_data(data_utils: ModuleType) -> None:
 
 def _patched_source(parse_model: Callable[..., Any]) -> str:
     source = inspect.getsource(parse_model)
-    found = source.count(LAST_BRANCH)
-    if found != 1:
-        raise RegistrationError(
-            f"ultralytics {ultralytics.__version__} has a parser that this afpn_yolo doesn't know "
-            f"({found} places for our layers, expected 1); it supports ultralytics{SUPPORTED}"
-        )
+    code = parse_model.__code__
+    known = {*code.co_varnames, *code.co_cellvars} >= USED and LOOK_UP in source
+    if not known or source.count(LAST_BRANCH) != 1:
+        raise unsuited("has a parser that this afpn_yolo doesn't know")
     return source.replace(LAST_BRANCH, OUR_BRANCH + LAST_BRANCH)
 
 

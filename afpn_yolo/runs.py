@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from afpn_yolo.files import written_whole
 
 
@@ -60,10 +58,13 @@ class Whole:
 
 def resumable(folder: Path) -> list[Whole]:
     """The checkpoints in a folder that a training can go on from, the furthest first."""
+    # Here: this module is loaded while that one is. It heeds ULTRALYTICS_SAFE_LOAD.
+    from ultralytics.nn.tasks import torch_safe_load
+
     found = []
-    for path in sorted(folder.glob("*.pt")):
+    for path in (p for p in sorted(folder.glob("*.pt")) if not cut_short(p)):
         try:
-            epoch = torch.load(path, map_location="cpu", weights_only=False)["epoch"]
+            epoch = torch_safe_load(path)[0]["epoch"]
         except Exception:  # a file cut short fails in many ways
             continue
         if isinstance(epoch, int) and epoch >= 0:

@@ -38,7 +38,7 @@ HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
 # Modules of ours that import Ultralytics themselves. Whoever imports one of them first gets to
 # HOOKS while it is half executed: registration then waits for its end.
 OURS = ("afpn_yolo.layers", "afpn_yolo.plugin")
-_failed: list[Exception] = []  # one warning is enough
+_refused: set[str] = set()  # modules of HOOKS with which registration failed
 
 
 def _is_loading(name: str) -> bool:
@@ -48,24 +48,35 @@ def _is_loading(name: str) -> bool:
 def _register(executed: str) -> None:
     """Register with every module of HOOKS that has been executed; `executed` just was.
 
-    A failure is one warning, and Ultralytics works on.
+    Where that fails, Ultralytics works on.
     """
-    if _failed or any(_is_loading(name) for name in OURS if name != executed):
+    if any(_is_loading(name) for name in OURS if name != executed):
         return
     for name, hook in HOOKS.items():
         module = sys.modules.get(name)
-        if module is None or (_is_loading(name) and name != executed):
+        if module is None or name in _refused or (_is_loading(name) and name != executed):
             continue
         try:
             hook(module)
         except Exception as error:
-            _failed.append(error)
-            # The logger, not the warnings module: under `-W error` a warning would be an exception,
-            # and `import ultralytics` would break for somebody who never asked for AFPN.
-            from ultralytics.utils import LOGGER
+            _refused.add(name)
+            _refuse(module, error)
 
-            LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
-            return
+
+def _refuse(module: "ModuleType", error: Exception) -> None:
+    """Let only those who ask for an AFPN model hear of a failure; or all, where that can't be."""
+    try:
+        from afpn_yolo import refuse
+
+        told = refuse.refuse(module, error)
+    except Exception:
+        told = False
+    if not told:
+        # The logger, not the warnings module: under `-W error` a warning would be an exception,
+        # and `import ultralytics` would break for somebody who never asked for AFPN.
+        from ultralytics.utils import LOGGER
+
+        LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
 
 
 class _Finder:

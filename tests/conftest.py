@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,13 @@ os.environ["YOLO_OFFLINE"] = "true"
 
 from afpn_yolo.shapes import CLASSES, generate
 from tests.processes import YOLO, run
+
+
+def pytest_report_header() -> str:
+    """Say which versions a run was with."""
+    names = ("ultralytics", "torch", "torchvision", "numpy", "onnx", "onnxruntime")
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
 
 TRAIN = ("imgsz=64", "batch=4", "workers=0", "plots=False", "verbose=False", "deterministic=True")
 

@@ -1,13 +1,24 @@
-"""Run real commands in folders of their own, as a user would."""
+"""Run real commands in folders of their own, as a user would; or where our package isn't there."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 YOLO = Path(sys.executable).with_name("yolo")
+ROOT = Path(__file__).parents[1]
+LINKS = TemporaryDirectory(prefix="without-afpn-")  # gone when the tests end
+WITHOUT = """
+import importlib.metadata, importlib.util, sys
+sys.path[:] = {path}
+assert importlib.util.find_spec("afpn_yolo") is None
+assert not [*importlib.metadata.distributions(name="afpn_yolo")]
+"""
+COMMAND = "from ultralytics.cfg import entrypoint; sys.argv[0] = 'yolo'; entrypoint()"
 WITH_TESTS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
 """An environment in which a child can import `tests`, and all that we can."""
 
@@ -33,3 +44,35 @@ def python(code: str, cwd: Path, fails: bool = False, env: dict[str, str] | None
     """Run code in a fresh interpreter; returns all that it printed."""
     result = run(sys.executable, "-c", code, cwd=cwd, fails=fails, env=env)
     return result.stdout + result.stderr
+
+
+@cache
+def path_without_us() -> list[str]:
+    """`sys.path`, with links to all but this package where a folder holds it or its metadata."""
+    path: list[str] = []
+    for folder in map(Path, filter(os.path.isdir, sys.path)):
+        if (folder / "afpn_yolo").exists() and (folder / "setup.cfg").exists():
+            continue  # a checkout
+        if any("afpn_yolo" in entry.name for entry in folder.iterdir()):
+            links = Path(LINKS.name) / str(len(path))
+            links.mkdir()
+            for entry in folder.iterdir():
+                if "afpn_yolo" not in entry.name:
+                    (links / entry.name).symlink_to(entry)
+            folder = links
+        path.append(str(folder))
+    return path
+
+
+def without_us(code: str) -> tuple[str, ...]:
+    """The command for code in an interpreter in which this package isn't installed.
+
+    That is more than `AFPN_YOLO_DISABLE=1`, under which `afpn_yolo` is still imported. `-S` keeps
+    start-up files out, `-I` the environment's and the current folder.
+    """
+    return (sys.executable, "-S", "-I", "-c", WITHOUT.format(path=path_without_us()) + code)
+
+
+def yolo_without_us(*arguments: str) -> tuple[str, ...]:
+    """The command for `yolo` in such an interpreter; it does what Ultralytics' own script does."""
+    return (*without_us(COMMAND), *arguments)

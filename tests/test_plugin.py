@@ -15,6 +15,7 @@ from ultralytics.nn import tasks
 from afpn_yolo import plugin
 from afpn_yolo.files import resolve, shipped, unscaled
 from afpn_yolo.layers import LAYERS
+from afpn_yolo.refuse import RegistrationError
 
 Rows = list[list[Any]]
 
@@ -130,17 +131,41 @@ def test_registering_with_a_fresh_module() -> None:
 def test_a_name_that_is_taken_is_an_error() -> None:
     module = fake_tasks(AFPNSum=object)
     before = copy.copy(vars(module))
-    with pytest.raises(plugin.RegistrationError, match="layer of its own named AFPNSum"):
+    with pytest.raises(RegistrationError, match="layer of its own named AFPNSum"):
         plugin.register_layers(module)
     assert vars(module) == before
 
 
-def test_a_changed_parser_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("c2 = ch[f]\n", "c2 = ch[f] + 0\n"),
+        ("max_channels", "most_channels"),
+        ("globals()[m]", "KNOWN[m]"),
+    ],
+)
+def test_a_changed_parser_is_an_error(old: str, new: str) -> None:
     module = fake_tasks()
-    monkeypatch.setattr(plugin, "LAST_BRANCH", "        else:\n            c2 = changed\n")
-    with pytest.raises(
-        plugin.RegistrationError, match=r"ultralytics 8.*supports ultralytics>=8\.4"
-    ):
+    source = inspect.getsource(module.parse_model).replace(old, new)
+    exec(compile(source, plugin._remember(source), "exec"), vars(module))
+    with pytest.raises(RegistrationError, match="has a parser that this afpn_yolo doesn't"):
+        plugin.register_layers(module)
+    assert not set(LAYERS) & set(vars(module))
+
+
+@pytest.mark.parametrize("name", ["parse_model", "check_yaml", "yaml_model_load"])
+def test_a_function_that_is_gone_is_an_error(name: str) -> None:
+    module = fake_tasks()
+    delattr(module, name)
+    with pytest.raises(RegistrationError, match=f"has no {name}, which this afpn_yolo"):
+        plugin.register_layers(module)
+    assert not set(LAYERS) & set(vars(module))
+
+
+def test_an_older_version_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = fake_tasks()
+    monkeypatch.setattr("ultralytics.__version__", "8.3.999")
+    with pytest.raises(RegistrationError, match=r"8\.3\.999 is too old; .* 8\.4\.0 to 8\.4\.\d+"):
         plugin.register_layers(module)
     assert not set(LAYERS) & set(vars(module))
 

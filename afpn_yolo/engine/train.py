@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ultralytics import YOLO
+from ultralytics.nn.tasks import torch_safe_load
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo.engine.models import empty_model, fill, load_model, read_tensors, save_checkpoint
@@ -45,7 +45,7 @@ def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | 
 def _done(last: Path) -> bool:
     """Whether a run's last epoch is over, if not the last step, which sets the epoch to -1."""
     try:
-        content = torch.load(last, map_location="cpu", weights_only=False)
+        content = torch_safe_load(last)[0]  # it heeds ULTRALYTICS_SAFE_LOAD
         return content["epoch"] == -1 or content["epoch"] + 1 >= content["train_args"]["epochs"]
     except Exception:  # not there, or cut short, which fails in many ways
         return False

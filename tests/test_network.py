@@ -1,0 +1,99 @@
+"""Our commands work on local data without a look at the network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import matplotlib
+import pytest
+from ultralytics.utils import ASSETS, USER_CONFIG_DIR
+
+from tests.processes import ROOT, YOLO, python, run
+
+SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
+TRAIN = ("--epochs", "1", "--imgsz", "64", "--batch", "4", "--workers", "0")
+SCRIPTS = ROOT / "scripts"
+WATCH = ROOT / "tests" / "network"
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> dict[str, str]:
+    """An environment in which every attempt is refused and noted down."""
+    notes = tmp_path / "notes.txt"
+    notes.touch()
+    # Ultralytics fetches this font once, on its own account, before it opens a data set.
+    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    shutil.copy(font, USER_CONFIG_DIR / "Arial.ttf")
+    path = [str(WATCH), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(path), "TEST_NETWORK_NOTES": str(notes)}
+
+
+def attempts(watched: dict[str, str]) -> str:
+    return Path(watched["TEST_NETWORK_NOTES"]).read_text()
+
+
+def test_the_watch_sees_sockets_names_and_installers(
+    watched: dict[str, str], tmp_path: Path
+) -> None:
+    """Also in a process that a process starts; what stays on this machine is allowed."""
+    inner = """
+import socket, subprocess, sys
+allowed = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(allowed.getsockname()).close()
+for attempt in (
+    lambda: socket.create_connection(("192.0.2.1", 80), timeout=1),
+    lambda: socket.getaddrinfo("example.org", 80),
+    lambda: subprocess.run([sys.executable, "-m", "pip", "--version"]),
+    lambda: subprocess.run("curl --version", shell=True),
+):
+    try:
+        attempt()
+    except OSError:
+        print("refused")
+"""
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    assert python(code, tmp_path, env=watched).count("refused") == 4
+    assert len(attempts(watched).splitlines()) == 4
+
+
+def test_the_stock_command_with_afpn(
+    watched: dict[str, str], small_data: Path, tmp_path: Path
+) -> None:
+    options = ("imgsz=64", "batch=4", "workers=0", "epochs=1", f"project={tmp_path}", "name=run")
+    train = (YOLO, "train", "model=yolov5n-afpn.yaml", f"data={small_data}", *options)
+    run(*train, cwd=tmp_path, env=watched)
+    best = tmp_path / "run" / "weights" / "best.pt"
+    run(YOLO, "val", f"model={best}", f"data={small_data}", *options[:3], cwd=tmp_path, env=watched)
+    run(YOLO, "export", f"model={best}", "format=onnx", "imgsz=64", cwd=tmp_path, env=watched)
+    predict = (YOLO, "predict", f"model={best.with_suffix('.onnx')}", f"source={ASSETS}")
+    run(*predict, "imgsz=64", cwd=tmp_path, env=watched)
+    assert attempts(watched) == ""
+
+
+def test_our_own_commands(
+    watched: dict[str, str], lively: Path, small_data: Path, tmp_path: Path
+) -> None:
+    images = small_data.parent / "set" / "images"
+    onnx = tmp_path / "lively.onnx"
+    python(
+        f"from ultralytics import YOLO; import shutil\nshutil.copy(r'{lively}', 'lively.pt')\n"
+        "YOLO('lively.pt').export(format='onnx', imgsz=64)\n"
+        "YOLO('yolov5n.yaml').save('stock.pt')",
+        tmp_path,
+        env=watched,
+    )
+    for command in (
+        (SCRIPTS / "evaluate.py", lively, small_data, "--imgsz", "64"),
+        (SCRIPTS / "draw_fusion.py", lively, ASSETS / "bus.jpg", "--out", "fusion"),
+        (SCRIPTS / "draw_neck.py", "neck.png"),
+        (SCRIPTS / "distill_neck.py", "stock.pt", images / "train", "start.pt", *SHORT),
+        (SCRIPTS / "compare_necks.py", "yolov5n-afpn.yaml", "--data", small_data, *TRAIN),
+        ("-m", "afpn_yolo.edge", onnx, images / "val", "--out", "drawn"),
+    ):
+        run(sys.executable, *command, cwd=tmp_path, env=watched)
+    assert attempts(watched) == ""
+    assert cv2.imread(str(next((tmp_path / "drawn").iterdir()))) is not None
