@@ -37,7 +37,7 @@ HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
 }
 # Modules of ours that import Ultralytics themselves. Whoever imports one of them first gets to
 # HOOKS while it is half executed: registration then waits for its end.
-OURS = ("afpn_yolo.layers", "afpn_yolo.plugin")
+OURS = tuple(f"afpn_yolo.{name}" for name in ("layers", "model_yaml", "row_arguments", "plugin"))
 _refused: set[str] = set()  # modules of HOOKS with which registration failed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import site
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from afpn_yolo import startup
 from tests.processes import python, run
 
 ROOT = Path(__file__).parents[1]
@@ -150,6 +152,8 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
         "import ultralytics.nn.tasks",
         "import ultralytics.data.utils",
         "import afpn_yolo.layers",
+        "import afpn_yolo.model_yaml",
+        "import afpn_yolo.row_arguments",
         "import afpn_yolo.plugin",
         "import afpn_yolo.mmyolo",
         "import afpn_yolo",
@@ -158,6 +162,35 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
 def test_whatever_is_imported_first(first: str, tmp_path: Path) -> None:
     output = python(f"{first}\n{USE}", cwd=tmp_path)
     assert "is off" not in output
+
+
+def _imports(name: str) -> set[str]:
+    """What a module of ours imports at its top."""
+    tree = ast.parse((ROOT / "afpn_yolo" / f"{name}.py").read_text())
+    found = {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    return found | {
+        a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names
+    }
+
+
+def test_registration_waits_for_all_of_ours_that_import_ultralytics() -> None:
+    """Of what the plug-in imports: each could be imported first, and be met half executed."""
+    seen: dict[str, set[str]] = {}
+    waiting = ["plugin"]
+    while waiting:
+        name = waiting.pop()
+        seen[name] = _imports(name)
+        ours = {m.removeprefix("afpn_yolo.") for m in seen[name] if m.startswith("afpn_yolo.")}
+        waiting += ours - set(seen)
+
+    def leads_there(name: str) -> bool:
+        return any(
+            m.startswith("ultralytics") or leads_there(m.removeprefix("afpn_yolo."))
+            for m in seen[name]
+            if m.startswith(("ultralytics", "afpn_yolo."))
+        )
+
+    assert {f"afpn_yolo.{name}" for name in seen if leads_there(name)} == set(startup.OURS)
 
 
 LATE = f"""
