@@ -53,6 +53,7 @@ def test_fused(path: Path) -> None:
     check(answers(Model(path).model.fuse(verbose=False)), path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHECKPOINTS, ids=lambda path: path.stem)
 def test_train_on(path: Path, small_data: Path, tmp_path: Path) -> None:
     words = (

@@ -33,7 +33,9 @@ def epochs(folder: Path) -> list[float]:
     return [row["epoch"] for row in results(folder)]
 
 
-@pytest.mark.parametrize("place", ["validation", "checkpoint"])
+@pytest.mark.parametrize(
+    "place", [pytest.param("validation", marks=pytest.mark.slow), "checkpoint"]
+)
 def test_a_killed_training_goes_on_from_its_last_whole_epoch(
     place: str, small_data: Path, tmp_path: Path
 ) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from afpn_yolo.startup_cost import Case, Interpreter, markdown, measure, summary
+from afpn_yolo.startup_cost import CASES, Case, Interpreter, markdown, measure, summary
 from tests.processes import run
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark_startup.py"
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path) -> None:
     files = ("--json", "out/startup.json", "--markdown", "out/startup.md")
     output = run(sys.executable, SCRIPT, "--repeats", "1", *files, cwd=tmp_path).stdout
@@ -34,6 +35,14 @@ def test_one_side_has_the_hook_and_the_other_nothing_of_ours(tmp_path: Path) -> 
     code = "import sys; print(sum(name.startswith('afpn_yolo') for name in sys.modules))"
     found = [Interpreter(tmp_path / str(h), h).seconds(code, prints=True) for h in (False, True)]
     assert found == [0, 2]  # the package and its start-up
+
+
+def test_both_sides_build_their_model_in_turn(tmp_path: Path) -> None:
+    build = CASES[-1]
+    report = measure(tmp_path, 1, [Case(build.name, "print(0.5)", build.ours, prints=True)])
+    case = report["cases"][build.name]
+    assert case["seconds"]["stock"] == [0.5]
+    assert case["ratio"]["median"] == case["seconds"]["ours"][0] / 0.5 > 0
 
 
 def test_code_that_fails_is_no_measurement(tmp_path: Path) -> None:
