@@ -133,6 +133,8 @@ class FusionWeights(nn.Module):
         hidden: Channels that each level is squeezed to before the levels are compared.
     """
 
+    pair = False  # fused, of two levels
+
     def __init__(self, channels: int, sources: int, hidden: int = 8) -> None:
         super().__init__()
         self.squeeze = nn.ModuleList(Conv(channels, hidden, 1) for _ in range(sources))
@@ -203,7 +205,7 @@ class AFPNFusion(LevelFusion):
     def combine(self, levels: list[Tensor]) -> Tensor:
         """Weighted sum of N aligned levels: (B, C, H, W) each, and one such out."""
         weights = self.weights(levels)
-        if weights.shape[1] == 1:  # fused, of two levels
+        if self.weights.pair:
             return levels[0] + (levels[1] - levels[0]) * weights
         maps = weights.split(1, 1)
         total = levels[0] * maps[0]

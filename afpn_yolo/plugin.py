@@ -33,7 +33,14 @@ from afpn_yolo.layers import (
 from afpn_yolo.model_yaml import check_model_yaml
 from afpn_yolo.refuse import OLDEST, unsuited
 from afpn_yolo.row_arguments import row_arguments
-from afpn_yolo.runs import CheckpointPath, cut_short, forget_epochs, forget_parts, remedy
+from afpn_yolo.runs import (
+    CheckpointPath,
+    CutShortError,
+    cut_short,
+    forget_epochs,
+    forget_parts,
+    remedy,
+)
 
 LAST_BRANCH = """\
         else:
@@ -187,7 +194,7 @@ def _explain_damage(tasks: ModuleType) -> None:
         except Exception as error:
             if not cut_short(Path(weight)):
                 raise
-            raise TypeError(remedy(Path(weight))) from error
+            raise CutShortError(remedy(Path(weight))) from error
 
     tasks.torch_safe_load = torch_safe_load  # type: ignore[attr-defined]
 

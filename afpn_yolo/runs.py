@@ -72,9 +72,16 @@ def resumable(folder: Path) -> list[Whole]:
     return sorted(found, key=lambda whole: (-whole.epochs, whole.path.name != "last.pt"))
 
 
+class CutShortError(TypeError, ValueError):
+    """A checkpoint is cut short: a TypeError, as Ultralytics has it, and a ValueError, as ours are."""
+
+
 def cut_short(path: Path) -> bool:
-    """Whether a checkpoint's end is missing: the directory of a zip file is written last."""
-    return path.is_file() and not zipfile.is_zipfile(path)
+    """Whether a checkpoint's end is missing: it is a zip file, whose directory is written last."""
+    if not path.is_file() or zipfile.is_zipfile(path):
+        return False
+    with path.open("rb") as file:
+        return file.read(2) in (b"", b"P", b"PK")
 
 
 def remedy(path: Path) -> str:
