@@ -73,7 +73,7 @@ def resumable(folder: Path) -> list[Whole]:
 
 
 class CutShortError(TypeError, ValueError):
-    """A checkpoint is cut short: a TypeError, as Ultralytics has it, and a ValueError, as ours are."""
+    """Both are expected of a wrong file: TypeError by Ultralytics, ValueError by ours."""
 
 
 def cut_short(path: Path) -> bool:
