@@ -11,13 +11,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from afpn_yolo.bench.memory import peak
 from afpn_yolo.bench.timing import Call, alternate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
 
 Arrays = list[NDArray[np.float32]]
 
@@ -38,17 +42,26 @@ def pytorch(path: Path, inputs: Arrays, threads: int) -> Call:
 
 
 def pytorch_train(path: Path, inputs: Arrays, threads: int) -> Call:
-    """A pickled module, forward and backward, down to the gradients of what it was fed."""
+    """A pickled module, forward and backward."""
     import torch
 
     torch.set_num_threads(threads)
-    module = torch.load(path, weights_only=False).train()
-    tensors = [torch.from_numpy(x).requires_grad_() for x in inputs]
+    module = torch.load(path, weights_only=False)
+    return train_step(module, [torch.from_numpy(x) for x in inputs])
+
+
+def train_step(module: Module, inputs: list[Tensor]) -> Call:
+    """Forward and backward through a module, down to the gradients of what it is fed."""
+    import torch
+
+    module.train()
+    for tensor in inputs:
+        tensor.requires_grad_()
 
     def call() -> None:
-        for tensor in (*tensors, *module.parameters()):
+        for tensor in (*inputs, *module.parameters()):
             tensor.grad = None
-        outputs = module(*tensors)
+        outputs = module(*inputs)
         torch.autograd.backward(outputs, [torch.ones_like(y) for y in outputs])
 
     return call
