@@ -19,20 +19,19 @@ from onnxruntime.quantization import (
 )
 
 from afpn_yolo.files import written_whole
-from afpn_yolo.quantize.graph import Graph, decoding, fusion_weights, matching
+from afpn_yolo.quantize.graph import decoding, matching
 
 
 @dataclass(frozen=True)
 class Kept:
     """Names of the nodes that stayed in float, by the reason."""
 
-    fusion: frozenset[str]
     decoding: frozenset[str]
     asked: frozenset[str]
 
     def all(self) -> list[str]:
         """Every name once, sorted."""
-        return sorted(self.fusion | self.decoding | self.asked)
+        return sorted(self.decoding | self.asked)
 
 
 def quantize(
@@ -68,11 +67,9 @@ def quantize(
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         model = _named(onnx.load(prepared))
         onnx.save(model, prepared)
-        graph = Graph(model)
         kept = Kept(
-            frozenset(fusion_weights(graph)),
-            frozenset(decoding(graph) if detector else ()),
-            frozenset(matching(graph, keep)),
+            frozenset(decoding(model.graph) if detector else ()),
+            frozenset(matching(model.graph, keep)),
         )
         with written_whole(target) as part:
             quantize_static(
