@@ -39,7 +39,7 @@ def read_yolo(data: str, split: str, model_names: dict[int, str], model: str) ->
     """
     content = open_data(data)
     _check_names(data, content["names"], model, model_names)
-    images = _images_of(data, split, content)
+    images = _listed(data, split, content)
     labelled = [image for image in images if label_path(image).is_file()]
     if not labelled:
         raise EvaluationError(
@@ -83,7 +83,16 @@ def _check_names(data: str, names: dict[int, str], model: str, model_names: dict
         warn(f"{data} calls a class {other[0][0]!r} that {model} calls {other[0][1]!r}")
 
 
-def _images_of(data: str, split: str, content: dict[str, Any]) -> list[Path]:
+def images_of(data: str, split: str) -> list[Path]:
+    """The images of one split of a data YAML, sorted; none of them has been opened.
+
+    Raises:
+        EvaluationError: When there are none.
+    """
+    return _listed(data, split, open_data(data))
+
+
+def _listed(data: str, split: str, content: dict[str, Any]) -> list[Path]:
     sources = content.get(split)
     if not sources:
         raise EvaluationError(f"{data} has no split {split!r}; add `{split}:` or choose another")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from ultralytics.utils import LOGGER, TQDM
@@ -30,3 +32,14 @@ def one_line(error: BaseException) -> str:
 def progress(items: Collection[Item], what: str) -> Iterable[Item]:
     """Go through items behind a progress bar; it is left out where there is but one."""
     return TQDM(items, desc=what, file=sys.stderr, disable=len(items) < 2)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what Ultralytics tells of its doings; warnings go, too, errors stay."""
+    before = LOGGER.level
+    LOGGER.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(before)

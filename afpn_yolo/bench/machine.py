@@ -1,0 +1,46 @@
+"""What a benchmark ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from afpn_yolo import __version__
+
+PACKAGES = ("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf", "ncnn")
+
+
+@cache
+def machine() -> dict[str, str | int | None]:
+    """Processor, the cores that it has, and the system."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "Model"):  # ARM boards have the latter
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of what the figures depend on, where it is installed."""
+    found = {"afpn_yolo": __version__, "python": platform.python_version()}
+    for name in (*PACKAGES, "pnnx"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
