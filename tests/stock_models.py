@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torchvision
+from torchvision.models import get_model
 from ultralytics import RTDETR, YOLO
 from ultralytics.nn import tasks
 from ultralytics.utils import LOGGER, ROOT, YAML
@@ -83,8 +85,14 @@ def built(name: str) -> dict[str, Any]:
     }
 
 
+def without_weights(name: str, **kwargs: Any) -> torch.nn.Module:
+    """A network of torchvision's as a row of TorchVision asks for it, but nothing is downloaded."""
+    return get_model(name, **{**kwargs, "weights": None})
+
+
 if __name__ == "__main__":
     LOGGER.setLevel("ERROR")
+    torchvision.models.get_model = without_weights
     names = [(name, "") for name in sys.argv[1:]] or [*shipped_names()]
     found = {n: laid_out(n) if scale and scale in LARGE else built(n) for n, scale in names}
     print(json.dumps(found))

@@ -67,6 +67,8 @@ class Environment:
         self.python = folder / "bin" / "python"
         self.empty = folder.parent / "empty"
         self.empty.mkdir()
+        # Another Ultralytics may lie in PYTHONPATH: `make test-versions`.
+        self.env = {} if with_packages else {"PYTHONPATH": ""}
         paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
         self.packages = Path(paths["purelib"])
         if with_packages:
@@ -77,7 +79,7 @@ class Environment:
         run(sys.executable, "-m", "pip", "--python", self.python, *args, cwd=self.empty)
 
     def run(self, code: str) -> str:
-        result = run(self.python, "-c", code, cwd=self.empty)
+        result = run(self.python, "-c", code, cwd=self.empty, env=self.env)
         return result.stdout + result.stderr
 
     def ours(self) -> set[str]:
