@@ -210,7 +210,8 @@ class AFPNFusion(LevelFusion):
         maps = weights.split(1, 1)
         total = levels[0] * maps[0]
         for x, weight in zip(levels[1:], maps[1:], strict=True):
-            total = torch.addcmul(total, x, weight)  # one pass, where * and + are two
+            # One pass, where * and + are two. Only in training: NCNN knows no addcmul.
+            total = torch.addcmul(total, x, weight) if self.training else total + x * weight
         return total
 
     def fuse(self) -> None:

@@ -34,9 +34,12 @@ def picture() -> Tensor:
 def answers(model: Any) -> dict[str, np.ndarray]:
     """What a model makes of it: boxes and scores (1, 4 + classes, N), and the maps of a fusion."""
     maps: list[Tensor] = []
-    handle = model.model[FUSION].weights.register_forward_hook(
-        lambda _, __, output: maps.append(output)
-    )
+
+    def keep(_: object, __: object, output: Tensor) -> None:
+        # Fused, a fusion of two levels predicts the second's weights only.
+        maps.append(output if output.shape[1] > 1 else torch.cat([1 - output, output], 1))
+
+    handle = model.model[FUSION].weights.register_forward_hook(keep)
     with torch.no_grad():
         output = model.eval()(picture())[0]
     handle.remove()

@@ -131,6 +131,15 @@ def test_an_export_has_no_softmax_over_levels_and_few_nodes(lively: Path) -> Non
     assert 200 < len(neck_nodes) <= 241
 
 
+@pytest.mark.parametrize("fuse", [True, False])
+def test_what_is_exported_has_no_addcmul_which_ncnn_does_not_know(fuse: bool) -> None:
+    layer, levels = folded(3, 0)
+    if fuse:
+        layer.fuse()
+    graph = torch.jit.trace(layer, (levels,)).inlined_graph
+    assert "addcmul" not in {node.kind().removeprefix("aten::") for node in graph.nodes()}
+
+
 def _row(node: str) -> int:
     parts = node.split("/")
     row = parts[1].removeprefix("model.") if len(parts) > 1 else ""

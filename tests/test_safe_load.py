@@ -72,9 +72,9 @@ def test_a_run_that_goes_on_heeds_it(tmp_path: Path) -> None:
     last = tmp_path / "run" / "weights" / "last.pt"
     last.parent.mkdir(parents=True)
     torch.save({"epoch": 0, "evil": Evil()}, last)
-    code = "from pathlib import Path; from afpn_yolo.engine.train import _state\n"
-    code += f"print(_state(Path({str(last)!r})))"
-    assert python(code, tmp_path, env=SAFE).endswith("none\n")
+    code = "from pathlib import Path; from afpn_yolo.engine.train import _done\n"
+    code += f"print(_done(Path({str(last)!r})))"
+    assert python(code, tmp_path, env=SAFE).endswith("False\n")
     assert not (tmp_path / "touched").exists()
     python(code, tmp_path, env={"ULTRALYTICS_SAFE_LOAD": "0"})
     assert (tmp_path / "touched").exists()

@@ -117,7 +117,7 @@ print("WORST", worst)
 def test_two_nodes_train_in_ultralytics_own_loop(small_data: Path, tmp_path: Path) -> None:
     """As the README launches it, a process a node. Replaced is only what names a GPU."""
     (tmp_path / "script.py").write_text(f"""
-import torch, torch.distributed as dist
+import os, torch, torch.distributed as dist
 from ultralytics.engine import trainer as engine
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import RANK
@@ -140,7 +140,11 @@ both = [torch.zeros_like(weights) for _ in range(2)]
 dist.all_gather(both, weights)
 assert torch.equal(*both)
 images = [*trainer.train_loader.sampler]
-print("RANK", RANK, "IMAGES", *sorted(images), "BATCH", trainer.train_loader.batch_size)
+batch = trainer.train_loader.batch_size
+print("RANK", RANK, "IMAGES", *sorted(images), "BATCH", batch, flush=True)
+dist.barrier()
+dist.destroy_process_group()
+os._exit(0)  # gloo's threads may end the process with SIGABRT otherwise
 """)
     options = ("--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1")
     with socket.socket() as free:
@@ -164,9 +168,8 @@ def test_spawned_data_loader_workers_know_the_layers(small_data: Path, tmp_path:
     (tmp_path / "script.py").write_text(f"""
 import multiprocessing, os
 def where_and_what(batch):
-    import sys
-    from ultralytics.nn.tasks import parse_model
-    known = "AFPN_LAYERS" in parse_model.__code__.co_names
+    from ultralytics.nn import tasks
+    known = hasattr(tasks, "AFPN_LAYERS")
     return os.getpid(), known, len(batch)
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")

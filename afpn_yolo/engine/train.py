@@ -44,10 +44,12 @@ def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | 
 
 def _done(last: Path) -> bool:
     """Whether a run's last epoch is over, if not the last step, which sets the epoch to -1."""
+    if not last.is_file():  # Ultralytics would try to download it
+        return False
     try:
         content = torch_safe_load(last)[0]  # it heeds ULTRALYTICS_SAFE_LOAD
         return content["epoch"] == -1 or content["epoch"] + 1 >= content["train_args"]["epochs"]
-    except Exception:  # not there, or cut short, which fails in many ways
+    except Exception:  # cut short, which fails in many ways
         return False
 
 
