@@ -90,9 +90,9 @@ def test_every_size_at_one_batch_and_every_batch_at_one_size() -> None:
 
 
 def test_training_is_measured_for_the_neck_only() -> None:
-    choice = Choice(["neck", "model"], ["pytorch-train"], ["fp32", "int8"], [64], [1])
+    choice = Choice(["neck", "model"], ["pytorch-train"], ["fp32", "int8"], [64, 96], [1, 2])
     (case,) = cases(parse_necks(PAPER["IV"], ["n"]), choice)
-    assert (case.part, case.batch) == ("neck", 8)
+    assert (case.part, case.imgsz, case.batch) == ("neck", 64, 8)
     with pytest.raises(ValueError, match="nothing to measure"):
         cases(case.necks, Choice(["model"], ["pytorch-train"], ["fp32"], [64], [1]))
 

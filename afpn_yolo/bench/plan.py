@@ -87,7 +87,8 @@ def cases(necks: Sequence[Neck], choice: Choice) -> list[Case]:
     """All cases, those of one model beside each other.
 
     Every size is measured at the first batch size, and every batch size at the first size: all
-    combinations would take hours and say little more. Training is measured for the neck only.
+    combinations would take hours and say little more. Training is measured for the neck only,
+    at the first size.
 
     Raises:
         ValueError: When nothing is left to measure.
@@ -106,9 +107,8 @@ def cases(necks: Sequence[Neck], choice: Choice) -> list[Case]:
     ]
     if "neck" in choice.parts:
         result += [
-            Case(group, "neck", *way, imgsz, choice.train_batch)
+            Case(group, "neck", *way, choice.sizes[0], choice.train_batch)
             for group in groups
-            for imgsz in choice.sizes
             for way in ways
             if way[0] == TRAINING
         ]
