@@ -2,7 +2,7 @@
 
     python scripts/benchmark.py --scales n s
     python scripts/benchmark.py --quick --runtimes pytorch onnxruntime
-    python scripts/benchmark.py --models PAFPN=yolov5.yaml mine=my/net5.yaml --parts neck
+    python scripts/benchmark.py --models PAFPN=yolov5n.yaml mine=my/net.yaml --parts neck
 
 Writes a JSON list of rows after every case, and beside it a Markdown table and a bar chart. The
 models are untrained: time doesn't depend on what they have learnt. To put the table of an earlier
@@ -34,10 +34,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--models",
         nargs="+",
         metavar="[LABEL=]MODEL",
-        default=[*PAPER["IV"]],
         help=f"model YAMLs, or .pt files ({' '.join(PAPER['IV'])})",
     )
-    add("--scales", nargs="*", choices=SCALES, help="scales of the YAMLs (n s)")
+    add("--scales", nargs="+", choices=SCALES, help="of the YAMLs (n s, where none are named)")
     add(
         "--parts", nargs="+", choices=PARTS, default=[*PARTS], help="neck alone, whole model (both)"
     )
@@ -65,6 +64,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--render", type=Path, metavar="FILE.md", help="measure nothing, put the table in there")
     args = parser.parse_args(argv)
     usual = {"scales": ["n", "s"], "imgsz": [640, 320, 480, 960, 1280], "batch": [1, 4, 8]}
+    if args.models and args.scales is None:
+        args.scales = []  # they stand in the names
+    args.models = args.models or [*PAPER["IV"]]
     for name, value in (QUICK if args.quick else {**usual, "runs": 50}).items():
         if getattr(args, name) is None:
             setattr(args, name, value)

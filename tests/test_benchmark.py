@@ -90,9 +90,9 @@ def test_every_size_at_one_batch_and_every_batch_at_one_size() -> None:
 
 
 def test_training_is_measured_for_the_neck_only() -> None:
-    choice = Choice(["neck", "model"], ["pytorch-train"], ["fp32", "int8"], [64], [1])
+    choice = Choice(["neck", "model"], ["pytorch-train"], ["fp32", "int8"], [64, 96], [1, 2])
     (case,) = cases(parse_necks(PAPER["IV"], ["n"]), choice)
-    assert (case.part, case.batch) == ("neck", 8)
+    assert (case.part, case.imgsz, case.batch) == ("neck", 64, 8)
     with pytest.raises(ValueError, match="nothing to measure"):
         cases(case.necks, Choice(["model"], ["pytorch-train"], ["fp32"], [64], [1]))
 
@@ -103,11 +103,29 @@ def test_the_baseline_is_called_pafpn_or_comes_first() -> None:
         assert case.baseline.label == label
 
 
-def test_a_missing_runtime_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afpn_yolo.bench.plan.find_spec", lambda name: None)
-    planned = cases(parse_necks(PAPER["IV"], ["n"]), SMALL)
-    with pytest.raises(ValueError, match=r"pip install onnxruntime; or .*--runtimes"):
-        check_installed(planned)
+@pytest.mark.parametrize(
+    ("runtime", "gone", "message"),
+    [
+        ("openvino", {"nncf"}, r"openvino in int8 .*: pip install nncf; or .*--runtimes pytorch"),
+        ("ncnn", {"ncnn", "pnnx"}, "pip install ncnn pnnx; or"),
+        ("pytorch", {"onnxslim"}, "pip install onnxslim"),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, runtime: str, gone: set[str], message: str
+) -> None:
+    monkeypatch.setattr("afpn_yolo.bench.plan.find_spec", lambda name: None if name in gone else 1)
+    choice = Choice(["neck"], [runtime], ["fp32", "int8"], [64], [1])
+    with pytest.raises(ValueError, match=message):
+        check_installed(cases(parse_necks(PAPER["IV"], ["n"]), choice))
+
+
+def test_what_is_not_asked_for_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = {"openvino", "nncf", "ncnn", "pnnx"}
+    monkeypatch.setattr(
+        "afpn_yolo.bench.plan.find_spec", lambda name: None if name in others else 1
+    )
+    check_installed(cases(parse_necks(PAPER["IV"], ["n"]), SMALL))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +203,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
 
 
 def test_training_goes_forward_and_backward(tmp_path: Path) -> None:
-    model = empty_model("yolov5n-afpn.yaml")
+    model = enliven(empty_model("yolov5n-afpn.yaml"))
     subject = Subject(model, "neck", 64, 2, tmp_path)
     module = torch.load(subject.made("pytorch-train", "fp32").path, weights_only=False)
     call = train_step(module, subject.noise())
@@ -249,8 +267,8 @@ def test_an_export_that_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch
 
 
 MISTAKES = {
-    "none.yaml": (("--models", "none5.yaml"), "none5n.yaml"),
-    "scale": (("--models", "yolov5n.yaml"), "scale in its name"),
+    "none.yaml": (("--models", "none5n.yaml"), "none5n.yaml"),
+    "scale": (("--models", "yolov5n.yaml", "--scales", "s"), "scale in its name"),
     "twice": (("--models", "a=yolov5.yaml", "a=yolov5.yaml"), "occurs twice"),
     "size": (("--imgsz", "100"), "multiples of 32, got 100"),
     "runs": (("--runs", "0"), "at least 1, got 0"),
@@ -284,7 +302,7 @@ def test_table_of_rows() -> None:
     text = markdown(rows)
     assert "Some CPU, 2 cores (x86_64), 2 threads. torch 2.14.1." in text
     assert "| AFPN n neck | 508,565 | 1.182 | 255 | 2.10 |" in text
-    line = next(x for x in text.splitlines() if x.startswith("| n neck | onnxruntime fp32 | 640"))
+    line = next(x for x in text.splitlines() if x.startswith("| n neck | ONNX Runtime fp32 | 640"))
     assert "| 10.00 (9.00-11.00) | 12.50 (11.50-13.50) | - | 1.25 (1.25-1.25) | - |" in line
 
 

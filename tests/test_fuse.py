@@ -136,7 +136,7 @@ def test_what_is_exported_has_no_addcmul_which_ncnn_does_not_know(fuse: bool) ->
     layer, levels = folded(3, 0)
     if fuse:
         layer.fuse()
-    graph = torch.jit.trace(layer, (levels,)).inlined_graph
+    graph = torch.jit.trace(layer, (levels,)).inlined_graph  # type: ignore[no-untyped-call]
     assert "addcmul" not in {node.kind().removeprefix("aten::") for node in graph.nodes()}
 
 

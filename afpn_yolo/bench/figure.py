@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from afpn_yolo.bench.plan import TITLES, TRAINING
 from afpn_yolo.compare.figures import COLOURS
 
 Row = dict[str, Any]
@@ -21,6 +22,7 @@ def bars(rows: Sequence[Row], path: Path) -> None:
     Of the sizes and batch sizes, those of the first row. Whiskers: 10th and 90th percentile; the
     number on a bar: its ratio to the baseline. Training, which is slower by far, is left out.
     """
+    rows = [r for r in rows if r["runtime"] != TRAINING] or rows
     shown = [r for r in rows if (r["imgsz"], r["batch"]) == (rows[0]["imgsz"], rows[0]["batch"])]
     panels = list(dict.fromkeys((r["part"], r["scale"]) for r in shown))
     # Without pyplot: no display, no state shared with the caller's own figures.
@@ -51,7 +53,8 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
                 axes.annotate(
                     text, (x, high), (0, 2), textcoords="offset points", ha="center", fontsize=8
                 )
-    axes.set_xticks(range(len(ways)), [f"{a}\n{b}" for a, b in ways], fontsize=8)
+    names = [f"{TITLES.get(a, a)} {b}".replace(" ", "\n") for a, b in ways]
+    axes.set_xticks(range(len(ways)), names, fontsize=8)
     axes.set_ylabel("ms")
     axes.margins(y=0.12)
     axes.set_ylim(bottom=0)

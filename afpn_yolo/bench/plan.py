@@ -20,10 +20,21 @@ WAYS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Runtime and precision -> the pip packages that it needs."""
 
+ALWAYS = ("onnx", "onnxruntime", "onnxslim")
+"""The pip packages that every benchmark needs: nodes are counted in the slimmed ONNX graph."""
+
 RUNTIMES = tuple(dict.fromkeys(runtime for runtime, _ in WAYS))
 PRECISIONS = ("fp32", "int8")
 PARTS = ("neck", "model")
 TRAINING = "pytorch-train"
+TITLES = {
+    "pytorch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "ncnn": "NCNN",
+    "pytorch-train": "PyTorch, training",
+}
+"""What tables and charts call a runtime."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,8 @@ def cases(necks: Sequence[Neck], choice: Choice) -> list[Case]:
     """All cases, those of one model beside each other.
 
     Every size is measured at the first batch size, and every batch size at the first size: all
-    combinations would take hours and say little more. Training is measured for the neck only.
+    combinations would take hours and say little more. Training is measured for the neck only,
+    at the first size.
 
     Raises:
         ValueError: When nothing is left to measure.
@@ -95,9 +107,8 @@ def cases(necks: Sequence[Neck], choice: Choice) -> list[Case]:
     ]
     if "neck" in choice.parts:
         result += [
-            Case(group, "neck", *way, imgsz, choice.train_batch)
+            Case(group, "neck", *way, choice.sizes[0], choice.train_batch)
             for group in groups
-            for imgsz in choice.sizes
             for way in ways
             if way[0] == TRAINING
         ]
@@ -111,12 +122,17 @@ def cases(necks: Sequence[Neck], choice: Choice) -> list[Case]:
 
 def check_installed(wanted: Sequence[Case]) -> None:
     """Raise `ValueError` that names the packages that the cases need and that are not there."""
+    if missing := _missing(ALWAYS):
+        raise ValueError(f"a benchmark needs what is not installed: pip install {missing}")
     ways = dict.fromkeys((case.runtime, case.precision) for case in wanted)
     for runtime, precision in ways:
-        missing = [name for name in WAYS[runtime, precision] if find_spec(name) is None]
-        if missing:
+        if missing := _missing(WAYS[runtime, precision]):
             others = " ".join(name for name in RUNTIMES if name != runtime)
             raise ValueError(
-                f"{runtime} in {precision} needs what is not installed: pip install "
-                f"{' '.join(missing)}; or leave it out, as by --runtimes {others}"
+                f"{runtime} in {precision} needs what is not installed: pip install {missing}; "
+                f"or leave it out, as by --runtimes {others}"
             )
+
+
+def _missing(packages: Sequence[str]) -> str:
+    return " ".join(name for name in packages if find_spec(name) is None)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.bench.plan import TITLES
 from afpn_yolo.files import written_whole
 
 Row = dict[str, Any]
@@ -101,7 +102,7 @@ def _title(part: str, scale: str | None, neck: str = "") -> str:
 
 
 def _way(runtime: str, precision: str) -> str:
-    return f"{runtime} {precision}"
+    return f"{TITLES.get(runtime, runtime)} {precision}"
 
 
 def _spread(row: Row | None, middle: str, low: str, high: str) -> str:
