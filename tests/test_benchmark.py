@@ -139,7 +139,8 @@ def test_parameters_and_gflops_of_the_neck_alone(
     shapes = feature_shapes(model, 1, 640)
     assert shapes == [(1, 64 * 2**i, 80 >> i, 80 >> i) for i in range(3)]
     assert sum(p.numel() for p in NeckRows(model).parameters()) == parameters
-    fused = NeckRows(model.fuse(verbose=False))
+    # Ultralytics' own `fuse`: ours goes on to merge the squeezes, which adds zeros.
+    fused = NeckRows(type(model).fuse.__wrapped__(model, verbose=False))
     assert gflops(fused, shapes) == pytest.approx(operations, abs=5e-4)
 
 
@@ -267,7 +268,7 @@ def test_an_export_that_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch
 
 
 MISTAKES = {
-    "none.yaml": (("--models", "none5n.yaml"), "none5n.yaml"),
+    "none.yaml": (("--models", "none5n.yaml"), "none5.yaml"),
     "scale": (("--models", "yolov5n.yaml", "--scales", "s"), "scale in its name"),
     "twice": (("--models", "a=yolov5.yaml", "a=yolov5.yaml"), "occurs twice"),
     "size": (("--imgsz", "100"), "multiples of 32, got 100"),
