@@ -42,10 +42,12 @@ CORE := $(patsubst %,tests/test_%.py,plugin refuse layers models golden startup 
 test-core: $(READY) ## The tests that depend on the versions of what is underneath
 	$(BIN)/python -m pytest -m "not slow" $(CORE)
 
-# Another Ultralytics is laid beside the installed one and comes first in PYTHONPATH.
+# Another Ultralytics is laid beside the installed one and comes first in PYTHONPATH; with it scipy,
+# the one thing that 8.4.0 requires and newer ones don't.
+.PRECIOUS: $(VENV)/ultralytics-%
 $(VENV)/ultralytics-%: $(READY)
 	rm -rf $@.part
-	$(BIN)/python -m pip install --quiet --no-deps --target $@.part ultralytics==$*
+	$(BIN)/python -m pip install --quiet --no-deps --target $@.part ultralytics==$* scipy
 	rm -rf $@.part/tests $@.part/bin
 	mv $@.part $@
 

@@ -72,7 +72,7 @@ def built(name: str) -> dict[str, Any]:
     """A model's rows, the values that it starts with, and its answer to one image."""
     torch.manual_seed(0)
     model: Any = (RTDETR if "rtdetr" in name else YOLO)(name).model
-    side = 160 if "rtdetr" in name else 2 * int(max(model.stride))  # its queries need positions
+    side = 160 if "rtdetr" in name else max(64, 2 * int(max(model.stride)))  # queries need room
     with torch.no_grad():
         answer = [*tensors(model.eval()(torch.rand(1, model.yaml.get("channels", 3), side, side)))]
     assert answer
