@@ -166,7 +166,7 @@ def test_what_a_training_can_go_on_from(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"half", None])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04half", None])
 def test_a_damaged_file_with_nothing_beside_it(content: bytes | None, tmp_path: Path) -> None:
     from ultralytics import YOLO as Model
 
@@ -181,9 +181,11 @@ def test_other_faults_of_a_checkpoint_keep_their_error(tmp_path: Path) -> None:
     from ultralytics import YOLO as Model
 
     torch.save({"epoch": 1}, tmp_path / "whole.pt")
-    with pytest.raises((TypeError, AttributeError, KeyError)) as caught:
-        Model(tmp_path / "whole.pt")
-    assert "cut short" not in str(caught.value)
+    (tmp_path / "text.pt").write_bytes(b"half a sentence")
+    for name in ("whole.pt", "text.pt"):
+        with pytest.raises((TypeError, AttributeError, KeyError)) as caught:
+            Model(tmp_path / name)
+        assert "cut short" not in str(caught.value)
 
 
 HEAD = "epoch,time,loss"
