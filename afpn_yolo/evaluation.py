@@ -43,6 +43,7 @@ class Report(Scores):
         imgsz: Height and width that images were resized into.
         split: Of the data YAML; None for COCO's JSON.
         square: Whether all were padded to a square, or to what their batch needed.
+        clip: Whether boxes were cut off at the image's edge.
         damaged: Images that can't be read; they and their objects are left out.
         versions: Of what the figures depend on.
     """
@@ -55,6 +56,7 @@ class Report(Scores):
     imgsz: tuple[int, int]
     split: str | None
     square: bool
+    clip: bool
     damaged: list[str]
     versions: dict[str, str]
 
@@ -119,6 +121,7 @@ def evaluate_model(
     batch: int = 16,
     images: str | Path | None = None,
     square: bool = False,
+    clip: bool = False,
 ) -> Report:
     """Measure a model on a data set. Nothing is written.
 
@@ -132,11 +135,13 @@ def evaluate_model(
         images: The folder of the images of a JSON.
         square: Pad to squares, as models of a fixed size need it, so that such a model and the one
             it was exported from see the same.
+        clip: Cut boxes off at the image's edge first, as Ultralytics does before it saves them for
+            pycocotools; otherwise they are judged as predicted, as in `yolo val`.
 
     Raises:
         EvaluationError: On a user's mistake; it names the file and what to do.
     """
-    detector = Detector(model, imgsz, device, batch, square)
+    detector = Detector(model, imgsz, device, batch, square, clip)
     data_set = read_data(data, detector.names, split, images, detector.source)
     data_set, detections = detect(detector, data_set)
     _tell(data_set)
@@ -155,6 +160,7 @@ def evaluate_model(
         imgsz=detector.imgsz,
         split=None if str(data).endswith(".json") else split,
         square=detector.square,
+        clip=clip,
         damaged=[str(path) for path in data_set.damaged],
         versions=_versions(),
     )

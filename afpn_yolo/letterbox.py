@@ -66,12 +66,12 @@ class Placed:
     top: int
     original: Size
 
-    def to_original(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 4) left, top, right, bottom as seen -> in pixels of the original, clipped to it."""
+    def to_original(self, boxes: NDArray[np.float64], clip: bool = False) -> NDArray[np.float64]:
+        """(N, 4) left, top, right, bottom as seen -> in pixels of the original; `clip`, to it."""
         height, width = self.original
         offset = np.array([self.left, self.top] * 2)
         moved = (boxes - offset) / np.array([*self.gain, *self.gain])
-        return moved.clip(0, [width, height] * 2)
+        return moved.clip(0, [width, height] * 2) if clip else moved
 
 
 def place(image: Pixels, imgsz: Size, shape: Size) -> Placed:

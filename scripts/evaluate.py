@@ -35,6 +35,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--square", action="store_true", help="pad to squares, as a fixed-size export must"
     )
+    parser.add_argument(
+        "--clip", action="store_true", help="cut boxes off at the image's edge, as predict does"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     args = parser.parse_args(argv)
     for name in ("imgsz", "batch"):
@@ -84,6 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             batch=args.batch,
             images=args.images,
             square=args.square,
+            clip=args.clip,
         )
     except (OSError, EvaluationError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -144,7 +144,7 @@ def test_detections_are_those_of_the_validator(case: Case, tmp_path: Path) -> No
 
     options = {"imgsz": SIDE, "plots": False, "project": str(tmp_path), "verbose": False}
     YOLO(case.model).val(data=str(case.yaml), validator=Recorder, **options)
-    found = Detector(case.model, SIDE)
+    found = Detector(case.model, SIDE, clip=True)  # what the recorder scales, is clipped
     data, rows = detect(found, read_data(case.yaml, found.names))
     assert len(theirs) == len(data.images)
     for number, image in enumerate(data.images):
@@ -168,6 +168,20 @@ def test_agrees_with_the_command_yolo_val(case: Case, tmp_path: Path) -> None:
     report = evaluate_model(case.model, yaml, imgsz=SIDE)
     assert pytest.approx(float(row[2]), abs=0.0035) == report.AP  # printed with three digits
     assert pytest.approx(float(row[1]), abs=0.006) == report.AP50
+
+
+def test_boxes_are_judged_as_predicted_or_clipped(case: Case) -> None:
+    data = read_data(case.yaml, NAMES)
+    rows = {clip: detect(Detector(case.model, SIDE, clip=clip), data)[1] for clip in (False, True)}
+    sizes = np.array([(width, height) * 2 for height, width in data.sizes])
+    far = sizes[rows[True][:, 0].astype(int)]
+    corners = {c: np.hstack([r[:, 2:4], r[:, 2:4] + r[:, 4:6]]) for c, r in rows.items()}
+    assert corners[True] == pytest.approx(corners[False].clip(0, far))
+    assert (corners[False] < 0).any()
+    assert (corners[False] > far).any()
+    clipped = evaluate_model(case.model, case.yaml, imgsz=SIDE, clip=True)
+    assert clipped.clip
+    assert figures(clipped) != figures(evaluate_model(case.model, case.yaml, imgsz=SIDE))
 
 
 def test_an_export_sees_what_its_model_sees_in_squares(case: Case, tmp_path: Path) -> None:

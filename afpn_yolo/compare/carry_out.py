@@ -22,7 +22,8 @@ def carry_out(
 ) -> Record:
     """Train, unless that was done, then evaluate the last weights.
 
-    The last, not the best: the best epoch is chosen on the data that it is then judged by.
+    The last, not the best: the best epoch is chosen on the data that it is then judged by. Boxes
+    are clipped to the image, as Ultralytics does before it saves them for COCO's own tools.
 
     Args:
         run: Neck and seed.
@@ -48,7 +49,9 @@ def carry_out(
     if backbone and not run.neck.model.endswith(".pt"):
         arguments["pretrained"] = str(backbone)
     last = train(run.neck.file, folder, arguments, device)
-    report = evaluate_model(last, conditions.data, conditions.imgsz, device=device).as_dict()
+    report = evaluate_model(
+        last, conditions.data, conditions.imgsz, device=device, clip=True
+    ).as_dict()
     parameters, gflops = cost(last, conditions.imgsz)
     seconds, curve = read_curve(folder / "results.csv")
     keep = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "per_class")

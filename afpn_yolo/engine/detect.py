@@ -43,6 +43,8 @@ class Detector:
         batch: Images at a time.
         square: Pad every image to a square. Otherwise a model that can take them gets rectangles,
             which a model of a fixed size never can.
+        clip: Cut boxes off at the image's edge, as `yolo predict` does. `yolo val` judges them as
+            they are predicted.
 
     Attributes:
         names: Class number to name.
@@ -60,7 +62,9 @@ class Detector:
         device: str | None = None,
         batch: int = 16,
         square: bool = False,
+        clip: bool = False,
     ) -> None:
+        self.clip = clip
         self.source = _name_of(model)
         self.backend, native = _open(model, self.source, _device(device))
         self.names: dict[int, str] = self.backend.names
@@ -91,7 +95,7 @@ class Detector:
 
         Returns:
             (M, 7), columns as in `coco.DETECTION`, by image and falling score, boxes in pixels of
-            the original and clipped to it; and which images could not be decoded, with the reason.
+            the original; and which images could not be decoded, with the reason.
         """
         if self.square:
             batches = square_batches(len(images), self.batch, self.imgsz)
@@ -142,7 +146,7 @@ class Detector:
         )
         tables = [output.cpu().numpy().astype(float) for output in outputs[: len(placed)]]
         return [
-            _rows(number, one, table)
+            _rows(number, table, one.to_original(table[:, :4], self.clip))
             for (number, one), table in zip(placed.items(), tables, strict=True)
         ]
 
@@ -152,9 +156,8 @@ class Detector:
         return (images.half() if self.backend.fp16 else images.float()).contiguous() / 255
 
 
-def _rows(number: int, placed: Placed, table: Floats) -> Floats:
-    """From left, top, right, bottom, score, class as the model sees them."""
-    corners = placed.to_original(table[:, :4])
+def _rows(number: int, table: Floats, corners: Floats) -> Floats:
+    """From the model's rows, behind whose box stand score and class, and their boxes' corners."""
     sides = corners[:, 2:] - corners[:, :2]
     image = np.full(len(table), float(number))
     return np.column_stack([image, table[:, 5], corners[:, :2], sides, table[:, 4]])
