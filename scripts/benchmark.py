@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 from afpn_yolo.bench.plan import PARTS, PRECISIONS, RUNTIMES, Case, Choice, cases, check_installed
+from afpn_yolo.command import command
 from afpn_yolo.compare.plan import PAPER, parse_necks
 
 SCALES = ("n", "s", "m", "l", "x")
@@ -129,20 +130,14 @@ def report(args: argparse.Namespace) -> None:
     print(text)
 
 
+@command(stopped="stopped; what was measured is in the JSON", failures=(RuntimeError,))
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     # A package that is installed, or a word that is said, in the middle would be measured, too.
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    try:
-        if not args.render:
-            measure(args)
-        report(args)
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstopped; what was measured is in {args.json}", file=sys.stderr)
-        return 130
+    if not args.render:
+        measure(args)
+    report(args)
     return 0
 
 

@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from afpn_yolo.command import command
+
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -28,6 +30,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@command(stopped="stopped; nothing was written", failures=(RuntimeError,))
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     # Here, so that --help needs no torch.
@@ -37,21 +40,14 @@ def main(argv: list[str] | None = None) -> int:
     from afpn_yolo.startup_cost import CASES, markdown, measure
 
     bar = TQDM(total=(args.repeats + 1) * len(CASES), desc="Timing", unit=" pairs", file=sys.stderr)
-    try:
-        with bar, tempfile.TemporaryDirectory() as folder:
-            report = measure(Path(folder), args.repeats, progress=lambda: bar.update(1))
-        table = markdown(report)
-        if args.json:
-            write_json(args.json, report)
-        if args.markdown:
-            with written_whole(args.markdown) as part:
-                part.write_text(f"{table}\n", encoding="utf-8")
-    except (OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; nothing was written", file=sys.stderr)
-        return 130
+    with bar, tempfile.TemporaryDirectory() as folder:
+        report = measure(Path(folder), args.repeats, progress=lambda: bar.update(1))
+    table = markdown(report)
+    if args.json:
+        write_json(args.json, report)
+    if args.markdown:
+        with written_whole(args.markdown) as part:
+            part.write_text(f"{table}\n", encoding="utf-8")
     print(table)
     return 0
 

@@ -13,6 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from afpn_yolo.command import command
+
 SCALES = ("n", "s", "m", "l", "x")
 
 
@@ -32,18 +34,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     from afpn_yolo.mmyolo import convert  # here, so that --help needs no torch
 
     try:
         result = convert(args.source, args.target, args.scale, args.nc)
-    except OSError as error:  # its message names the file
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except ValueError as error:
-        print(f"error: {args.source}: {error}", file=sys.stderr)
-        return 2
+        raise ValueError(f"{args.source}: {error}") from error
     print(f"{args.target}: YOLOv5-{result.scale} with AFPN, {args.nc} classes, head untrained")
     print(f"{len(result.carried)} tensors carried over, {len(result.dropped)} not:")
     for key in result.dropped:

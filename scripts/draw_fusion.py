@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afpn_yolo.command import command
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -75,6 +77,7 @@ def summary(item: FusionMap) -> dict[str, Any]:
     return {"row": item.row, "target": target, "weights": weights}
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     from afpn_yolo.engine.models import move  # here, so that --help needs no torch
@@ -83,12 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     from afpn_yolo.fusion_maps import open_fusions
     from afpn_yolo.pictures import picture_paths
 
-    try:
-        model = move(open_fusions(args.model), args.device)
-        args.out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    model = move(open_fusions(args.model), args.device)
+    args.out.mkdir(parents=True, exist_ok=True)
     images, errors = collect(args.images)
     results = []
     for image, path in progress(picture_paths(images, args.out).items(), "fusions"):

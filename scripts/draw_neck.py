@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afpn_yolo.command import command
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -153,6 +155,7 @@ def draw(boxes: list[Box], title: str, path: Path) -> None:
     figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -162,14 +165,9 @@ def main(argv: list[str] | None = None) -> int:
         "--model", default="yolov5n-afpn.yaml", help="model YAML (yolov5n-afpn.yaml)"
     )
     args = parser.parse_args(argv)
-    try:
-        boxes = collect(args.model)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    draw(
-        boxes, f"{Path(args.model).stem}: every row of the neck with its output channels", args.out
-    )
+    boxes = collect(args.model)
+    title = f"{Path(args.model).stem}: every row of the neck with its output channels"
+    draw(boxes, title, args.out)
     print(args.out)
     return 0
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afpn_yolo.command import command
+
 if TYPE_CHECKING:
     from afpn_yolo.evaluation import Report
 
@@ -71,30 +73,23 @@ def _row(name: str, instances: int, scores: Mapping[str, float | None], width: i
     return f"{name:{width}} {instances:>8}" + "".join(f"{figure:>7}" for figure in printed)
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    from afpn_yolo.checks import EvaluationError
     from afpn_yolo.evaluation import evaluate_model  # here, so that --help needs no torch
     from afpn_yolo.files import write_json
 
-    try:
-        report = evaluate_model(
-            args.model,
-            args.data,
-            imgsz=args.imgsz,
-            split=args.split,
-            device=args.device,
-            batch=args.batch,
-            images=args.images,
-            square=args.square,
-            clip=args.clip,
-        )
-    except (OSError, EvaluationError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
+    report = evaluate_model(
+        args.model,
+        args.data,
+        imgsz=args.imgsz,
+        split=args.split,
+        device=args.device,
+        batch=args.batch,
+        images=args.images,
+        square=args.square,
+        clip=args.clip,
+    )
     if args.json:
         write_json(args.json, report.as_dict())
     height, width = report.imgsz

@@ -16,6 +16,8 @@ import os
 import sys
 from pathlib import Path
 
+from afpn_yolo.command import command
+
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -67,6 +69,7 @@ def speed(args: argparse.Namespace, shape: tuple[int, ...]) -> str:
     return "\n".join(lines)
 
 
+@command(stopped="stopped, nothing was written")
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -74,18 +77,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from afpn_yolo.quantize.carry_out import quantize_detector
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed: pip install {error.name}", file=sys.stderr)
-        return 2
-    try:
-        result = quantize_detector(
-            args.model, args.out, args.data, args.split, args.images, args.keep, args.reduce_range
-        )
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped, nothing was written", file=sys.stderr)
-        return 130
+        raise ValueError(f"{error.name} is not installed: pip install {error.name}") from error
+    result = quantize_detector(
+        args.model, args.out, args.data, args.split, args.images, args.keep, args.reduce_range
+    )
     kept = result.kept
     print(f"{args.out}: calibrated on {result.images} images")
     more = f", and {len(kept.asked)} that you asked for" if kept.asked else ""

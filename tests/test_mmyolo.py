@@ -164,11 +164,6 @@ def test_command_and_fine_tuning(
     assert transferred[1] == transferred[2]
 
 
-def test_help_needs_no_torch(tmp_path: Path) -> None:
-    command = (sys.executable, "-S", ROOT / "scripts" / "convert_mmyolo.py", "--help")
-    assert "SRC.pth DST.pt" in run(*command, cwd=tmp_path).stdout
-
-
 def change(key: str, value: Tensor | None) -> Callable[[Theirs], Any]:
     def apply(tensors: Theirs) -> Any:
         rest = {k: v for k, v in tensors.items() if k != key}
