@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export YOLO_AUTOINSTALL := false
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow test-core test-versions test-lowest test-upstream test-ray fuzz lint types figures clean
+.PHONY: help demo test test-slow test-core test-versions test-lowest test-upstream test-ray test-bench fuzz lint types figures clean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -36,6 +36,11 @@ test-ray: $(READY) ## Install Ray, and run the search that needs it
 	$(BIN)/python -m pip install --editable ".[ray]" --no-build-isolation
 	$(BIN)/python -c "import ray.tune"
 	$(BIN)/python -m pytest tests/test_several_processes.py -k ray
+
+test-bench: $(READY) ## Install OpenVINO and NCNN, and run the tests that need them
+	$(BIN)/python -m pip install --editable ".[bench]" --no-build-isolation
+	$(BIN)/python -c "import ncnn, nncf, openvino, pnnx"
+	$(BIN)/python -m pytest tests/test_bench_runtimes.py
 
 # What depends on the versions of Python, torch and Ultralytics.
 CORE := $(patsubst %,tests/test_%.py,plugin refuse layers models golden startup cli onnx safe_load)

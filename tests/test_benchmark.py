@@ -1,32 +1,26 @@
-"""Benchmarks of necks: calls that alternate, arithmetic, rows of a real run, what can't be run."""
+"""Benchmarks of necks: what is fed to runtimes, rows of a real run, what can't be run."""
 
 from __future__ import annotations
 
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from afpn_yolo.bench.convert import Subject
-from afpn_yolo.bench.figure import bars
-from afpn_yolo.bench.plan import Choice, cases, check_installed
-from afpn_yolo.bench.report import BEGIN, END, insert, markdown, read
+from afpn_yolo.bench.plan import Choice, cases
 from afpn_yolo.bench.run import Benchmark, BenchmarkError
-from afpn_yolo.bench.timing import alternate, quantile, summary
 from afpn_yolo.bench.worker import train_step
-from afpn_yolo.compare.plan import PAPER, Neck, parse_necks
+from afpn_yolo.compare.plan import Neck, parse_necks
 from afpn_yolo.engine.models import empty_model
 from afpn_yolo.engine.neck import Neck as NeckRows
 from afpn_yolo.engine.neck import enliven, feature_shapes, gflops
-from afpn_yolo.files import write_json
 from tests.processes import python, run
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmark.py"
@@ -48,84 +42,6 @@ head:
   - [[3, 2], 1, AFPNFusion, [1]] # 5
   - [[4, 5], 1, Detect, [nc]]
 """
-
-
-def test_calls_take_turns_and_warm_up_is_not_timed() -> None:
-    told: list[str] = []
-    ticks = iter(range(100))
-    calls = [lambda: told.append("a"), lambda: told.append("b")]
-    times = alternate(calls, runs=3, warmup=2, clock=lambda: float(next(ticks)))
-    assert "".join(told) == "ab" * 5
-    assert times == [[1000.0] * 3] * 2
-
-
-def test_a_call_that_fails_is_not_swallowed() -> None:
-    with pytest.raises(ZeroDivisionError):
-        alternate([lambda: 1 // 0], runs=1, warmup=0)
-
-
-def test_summary_of_times() -> None:
-    figures = summary([3.0, 1.0, 2.0, 4.0, 10.0], [1.0, 1.0, 2.0, 8.0, 1.0])
-    assert figures["median_ms"] == 3
-    assert figures["ratio_to_pafpn"] == 3  # of the medians, 3 and 1
-    assert figures["p10_ms"] == pytest.approx(1.4)
-    assert figures["p90_ms"] == pytest.approx(7.6)
-    assert figures["ratio_p10"] == pytest.approx(0.7)  # of the pairs 3, 1, 1, 0.5, 10
-    assert figures["ratio_p90"] == pytest.approx(7.2)
-
-
-def test_quantiles_are_numpys() -> None:
-    values = np.random.default_rng(0).random(23)
-    for share in (0, 0.1, 0.5, 0.9, 1):
-        assert quantile([*values], share) == pytest.approx(np.quantile(values, share))
-
-
-def test_every_size_at_one_batch_and_every_batch_at_one_size() -> None:
-    choice = Choice(["neck"], ["onnxruntime"], ["fp32"], [640, 320], [1, 4])
-    planned = cases(parse_necks(PAPER["IV"], ["n", "s"]), choice)
-    assert [(c.necks[0].scale, c.imgsz, c.batch) for c in planned] == [
-        (scale, *pair) for scale in "ns" for pair in ((640, 1), (320, 1), (640, 4))
-    ]
-    assert all([n.label for n in case.necks] == ["PAFPN", "AFPN"] for case in planned)
-
-
-def test_training_is_measured_for_the_neck_only() -> None:
-    choice = Choice(["neck", "model"], ["pytorch-train"], ["fp32", "int8"], [64, 96], [1, 2])
-    (case,) = cases(parse_necks(PAPER["IV"], ["n"]), choice)
-    assert (case.part, case.imgsz, case.batch) == ("neck", 64, 8)
-    with pytest.raises(ValueError, match="nothing to measure"):
-        cases(case.necks, Choice(["model"], ["pytorch-train"], ["fp32"], [64], [1]))
-
-
-def test_the_baseline_is_called_pafpn_or_comes_first() -> None:
-    for words, label in ((["a=x5.yaml", "PAFPN=y5.yaml"], "PAFPN"), (["a=x5.yaml"], "a")):
-        (case,) = cases(parse_necks(words, ["n"]), SMALL)
-        assert case.baseline.label == label
-
-
-@pytest.mark.parametrize(
-    ("runtime", "gone", "message"),
-    [
-        ("openvino", {"nncf"}, r"openvino in int8 .*: pip install nncf; or .*--runtimes pytorch"),
-        ("ncnn", {"ncnn", "pnnx"}, "pip install ncnn pnnx; or"),
-        ("pytorch", {"onnxslim"}, "pip install onnxslim"),
-    ],
-)
-def test_what_is_not_installed_is_named(
-    monkeypatch: pytest.MonkeyPatch, runtime: str, gone: set[str], message: str
-) -> None:
-    monkeypatch.setattr("afpn_yolo.bench.plan.find_spec", lambda name: None if name in gone else 1)
-    choice = Choice(["neck"], [runtime], ["fp32", "int8"], [64], [1])
-    with pytest.raises(ValueError, match=message):
-        check_installed(cases(parse_necks(PAPER["IV"], ["n"]), choice))
-
-
-def test_what_is_not_asked_for_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {"openvino", "nncf", "ncnn", "pnnx"}
-    monkeypatch.setattr(
-        "afpn_yolo.bench.plan.find_spec", lambda name: None if name in others else 1
-    )
-    check_installed(cases(parse_necks(PAPER["IV"], ["n"]), SMALL))
 
 
 @pytest.mark.parametrize(
@@ -286,114 +202,3 @@ def test_a_mistake_is_one_sentence(case: str, tmp_path: Path) -> None:
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def rows_of(neck: str, median: float, ratio: float, **changes: Any) -> dict[str, Any]:
-    machine = {"cpu": "Some CPU", "cores": 2, "architecture": "x86_64", "system": "Linux"}
-    row = {"neck": neck, "scale": "n", "part": "neck", "runtime": "onnxruntime", "imgsz": 640}
-    row |= {"precision": "fp32", "batch": 1, "median_ms": median, "p10_ms": median - 1}
-    row |= {"p90_ms": median + 1, "ratio_to_pafpn": ratio, "ratio_p10": ratio, "ratio_p90": ratio}
-    row |= {"parameters": 508_565, "gflops": 1.182, "nodes": 255, "bytes": 2_100_000, "runs": 50}
-    row |= {"peak_memory_mb": 81.4, "warmup": 10, "threads": 2, "baseline": "PAFPN"}
-    return {**row, "machine": machine, "versions": {"torch": "2.14.1"}, **changes}
-
-
-def test_table_of_rows() -> None:
-    rows = [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25), rows_of("X", 9, 0.9, imgsz=320)]
-    text = markdown(rows)
-    assert "Some CPU, 2 cores (x86_64), 2 threads. torch 2.14.1." in text
-    assert "| AFPN n neck | 508,565 | 1.182 | 255 | 2.10 |" in text
-    line = next(x for x in text.splitlines() if x.startswith("| n neck | ONNX Runtime fp32 | 640"))
-    assert "| 10.00 (9.00-11.00) | 12.50 (11.50-13.50) | - | 1.25 (1.25-1.25) | - |" in line
-
-
-def test_the_table_goes_between_the_marks_of_a_document(tmp_path: Path) -> None:
-    document, path = tmp_path / "edge.md", tmp_path / "b.json"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_json(path, [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25)])
-    for _ in range(2):  # as often as one likes
-        run(sys.executable, SCRIPT, "--json", path, "--render", document, cwd=tmp_path)
-    table = markdown(read(path)).strip()
-    assert document.read_text() == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
-
-
-@pytest.mark.parametrize("text", ["none", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}"])
-def test_a_document_without_both_marks_is_left_alone(tmp_path: Path, text: str) -> None:
-    document = tmp_path / "edge.md"
-    document.write_text(text)
-    with pytest.raises(ValueError, match="once each"):
-        insert(document, "table")
-    assert document.read_text() == text
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", "[1]", '[{"neck": "AFPN"}]'])
-def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(ValueError, match=r"x\.json is no result of a benchmark"):
-        read(tmp_path / "x.json")
-
-
-def test_the_chart_shows_every_neck(tmp_path: Path) -> None:
-    rows = [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25)]
-    bars(rows, tmp_path / "two.png")
-    bars(rows[:1], tmp_path / "one.png")
-    two, one = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("two", "one"))
-    assert two is not None
-    assert one is not None
-    assert len(np.unique(two.reshape(-1, 3), axis=0)) > len(np.unique(one.reshape(-1, 3), axis=0))
-
-
-def outputs_in(runtime: str, path: Path, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """What a file of the benchmark computes."""
-    if runtime == "openvino":
-        import openvino as ov
-
-        config = {"INFERENCE_PRECISION_HINT": "f32"}
-        model = ov.Core().compile_model(str(next(path.glob("*.xml"))), "CPU", config)
-        return [*model(arrays).values()]
-    import ncnn
-
-    net = ncnn.Net()
-    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic"):
-        setattr(net.opt, f"use_{option}", False)
-    param = next(path.glob("*.param"))
-    net.load_param(str(param))
-    net.load_model(str(param.with_suffix(".bin")))
-    with net.create_extractor() as extractor:
-        for name, array in zip(net.input_names(), arrays, strict=True):
-            extractor.input(name, ncnn.Mat(array[0]))
-        return [np.array(extractor.extract(n)[1])[None] for n in sorted(net.output_names())]
-
-
-@pytest.mark.parametrize("part", ["neck", "model"])
-@pytest.mark.parametrize(("runtime", "packages"), [("openvino", "openvino"), ("ncnn", "ncnn pnnx")])
-def test_other_runtimes_compute_the_same(
-    part: str, runtime: str, packages: str, tmp_path: Path
-) -> None:
-    if any(find_spec(name) is None for name in packages.split()):
-        pytest.skip(f"needs {packages}")
-    torch.manual_seed(0)
-    subject = Subject(enliven(empty_model("yolov5n-afpn.yaml")), part, 64, 1, tmp_path)
-    arrays = [x.numpy() for x in subject.noise()]
-    path = subject.made("onnxruntime", "fp32").path
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
-    expected = session.run(None, dict(zip(names, arrays, strict=True)))
-    found = outputs_in(runtime, subject.made(runtime, "fp32").path, arrays)
-    for one, other in zip(found, expected, strict=True):
-        assert np.abs(one - other).max() <= 1e-3 * np.abs(other).max()
-
-
-@pytest.mark.parametrize("part", ["neck", "model"])
-@pytest.mark.parametrize(
-    ("runtime", "precision", "packages"),
-    [("openvino", "int8", "openvino nncf"), ("ncnn", "fp32", "ncnn pnnx")],
-)
-def test_rows_of_other_runtimes(part: str, runtime: str, precision: str, packages: str) -> None:
-    if any(find_spec(name) is None for name in packages.split()):
-        pytest.skip(f"needs {packages}")
-    choice = Choice([part], [runtime], [precision], [64], [2])
-    planned = cases([Neck("AFPN", "yolov5-afpn.yaml", "n")], choice)
-    ((_, (row,)),) = Benchmark(1, 0, 1).measure(planned)
-    assert (row["runtime"], row["precision"], row["batch"]) == (runtime, precision, 2)
-    assert row["bytes"] > (0.15 if precision == "int8" else 0.9) * 4 * row["parameters"]
