@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import shutil
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
@@ -52,7 +53,7 @@ OUR_BRANCH = """\
 """
 USED = {"m", "d", "i", "ch", "width", "max_channels", "c2", "args"}
 LOOK_UP = "globals()[m]"  # how the parser finds the class that a row names
-
+START = "on_pretrain_routine_end"  # the callback before the first epoch
 
 NAMES: dict[str, object] = {
     **LAYERS,
@@ -69,9 +70,13 @@ def register_layers(tasks: ModuleType) -> None:
         RegistrationError: When this Ultralytics is too old, its parser is not as expected, or a
             name of ours is taken. Nothing has been changed then.
     """
-    for name in ("parse_model", "check_yaml", "yaml_model_load"):
+    for name in ("parse_model", "check_yaml", "yaml_model_load", "torch_safe_load"):
         if not callable(getattr(tasks, name, None)):
             raise unsuited(f"has no {name}, which this afpn_yolo needs")
+    if not callable(getattr(getattr(tasks, "BaseModel", None), "fuse", None)):
+        raise unsuited("has no BaseModel.fuse, which this afpn_yolo needs")
+    if START not in default_callbacks:
+        raise unsuited(f"calls no {START}, which this afpn_yolo needs")
     if "AFPN_LAYERS" in inspect.unwrap(tasks.parse_model).__code__.co_names:
         return
     if parse_version(ultralytics.__version__) < parse_version(OLDEST):
@@ -90,7 +95,7 @@ def register_layers(tasks: ModuleType) -> None:
     torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
     _explain_damage(tasks)
     # First: `YOLO.reset_callbacks` leaves no other.
-    default_callbacks["on_pretrain_routine_end"].insert(0, keep_run)
+    default_callbacks[START].insert(0, keep_run)
 
 
 def register_data(data_utils: ModuleType) -> None:
@@ -225,7 +230,10 @@ def keep_run(trainer: Any) -> None:
         if args or "s" in kwargs or not isinstance(f, CheckpointPath):
             return strip(f, *args, **kwargs)
         with written_whole(Path(f)) as part:
-            return strip(f, part, **kwargs)
+            result = strip(f, part, **kwargs)
+            if not part.exists():  # it has warned that it can't read the file
+                shutil.copyfile(f, part)
+            return result
 
     strip_optimizer.afpn_yolo = True  # type: ignore[attr-defined]
     engine.strip_optimizer = strip_optimizer

@@ -68,23 +68,20 @@ def _no_layers(tasks: ModuleType, sentence: str) -> Callable[..., Any]:
 
     def parse_model(d: object, *args: Any, **kwargs: Any) -> Any:
         # A name that Ultralytics has by itself is a stock layer, whatever it begins with.
-        if any(word.startswith(LAYER) and not hasattr(tasks, word) for word in _words(d)):
+        if any(name.startswith(LAYER) and not hasattr(tasks, name) for name in _modules(d)):
             raise RegistrationError(sentence)
         return parse(d, *args, **kwargs)
 
     return parse_model
 
 
-def _words(value: object) -> Iterator[str]:
-    """Every string in a YAML."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _words(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _words(part)
+def _modules(d: object) -> Iterator[str]:
+    """The modules that the rows of a model YAML name, as far as it has any."""
+    for part in ("backbone", "head") if isinstance(d, dict) else ():
+        rows = d.get(part)  # type: ignore[attr-defined]
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
+                yield row[2]
 
 
 def _no_files(search: Callable[..., Any], kind: str, sentence: str) -> Callable[..., Any]:

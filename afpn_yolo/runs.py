@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pickletools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,10 @@ class CheckpointPath(type(Path())):  # type: ignore[misc]
 
     def _left(self) -> str:
         """What is there to go on from, and how."""
-        found = self if self.exists() else self.with_name("last.pt")
-        state = "it is still the whole one of an epoch before" if found is self else "it is missing"
+        whole = "it is still the whole one of an epoch before"
+        state = whole if self.exists() else "it is missing"
+        last = self.with_name("last.pt")  # it is written first, so it is never the older one
+        found = last if last.exists() else self
         if not found.exists():
             return state
         return (
@@ -58,18 +61,33 @@ class Whole:
 
 def resumable(folder: Path) -> list[Whole]:
     """The checkpoints in a folder that a training can go on from, the furthest first."""
-    # Here: this module is loaded while that one is. It heeds ULTRALYTICS_SAFE_LOAD.
-    from ultralytics.nn.tasks import torch_safe_load
-
-    found = []
-    for path in (p for p in sorted(folder.glob("*.pt")) if not cut_short(p)):
-        try:
-            epoch = torch_safe_load(path)[0]["epoch"]
-        except Exception:  # a file cut short fails in many ways
-            continue
-        if isinstance(epoch, int) and epoch >= 0:
-            found.append(Whole(path, epoch + 1))
+    epochs = {path: _epoch(path) for path in sorted(folder.glob("*.pt"))}
+    found = [Whole(path, epoch + 1) for path, epoch in epochs.items() if epoch >= 0]
     return sorted(found, key=lambda whole: (-whole.epochs, whole.path.name != "last.pt"))
+
+
+def _epoch(path: Path) -> int:
+    """The epoch that a checkpoint says it is of, if it is whole; else -1, as after the last one.
+
+    It is read off the pickle's operations, none of which is run: the file may be anybody's.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                return -1
+            (name,) = (n for n in archive.namelist() if n.endswith("/data.pkl"))
+            operations = pickletools.genops(archive.read(name))
+            for _, value, _ in operations:
+                if value == "epoch":
+                    break
+            for operation, value, _ in operations:
+                if operation.name.startswith("BININT") and isinstance(value, int):
+                    return value
+                if operation.name not in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
+                    break
+    except Exception:  # what is no checkpoint fails in many ways
+        pass
+    return -1
 
 
 class CutShortError(TypeError, ValueError):

@@ -8,12 +8,14 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import ultralytics
 
 from afpn_yolo import __version__
-from afpn_yolo.refuse import NEWEST, OLDEST
+from afpn_yolo.refuse import NEWEST, OLDEST, RegistrationError, refuse, unsuited
 from tests.conftest import TRAIN
 from tests.processes import YOLO, python, run
 
@@ -78,6 +80,16 @@ UNSUITED = {
         lambda source: f"{replaced('parse_model(', 'build_model(')(source)}\nparse_model = None\n",
         "has no parse_model, which this afpn_yolo needs",
     ),
+    "nothing that loads checkpoints": (
+        "9.0.5",
+        lambda source: f"{source}\ntorch_safe_load = None\n",
+        "has no torch_safe_load, which this afpn_yolo needs",
+    ),
+    "no fusing of layers": (
+        "9.0.6",
+        lambda source: f"{source}\ndel BaseModel.fuse\n",
+        "has no BaseModel.fuse, which this afpn_yolo needs",
+    ),
 }
 ASK = """
 import ultralytics.data.utils
@@ -111,6 +123,17 @@ def test_a_stock_model_is_built_in_silence_and_afpn_refused_in_one_sentence(
     if why != "no such parser":  # there, nobody is left to look at a user's own rows
         assert_sentence(own, version, says)
     assert missing[0].startswith("FileNotFoundError")  # a name that is nobody's is not ours
+
+
+def test_only_rows_say_what_a_model_is_made_of() -> None:
+    tasks: Any = ModuleType("ultralytics.nn.tasks")
+    tasks.parse_model, tasks.check_yaml = (lambda d: "built"), (lambda file: file)
+    assert refuse(tasks, unsuited("is too old"))
+    rows = [[-1, 1, "Conv", [8, 3, 2]]]
+    stock = {"yaml_file": "AFPN/yolov5n.yaml", "backbone": rows, "head": [], "names": ["AFPN"]}
+    assert tasks.parse_model(stock) == "built"
+    with pytest.raises(RegistrationError, match="is too old"):
+        tasks.parse_model({**stock, "head": [[[0, 1], 1, "AFPNSum", [0]]]})
 
 
 def test_the_stock_command_refuses_afpn_and_trains_a_stock_model(

@@ -9,12 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from ultralytics import YOLO as Model
 
 from afpn_yolo.engine.train import train as train_or_go_on
+from afpn_yolo.plugin import keep_run
 from afpn_yolo.runs import CheckpointPath, forget_epochs, remedy, resumable
 from tests.interrupted import go_on, last, results, train_until
 from tests.processes import YOLO, python, run
@@ -168,8 +171,6 @@ def test_what_a_training_can_go_on_from(folder: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04half", None])
 def test_a_damaged_file_with_nothing_beside_it(content: bytes | None, tmp_path: Path) -> None:
-    from ultralytics import YOLO as Model
-
     path = tmp_path / "some.pt"
     torch.save({"model": torch.zeros(9)}, path)
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
@@ -178,14 +179,56 @@ def test_a_damaged_file_with_nothing_beside_it(content: bytes | None, tmp_path: 
 
 
 def test_other_faults_of_a_checkpoint_keep_their_error(tmp_path: Path) -> None:
-    from ultralytics import YOLO as Model
-
     torch.save({"epoch": 1}, tmp_path / "whole.pt")
     (tmp_path / "text.pt").write_bytes(b"half a sentence")
     for name in ("whole.pt", "text.pt"):
         with pytest.raises((TypeError, AttributeError, KeyError)) as caught:
             Model(tmp_path / name)
         assert "cut short" not in str(caught.value)
+
+
+class Hostile:
+    """What an unpickler runs a command for."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_nothing_in_neighbouring_files_is_run(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    torch.save({"epoch": Hostile(mark)}, tmp_path / "one.pt")
+    torch.save({"epoch": 5, "model": Hostile(mark)}, tmp_path / "two.pt")
+    (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04half")
+    with pytest.raises(TypeError, match=r"beside it: two\.pt \(epoch 6\)"):
+        Model(tmp_path / "cut.pt")
+    assert not mark.exists()
+    torch.load(tmp_path / "one.pt", weights_only=False)
+    assert mark.exists()
+
+
+def test_a_checkpoint_with_wrong_bytes_is_not_whole(tmp_path: Path) -> None:
+    torch.save({"epoch": 5, "weight": torch.full((99,), 0.5)}, tmp_path / "a.pt")
+    assert [whole.epochs for whole in resumable(tmp_path)] == [6]
+    content = (tmp_path / "a.pt").read_bytes()
+    number = torch.tensor(0.5).numpy().tobytes()
+    (tmp_path / "a.pt").write_bytes(content.replace(number, bytes(4), 1))
+    assert resumable(tmp_path) == []
+
+
+def test_a_file_that_the_optimizer_cannot_be_taken_out_of_stays(tmp_path: Path) -> None:
+    """Ultralytics warns then, and goes on; so it does with a file that is written whole."""
+    from ultralytics.engine import trainer as engine
+
+    path = CheckpointPath(tmp_path) / "last.pt"
+    path.write_bytes(b"no checkpoint")
+    trainer = SimpleNamespace(model=Model(MODEL).model, wdir=tmp_path, resume=False)
+    keep_run(trainer)
+    assert engine.strip_optimizer(trainer.last) == {}
+    assert path.read_bytes() == b"no checkpoint"
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
 
 
 HEAD = "epoch,time,loss"
@@ -228,6 +271,10 @@ def test_what_is_said_of_a_file_that_could_not_be_written(tmp_path: Path) -> Non
     with pytest.raises(IsADirectoryError, match=r"; it is missing: .*best\.pt"):
         (weights / "best.pt").write_bytes(b"new")
     (tmp_path / "last.pt").write_bytes(b"old")
+    (tmp_path / "best.pt").write_bytes(b"older")  # last.pt is written before it
+    with pytest.raises(IsADirectoryError, match=r"still the whole.* model=.*last\.pt`: '.*best"):
+        (weights / "best.pt").write_bytes(b"new")
+    (tmp_path / "best.pt").unlink()
     with pytest.raises(IsADirectoryError, match=r"it is missing\. .* model=.*last\.pt`: '.*best"):
         (weights / "best.pt").write_bytes(b"new")
     with pytest.raises(

@@ -10,7 +10,7 @@ import thop
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.engine.rows import backbone_rows, head_sources, run_rows
+from afpn_yolo.engine.rows import backbone_rows, head_sources, run_rows, sources_of
 
 Shapes = list[tuple[int, ...]]
 
@@ -31,7 +31,7 @@ class Neck(nn.Module):
         rows: Any = model.model
         first = backbone_rows(model)
         self.outputs = head_sources(model)
-        read = {*self.outputs, *(f for row in rows[first:-1] for f in _sources(row))}
+        read = {*self.outputs, *(f for row in rows[first:-1] for f in sources_of(row))}
         self.inputs = sorted(i for i in read if i < first)
         # Empty rows stand for the backbone's, so that the others keep their numbers.
         self.rows = nn.Sequential(*(nn.Identity() for _ in range(first)), *rows[first:-1])
@@ -42,11 +42,6 @@ class Neck(nn.Module):
         known = dict(zip(self.inputs, features, strict=True))
         known = run_rows(self.rows, known, range(self._first, len(self.rows)))
         return tuple(known[row] for row in self.outputs)
-
-
-def _sources(row: Any) -> list[int]:
-    sources = row.f if isinstance(row.f, list) else [row.f]
-    return [row.i - 1 if f == -1 else f for f in sources]
 
 
 def image_shapes(batch: int, imgsz: int) -> Shapes:
