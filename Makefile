@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 export YOLO_AUTOINSTALL := false
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow test-core test-versions test-lowest test-upstream test-ray test-bench fuzz lint types figures clean
+.PHONY: help demo test test-slow test-core test-versions test-lowest test-upstream test-ray test-bench newer fuzz lint types figures clean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,9 +64,10 @@ test-ultralytics-%: $(VENV)/ultralytics-% ## The same on another Ultralytics: ma
 NEWER ?= $(shell for p in python3.15 python3.14 python3.13 python3.12 \
 	$(HOME)/.pyenv/versions/3.13*/bin/python $(HOME)/.pyenv/versions/3.12*/bin/python; \
 	do $$p -c "" 2>/dev/null && echo $$p && break; done)
+newer:
+	@test -n "$(NEWER)" || { echo "No newer Python found; name one: make test-versions NEWER=python3.13"; exit 2; }
 OLDER := 8.4.0 8.4.100
-test-versions: $(OLDER:%=test-ultralytics-%) test-core ## Oldest, middle, newest Ultralytics; newer Python
-	@test -n "$(NEWER)" || { echo "No newer Python found; name one: make $@ NEWER=python3.13"; exit 2; }
+test-versions: newer $(OLDER:%=test-ultralytics-%) test-core ## Oldest, middle, newest Ultralytics; newer Python
 	$(MAKE) test-core PYTHON="$(NEWER)" VENV=.venv-newer
 
 test-lowest: ## The same on the lowest version of every requirement, all at once

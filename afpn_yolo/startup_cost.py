@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import site
 import subprocess
 import sys
@@ -12,15 +11,16 @@ import time
 import venv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from afpn_yolo.bench.machine import machine, versions
 from afpn_yolo.files import HERE
 from afpn_yolo.startup import DISABLE
 
+PACKAGES = ("ultralytics", "torch", "numpy")  # what these times depend on
 BUILD = """
 import time
 from ultralytics import YOLO
@@ -141,7 +141,9 @@ def measure(
                 if number:
                     seconds[case.name][side].append(value)
             progress()
-    return {"machine": machine(), "cases": {name: summary(s) for name, s in seconds.items()}}
+    load = [*os.getloadavg()] if hasattr(os, "getloadavg") else None
+    about = {**machine(), "load": load, "versions": versions(PACKAGES)}
+    return {"machine": about, "cases": {name: summary(s) for name, s in seconds.items()}}
 
 
 def summary(seconds: dict[str, list[float]]) -> dict[str, Any]:
@@ -159,27 +161,6 @@ def summary(seconds: dict[str, list[float]]) -> dict[str, Any]:
 def _spread(values: np.ndarray) -> dict[str, float]:
     low, median, high = np.percentile(values, (25, 50, 75))
     return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def machine() -> dict[str, Any]:
-    """What the times depend on."""
-    names = ("ultralytics", "torch", "numpy", "afpn_yolo")
-    return {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load": [*os.getloadavg()] if hasattr(os, "getloadavg") else None,
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in names},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -200,7 +181,7 @@ def markdown(report: dict[str, Any]) -> str:
             *lines,
             "",
             f"Medians of {count} pairs, quartiles in brackets; differences and ratios by pair. "
-            f"{about['processor']}, {about['cores']} cores{load}; {versions}.",
+            f"{about['cpu']}, {about['cores']} cores{load}; {versions}.",
         ]
     )
 

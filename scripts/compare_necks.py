@@ -50,11 +50,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the trainings")
     args = parser.parse_args(argv)
-    for option, low in (("epochs", 1), ("imgsz", 1), ("workers", 0)):
+    for option, low in (("epochs", 1), ("imgsz", 1), ("batch", 1), ("workers", 0)):
         if getattr(args, option) < low:
             parser.error(f"--{option} must be at least {low}, got {getattr(args, option)}")
-    if args.batch < 1 and args.batch != -1:
-        parser.error(f"--batch must be at least 1, or -1 to fill the GPU, got {args.batch}")
     if args.name and Path(args.name).name != args.name:
         parser.error(f"--name {args.name}: a name, no path; --out is the folder")
     return args

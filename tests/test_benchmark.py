@@ -39,7 +39,7 @@ backbone:
 head:
   - [1, 1, AFPNConv, [128]] # 3
   - [[3, 2], 1, AFPNFusion, [0]] # 4
-  - [[3, 2], 1, AFPNFusion, [1]] # 5
+  - [[-2, 2], 1, AFPNFusion, [1]] # 5
   - [[4, 5], 1, Detect, [nc]]
 """
 

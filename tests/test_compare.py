@@ -18,11 +18,12 @@ import pytest
 import torch
 from ultralytics import YOLO as Model
 
-from afpn_yolo.compare.carry_out import read_curve
+from afpn_yolo.compare.carry_out import carry_out, read_curve
 from afpn_yolo.compare.figures import bubbles, curves
 from afpn_yolo.compare.plan import PAPER, Conditions, Neck, Run, parse_necks
 from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.report import markdown, rows, versus
+from afpn_yolo.compare.run import Comparison
 from tests.processes import run
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "compare_necks.py"
@@ -92,6 +93,67 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
         Records(tmp_path / "x.json", Conditions("my.yaml", epochs=100, imgsz=64, batch=4))
 
 
+@pytest.mark.parametrize("key", ["epochs", "seed", "device"])
+def test_what_a_comparison_sets_itself_is_no_extra(key: str) -> None:
+    with pytest.raises(ValueError, match=f"^{key}: set by the comparison itself"):
+        Conditions("my.yaml", epochs=3, imgsz=64, batch=4, extra={key: 1, "lr0": 0.1})
+
+
+def test_conditions_that_another_process_wrote_meanwhile(tmp_path: Path) -> None:
+    first = Records(tmp_path / "x.json", CONDITIONS)
+    other = Records(tmp_path / "x.json", Conditions("my.yaml", epochs=9, imgsz=64, batch=4))
+    first.add(Run(NECKS[0], 0), record(0.5, [0.5]))
+    with pytest.raises(ValueError, match="epochs: 3 there, 9 here"):
+        other.add(Run(NECKS[0], 0), record(0.6, [0.6]))
+    assert first.finished()["PAFPN-n-seed0"]["metrics"]["AP"] == 0.5
+
+
+def test_a_run_of_another_model_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    records = finished(tmp_path / "x.json")
+    assert records.has(Run(NECKS[1], 0))
+    assert not records.has(Run(NECKS[1], 7))
+    with pytest.raises(ValueError, match=r"seed0 is yolov5-afpn\.yaml there, own5\.yaml here"):
+        records.has(Run(Neck("AFPN", "own5.yaml", "n"), 0))
+
+
+def test_a_folder_with_a_run_under_other_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reached(Exception):
+        pass
+
+    def train(*_: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr("afpn_yolo.compare.carry_out.train", train)
+    pafpn, afpn = (Run(neck, 0) for neck in NECKS)
+    for _ in range(2):  # what was begun goes on
+        with pytest.raises(Reached):
+            carry_out(pafpn, CONDITIONS, tmp_path)
+    with pytest.raises(ValueError, match=r"epochs: 3 there, 9 here.*remove that folder"):
+        carry_out(pafpn, Conditions("my.yaml", epochs=9, imgsz=64, batch=4), tmp_path)
+    with pytest.raises(ValueError, match=r"yolov5-afpn\.yaml"):
+        carry_out(afpn, CONDITIONS, tmp_path)
+
+
+def test_another_backbone_leaves_that_of_a_running_comparison_alone(
+    backbone: Path, small_data: Path, tmp_path: Path
+) -> None:
+    def begin(source: Path) -> Comparison:
+        shape = (str(small_data), 3, 64, 4)
+        places = (tmp_path / "results", tmp_path / "runs", "x")
+        return Comparison([NECKS[0]], [0], *shape, [source], {}, *places)
+
+    first = begin(backbone)
+    first.records.add(first.runs[0], record(0.5, [0.5]))
+    before = first.backbones["n"].read_bytes()
+    tensors = {name: array + 1 for name, array in np.load(backbone).items()}
+    np.savez(tmp_path / "other.npz", **tensors)
+    with pytest.raises(ValueError, match=r"backbone: .* there"):
+        begin(tmp_path / "other.npz")
+    assert first.backbones["n"].read_bytes() == before
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"runs": []}', '{"conditions": {}, "runs": [1]}'])
 def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
@@ -158,6 +220,14 @@ def test_seconds_of_a_resumed_training(tmp_path: Path) -> None:
     seconds, curve = read_curve(tmp_path / "results.csv")
     assert seconds == 35
     assert curve["AP"] == [0, 0.2, 0.3, 0.4]
+
+
+def test_an_epoch_that_a_killed_training_repeats_counts_once(tmp_path: Path) -> None:
+    head = "epoch,time,metrics/mAP50(B),metrics/mAP50-95(B)\n"
+    (tmp_path / "results.csv").write_text(head + "1,10,0,0\n2,20,.5,.2\n2,7,.6,.25\n3,15,.7,.4\n")
+    seconds, curve = read_curve(tmp_path / "results.csv")
+    assert seconds == 35  # all of it was spent
+    assert curve["AP"] == [0, 0.25, 0.4]
 
 
 @pytest.fixture(scope="module")

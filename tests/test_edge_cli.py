@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import pytest
 from afpn_yolo.edge import Detector
 from afpn_yolo.edge.__main__ import main
 from afpn_yolo.edge.progress import line
+from afpn_yolo.edge.results import Album
+from afpn_yolo.edge.sources import Picture
 from tests.lively import PHOTOGRAPHS, export, photograph
 from tests.processes import run
 
@@ -104,7 +107,8 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "float.tiff": (encoded(".tiff", np.full((9, 9, 3), np.nan, np.float32)), "NaN"),
     "clip.mp4": (b"no film", "can't open"),
     "missing.avi": (None, "No such file"),
-    "none*.jpg": (None, "nothing matches"),
+    "none*.jpg": (None, "no file matches"),
+    "voi*": (None, "no file matches"),  # a folder
 }
 
 
@@ -193,6 +197,7 @@ def test_bad_models(
         ("--threads 0", "threads must be at least 1"),
         ("--imgsz 320", "exported for 160x160 only"),
         ("--json no/such/folder.json", "no/such/folder.json"),
+        ("--json /dev/full", "No space left"),
     ],
 )
 def test_bad_options(
@@ -200,6 +205,37 @@ def test_bad_options(
 ) -> None:
     assert main([str(model), str(PHOTOGRAPHS[0]), *options.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"imgsz": (64, 64, 64)}, r"one whole number or two, got \(64, 64, 64\)"),
+        ({"imgsz": 64.5}, "one whole number or two, got 64.5"),
+        ({"conf": "0.5"}, "conf must be from 0 to 1, got '0.5'"),
+    ],
+)
+def test_bad_arguments(model: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Detector(model, **options)
+
+
+def test_numbers_of_numpy_are_numbers(model: Path) -> None:
+    detector = Detector(model, np.float32(0.5), imgsz=np.int64(160))  # type: ignore[arg-type]
+    assert detector.imgsz == (160, 160)
+
+
+def test_a_picture_too_large_for_a_jpeg(tmp_path: Path) -> None:
+    album = Album(tmp_path, [])
+    with pytest.raises(OSError, match=r"high\.jpg: OpenCV can't write a JPEG of 1 x 66000 pixels"):
+        album.save(Picture(tmp_path / "high.png"), np.zeros((66000, 1, 3), np.uint8))
+
+
+def test_a_clip_that_ends_early_says_so(model: Path, tmp_path: Path) -> None:
+    clip = save_clip(tmp_path / "clip.avi", 40)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    printed = run(*EDGE, model, clip, cwd=tmp_path).stdout
+    assert re.search(r"clip\.avi: \d+ frames of 40 that it announces, \d+ boxes", printed)
 
 
 class Camera:

@@ -56,7 +56,7 @@ def test_summary() -> None:
     assert case["difference"]["median"] == 0
     report = {
         "cases": {"start": case},
-        "machine": {"versions": {"python": "3"}, "processor": "P", "cores": 2, "load": None},
+        "machine": {"versions": {"python": "3"}, "cpu": "P", "cores": 2, "load": None},
     }
     assert "| start | 2000.0 [1500.0, 3000.0] | 2000.0 [2000.0, 2000.0] |" in markdown(report)
     assert "| 1.000 [0.750, 1.500] |" in markdown(report)

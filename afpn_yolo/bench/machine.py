@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from afpn_yolo import __version__
 
-PACKAGES = ("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf", "ncnn")
+PACKAGES = (
+    *("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim"),
+    *("openvino", "nncf", "ncnn", "pnnx"),
+)
 
 
 @cache
@@ -35,10 +39,10 @@ def _cpu() -> str:
 
 
 @cache
-def versions() -> dict[str, str]:
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Of what the figures depend on, where it is installed."""
     found = {"afpn_yolo": __version__, "python": platform.python_version()}
-    for name in (*PACKAGES, "pnnx"):
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

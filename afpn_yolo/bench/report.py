@@ -13,7 +13,12 @@ from afpn_yolo.files import written_whole
 Row = dict[str, Any]
 Key = tuple[Any, ...]
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
-NEEDED = ("neck", "scale", "part", "runtime", "precision", "imgsz", "batch", "median_ms")
+NEEDED = (
+    *("neck", "scale", "part", "runtime", "precision", "imgsz", "batch", "baseline"),
+    *("median_ms", "p10_ms", "p90_ms", "ratio_to_pafpn", "ratio_p10", "ratio_p90"),
+    *("parameters", "gflops", "nodes", "bytes", "peak_memory_mb"),
+    *("runs", "warmup", "threads", "machine", "versions"),
+)
 
 
 def read(path: Path) -> list[Row]:

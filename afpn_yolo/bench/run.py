@@ -126,7 +126,8 @@ class Benchmark:
     def _job(self, case: Case, models: list[dict[str, Any]], runs: int) -> dict[str, Any]:
         """One process of `worker`."""
         job = {"runtime": case.runtime, "threads": self._threads, "models": models}
-        job |= {"runs": runs, "warmup": self._warmup}
+        # Without runs it is about memory, which a model needs when it runs.
+        job |= {"runs": runs, "warmup": self._warmup if runs else max(1, self._warmup)}
         done = subprocess.run(
             [sys.executable, "-m", "afpn_yolo.bench.worker"],
             input=json.dumps(job),

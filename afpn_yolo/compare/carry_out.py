@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.compare.plan import Conditions, Run
+from afpn_yolo.compare.plan import Conditions, Run, differences
 from afpn_yolo.compare.records import Record
 from afpn_yolo.engine.train import cost, train
 from afpn_yolo.evaluation import evaluate_model
+from afpn_yolo.files import write_json
 
 
 def carry_out(
@@ -33,6 +36,9 @@ def carry_out(
         device: As `yolo` takes it; several GPUs train distributed.
         workers: Processes that load data, per GPU.
 
+    Raises:
+        ValueError: When the folder holds a run under other conditions, or of another model.
+
     Returns:
         Parameters, GFLOPs, seconds, metrics, the curve over epochs, and versions.
     """
@@ -48,6 +54,7 @@ def carry_out(
     } | conditions.extra
     if backbone and not run.neck.model.endswith(".pt"):
         arguments["pretrained"] = str(backbone)
+    _keep_to(folder / "conditions.json", {"neck": asdict(run.neck), **asdict(conditions)})
     last = train(run.neck.file, folder, arguments, device)
     report = evaluate_model(
         last, conditions.data, conditions.imgsz, device=device, clip=True
@@ -67,6 +74,19 @@ def carry_out(
     }
 
 
+def _keep_to(path: Path, conditions: dict[str, Any]) -> None:
+    """Write down what a run's folder is for; raise `ValueError` when it is for something else."""
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if different := differences(there, conditions):
+            raise ValueError(
+                f"{path.parent} holds this run under other conditions ({'; '.join(different)}); "
+                "choose another --name, or remove that folder"
+            )
+    else:
+        write_json(path, conditions)
+
+
 def read_curve(path: Path) -> tuple[float, dict[str, list[float]]]:
     """Seconds of training, and AP and AP50 after each epoch, from Ultralytics' `results.csv`."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -76,6 +96,8 @@ def read_curve(path: Path) -> tuple[float, dict[str, list[float]]]:
         # A resumed training counts from zero again.
         seconds += line["time"] - (before if line["time"] >= before else 0.0)
         before = line["time"]
+    # A stock model that was killed before its checkpoint was written has its last epoch twice.
+    lines = [*{line["epoch"]: line for line in lines}.values()]
     return seconds, {
         "AP": [line["metrics/mAP50-95(B)"] for line in lines],
         "AP50": [line["metrics/mAP50(B)"] for line in lines],

@@ -40,7 +40,7 @@ def bubbles(table: Sequence[Row], path: Path) -> None:
     axes.margins(x=0.35, y=0.35)
     axes.set_xlabel("parameters, millions (bars: standard deviation over seeds)")
     axes.set_ylabel("AP")
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 def curves(table: Sequence[Row], path: Path) -> None:
@@ -71,7 +71,7 @@ def curves(table: Sequence[Row], path: Path) -> None:
     axes.set_ylabel("AP (validation during training)")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower right", frameon=False)
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 def _figure(title: str) -> tuple[Figure, Axes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,15 @@ PAPER = {
     "V": ("sum=yolov5-afpn-sum.yaml", "concat=yolov5-afpn-concat.yaml", "ASFF=yolov5-afpn.yaml"),
 }
 """The paper's tables: label=model for every neck in them."""
+
+
+FIXED = frozenset(
+    (
+        *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
+        *("device", "workers", "project", "name", "exist_ok", "resume"),
+    )
+)
+"""Arguments of Ultralytics' trainer that are the same for all runs, or differ by their nature."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,9 @@ class Conditions:
         batch: Batch size over all GPUs.
         backbone: Scale letter ("" for any) -> SHA-256 of the tensors that start the backbone.
         extra: Further arguments of Ultralytics' trainer.
+
+    Raises:
+        ValueError: On an `extra` that is one of `FIXED`.
     """
 
     data: str
@@ -63,13 +75,18 @@ class Conditions:
     backbone: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """Where another comparison's conditions differ: `epochs: 100 there, 300 here`."""
-        return [
-            f"{key}: {other.get(key)!r} there, {value!r} here"
-            for key, value in asdict(self).items()
-            if other.get(key) != value
-        ]
+    def __post_init__(self) -> None:
+        if taken := sorted(self.extra.keys() & FIXED):
+            raise ValueError(f"{', '.join(taken)}: set by the comparison itself, not by --set")
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Where the conditions of something kept differ: `epochs: 100 there, 300 here`."""
+    return [
+        f"{key}: {there.get(key)!r} there, {value!r} here"
+        for key, value in here.items()
+        if there.get(key) != value
+    ]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from afpn_yolo.compare.plan import Conditions, Run
+from afpn_yolo.compare.plan import Conditions, Run, differences
 from afpn_yolo.files import write_json
 
 Record = dict[str, Any]
@@ -24,6 +24,9 @@ class Records:
         path: The JSON file. It appears with the first finished run.
         conditions: Conditions of the runs.
 
+    Attributes:
+        lock: Held while a process writes this file, or what is made of it.
+
     Raises:
         ValueError: When the file is not one of ours, or was made under other conditions.
     """
@@ -32,21 +35,30 @@ class Records:
         self.path = path
         self.conditions = conditions
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
-        different = conditions.differences(self._read()["conditions"])
-        if different:
-            raise ValueError(
-                f"{path} was made under other conditions ({'; '.join(different)}); "
-                "choose another --name, or remove the file"
-            )
+        self.lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._read()
 
     def finished(self) -> dict[str, Record]:
         """Records of finished runs by the run's name, in the order in which they ended."""
         return {record["run"]: record for record in self._read()["runs"]}
 
+    def has(self, run: Run) -> bool:
+        """Whether a run is finished.
+
+        Raises:
+            ValueError: When one of this name is, of another model.
+        """
+        record = self.finished().get(run.name)
+        if record and record["model"] != run.neck.model:
+            raise ValueError(
+                f"{self.path}: {run.name} is {record['model']} there, {run.neck.model} here; "
+                "give it another label, LABEL=MODEL, or choose another --name"
+            )
+        return record is not None
+
     def add(self, run: Run, record: Record) -> None:
         """Keep the record of a finished run; one of the same run is replaced."""
-        with self._lock:
+        with self.lock:
             others = [r for r in self._read()["runs"] if r["run"] != run.name]
             whole = {"run": run.name, **asdict(run.neck), "seed": run.seed, **record}
             content = {"conditions": asdict(self.conditions), "runs": [*others, whole]}
@@ -61,6 +73,12 @@ class Records:
             return {"conditions": asdict(self.conditions), "runs": []}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self.path} is no result of a comparison: {error}") from None
+        # Each time: another process may have written it since.
+        if different := differences(content["conditions"], asdict(self.conditions)):
+            raise ValueError(
+                f"{self.path} was made under other conditions ({'; '.join(different)}); "
+                "choose another --name, or remove the file"
+            )
         return dict(content)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from afpn_yolo.engine.data import open_data
 from afpn_yolo.engine.models import read_tensors
 from afpn_yolo.engine.tell import announce
 from afpn_yolo.engine.train import backbone_checkpoint
+from afpn_yolo.files import written_whole
 
 
 class Comparison:
@@ -35,7 +37,7 @@ class Comparison:
 
     Raises:
         ValueError: When a backbone doesn't fit, or `out` holds a comparison of this name under
-            other conditions.
+            other conditions, or a run of the same name of another model.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Comparison:
         digests = {scale or "": _digest(path) for scale, path in self.backbones.items()}
         self.conditions = Conditions(data, epochs, imgsz, batch, digests, extra)
         self.records = Records(out / f"{name}.json", self.conditions)
+        for run in self.runs:
+            self.records.has(run)
 
     def _backbones(self, sources: Sequence[Path]) -> dict[str | None, Path]:
         """Bring each scale's tensors into the form that Ultralytics takes."""
@@ -73,10 +77,12 @@ class Comparison:
             )
         result: dict[str | None, Path] = {}
         for source, scale in zip(sources, scales, strict=False):
-            target = self.folder / f"backbone{'-' + scale if scale else ''}.pt"
+            part = self.folder / f"backbone{'-' + scale if scale else ''}.{os.getpid()}.pt"
             for neck in (n for n in untrained if n.scale == scale):
-                backbone_checkpoint(source, neck.file, target)
-            result[scale] = target
+                backbone_checkpoint(source, neck.file, part)
+            # By its content: a process that uses another one may be at work in this folder.
+            result[scale] = part.with_name(f"backbone-{_digest(part)[:12]}.pt")
+            part.replace(result[scale])
         return result
 
     def carry_out(self, device: str | None = None, workers: int = 8) -> list[str]:
@@ -88,7 +94,7 @@ class Comparison:
         Raises:
             EvaluationError: When the data set can't be opened.
         """
-        if any(run.name not in self.records.finished() for run in self.runs):
+        if not all(self.records.has(run) for run in self.runs):
             open_data(self.conditions.data)  # what no run can do without
         failed = []
         for number, run in enumerate(self.runs, 1):
@@ -96,7 +102,7 @@ class Comparison:
             with claim(folder) as mine:
                 if not mine:
                     announce(f"{run.name}: another process is at it")
-                elif run.name not in self.records.finished():
+                elif not self.records.has(run):
                     announce(f"run {number} of {len(self.runs)}: {run.name}")
                     try:
                         backbone = self.backbones.get(run.neck.scale)
@@ -121,13 +127,16 @@ class Comparison:
         return [path for path in paths if path.exists()]
 
     def write(self) -> None:
-        """Write table and figures from the finished runs."""
-        table = rows(self.necks, self.records.finished())
-        if not table:
-            return
-        (self.out / f"{self.name}.md").write_text(self.table(), encoding="utf-8")
-        bubbles(table, self.out / f"{self.name}-bubbles.png")
-        curves(table, self.out / f"{self.name}-curves.png")
+        """Write table and figures from the finished runs, other processes' too."""
+        with self.records.lock:
+            table = rows(self.necks, self.records.finished())
+            if not table:
+                return
+            with written_whole(self.out / f"{self.name}.md") as part:
+                part.write_text(self.table(), encoding="utf-8")
+            for end, draw in (("bubbles", bubbles), ("curves", curves)):
+                with written_whole(self.out / f"{self.name}-{end}.png") as part:
+                    draw(table, part)
 
 
 def _digest(checkpoint: Path) -> str:

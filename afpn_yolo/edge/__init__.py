@@ -5,8 +5,9 @@
     found = Detector("best.onnx")("image.jpg")
     found.xyxy, found.scores, found.class_ids, found.names
 
-It gives the detections of `YOLO("best.onnx").predict` and imports nothing else of this package, nor
-torch, nor ultralytics. On the command line: `python -m afpn_yolo.edge --help`.
+It gives the detections of `YOLO("best.onnx").predict`, for a list those of each image alone, and
+imports nothing else of this package, nor torch, nor ultralytics. On the command line:
+`python -m afpn_yolo.edge --help`.
 """
 
 try:

@@ -84,8 +84,10 @@ class Run:
 
     def _film(self, source: Film) -> None:
         frames = boxes = 0
+        announced = None
         with ExitStack() as stack:
             film = stack.enter_context(closing(Frames(source)))
+            announced = film.count
             album = self._album
             writer = stack.enter_context(closing(album.film(source, film.fps))) if album else None
             try:
@@ -98,7 +100,9 @@ class Run:
             except KeyboardInterrupt:
                 if not source.is_camera:  # a camera has no other end
                     raise
-        print(f"{source}: {frames} frames, {boxes} boxes", flush=True)
+        # No fault: some files only estimate it.
+        fewer = f" of {announced} that it announces" if announced and frames < announced else ""
+        print(f"{source}: {frames} frames{fewer}, {boxes} boxes", flush=True)
 
     def _note(self, entry: dict[str, object], image: images.Image, found: Detections) -> None:
         if self._report:
@@ -151,6 +155,8 @@ def main(argv: list[str] | None = None) -> int:
         # Nobody reads on, as behind `| head`. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except OSError as error:  # the end of the JSON can't be written
+        return _complain(error)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral, Real
+from operator import index
 from typing import Any, overload
 
 import numpy as np
@@ -143,13 +145,17 @@ def _load(image: object, name: str) -> Image:
 
 
 def _fraction(name: str, value: float) -> float:
-    if not 0 <= value <= 1:  # true for NaN, too
-        raise ValueError(f"{name} must be from 0 to 1, got {value}")
+    if not isinstance(value, Real) or not 0 <= value <= 1:  # true for NaN, too
+        raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
     return value
 
 
 def _size(imgsz: int | Sequence[int], model: Model) -> Size:
-    height, width = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    sides = (imgsz, imgsz) if isinstance(imgsz, Integral) else imgsz
+    try:
+        height, width = (index(side) for side in sides)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        raise ValueError(f"imgsz must be one whole number or two, got {imgsz!r}") from None
     if not model.dynamic and (height, width) != model.size:
         raise ValueError(
             f"imgsz {height}x{width}: the model was exported for {model.size[0]}x{model.size[1]} "

@@ -33,8 +33,12 @@ class Album:
         Raises:
             OSError: When it can't be written.
         """
-        jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        self._name(source, ".jpg").write_bytes(jpeg.tobytes())
+        path = self._name(source, ".jpg")
+        done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        if not done:
+            height, width = picture.shape[:2]
+            raise OSError(f"{path}: OpenCV can't write a JPEG of {width} x {height} pixels")
+        path.write_bytes(jpeg.tobytes())
 
     def film(self, source: Source, fps: float) -> FilmWriter:
         """A writer of a video."""

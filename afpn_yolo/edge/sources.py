@@ -53,7 +53,7 @@ def find(argument: str) -> list[Source]:
     """Find what an argument names; folders and patterns in alphabetical order.
 
     Raises:
-        ValueError: When a folder holds no image or video, or nothing matches a pattern.
+        ValueError: When a folder holds no image or video, or no file matches a pattern.
     """
     path = Path(argument)
     if path.is_dir():
@@ -66,10 +66,11 @@ def find(argument: str) -> list[Source]:
     if argument.isdecimal():
         return [Film(int(argument))]
     if glob.has_magic(argument):
-        files = sorted(Path(match) for match in glob.glob(argument, recursive=True))
+        matches = (Path(match) for match in glob.glob(argument, recursive=True))
+        files = sorted(match for match in matches if match.is_file())
         if not files:
-            raise ValueError(f"{argument}: nothing matches this pattern")
-        return [_one(file) for file in files if file.is_file()]
+            raise ValueError(f"{argument}: no file matches this pattern")
+        return [_one(file) for file in files]
     return [_one(path)]  # missing; reading it says so
 
 

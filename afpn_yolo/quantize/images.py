@@ -27,10 +27,6 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
 
     def __init__(self, model: Model, name: str, paths: Sequence[Path]) -> None:
         self._model, self._name, self._paths = model, name, paths
-        self.rewind()
-
-    def rewind(self) -> None:
-        """Start anew."""
         self._batches = self._read()
 
     def get_next(self) -> dict[str, NDArray[Any]] | None:
