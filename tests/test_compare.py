@@ -70,7 +70,8 @@ def test_necks_at_scales(words: list[str], scales: list[str], files: str) -> Non
 
 
 def test_a_checkpoint_has_no_scale() -> None:
-    assert [n.file for n in parse_necks(["start=runs/best.pt"], ["n"])] == ["runs/best.pt"]
+    necks = parse_necks(["start=runs/best.pt", "yolov5.yaml"], ["n", "s"])
+    assert [neck.file for neck in necks] == ["runs/best.pt", "yolov5n.yaml", "yolov5s.yaml"]
 
 
 @pytest.mark.parametrize(

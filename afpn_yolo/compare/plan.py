@@ -117,7 +117,10 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
             suffix = Path(model).suffix
             if suffix not in (".yaml", ".yml", ".pt"):
                 raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
-            necks.append(Neck(label or Path(model).stem, model, _scale(model, scale)))
+            neck = Neck(label or Path(model).stem, model, _scale(model, scale))
+            if suffix == ".pt" and scale != letters[0]:
+                continue  # it is of one scale, and there already
+            necks.append(neck)
     names = [neck.name for neck in necks]
     for name in names:
         if names.count(name) > 1:
