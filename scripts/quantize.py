@@ -69,7 +69,7 @@ def speed(args: argparse.Namespace, shape: tuple[int, ...]) -> str:
     return "\n".join(lines)
 
 
-@command(stopped="stopped")
+@command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
