@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ultralytics.nn import tasks
+from ultralytics.utils.callbacks import default_callbacks
 
 from afpn_yolo import plugin
 from afpn_yolo.files import resolve, shipped, unscaled
@@ -111,21 +112,26 @@ def test_registering_twice_does_nothing() -> None:
 
 
 def fake_tasks(**names: object) -> ModuleType:
-    """A module with the parser as Ultralytics ships it, and more names."""
+    """A module with the parser and a base class as Ultralytics ships them, and more names."""
     source = inspect.getsource(tasks.parse_model).replace(plugin.OUR_BRANCH, "")
     module = ModuleType("fake")
     vars(module).update({k: v for k, v in vars(tasks).items() if k not in plugin.NAMES})
     exec(compile(source, plugin._remember(source), "exec"), vars(module))
+    fuse = tasks.BaseModel.fuse.__wrapped__
+    module.BaseModel = type("BaseModel", (tasks.BaseModel,), {"fuse": fuse})  # type: ignore[attr-defined]
     vars(module).update(names)
     return module
 
 
-def test_registering_with_a_fresh_module() -> None:
+def test_registering_with_a_fresh_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(default_callbacks, plugin.START, [*default_callbacks[plugin.START]])
+    real = tasks.BaseModel.fuse
     module = fake_tasks()
     with pytest.raises(KeyError):
         module.parse_model(model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), 3, False)
     plugin.register_layers(module)
     module.parse_model(model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), 3, False)
+    assert tasks.BaseModel.fuse is real, "other tests go on with the module that is in use"
 
 
 def test_a_name_that_is_taken_is_an_error() -> None:
