@@ -58,3 +58,12 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.lively import save_lively  # it imports Ultralytics
 
     return save_lively("", tmp_path_factory.mktemp("lively") / "lively.pt")
+
+
+@pytest.fixture(scope="session")
+def edge_model(lively: Path) -> Path:
+    """The same as ONNX, for 160 x 160 pixels."""
+    from tests.lively import export
+
+    # Under a name of its own: the next export of the checkpoint takes the file's place.
+    return export(lively, "imgsz=160").rename(lively.with_name("edge.onnx"))

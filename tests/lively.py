@@ -69,6 +69,11 @@ def photograph(path: Path, height: int, width: int) -> np.ndarray:
     return cv2.resize(image, (width, height))
 
 
+def small(seed: int = 0) -> np.ndarray:
+    """One of the photographs, in one of seven small sizes."""
+    return photograph(PHOTOGRAPHS[seed % 2], 90 + seed % 7, 120)
+
+
 def blob(path: Path, height: int, width: int) -> torch.Tensor:
     """A photograph as the network's input (1, 3, height, width)."""
     image = photograph(path, height, width)[..., ::-1].transpose(2, 0, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 YOLO = Path(sys.executable).with_name("yolo")
+EDGE = (sys.executable, "-m", "afpn_yolo.edge")
 ROOT = Path(__file__).parents[1]
 LINKS = TemporaryDirectory(prefix="without-afpn-")  # gone when the tests end
 WITHOUT = """

@@ -91,8 +91,9 @@ class JsonList:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write an entry."""
-        self._file.write("\n" if self._first else ",\n")
-        self._file.write(json.dumps(entry, ensure_ascii=False))
+        separator = "\n" if self._first else ",\n"
+        # In one call: Ctrl-C between two would leave a separator without an entry.
+        self._file.write(separator + json.dumps(entry, ensure_ascii=False))
         self._file.flush()
         self._first = False
 

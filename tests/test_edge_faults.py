@@ -1,0 +1,151 @@
+"""Input that `afpn_yolo.edge` can't take: what it says, and that it goes on with the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from afpn_yolo.edge import Detector
+from afpn_yolo.edge.__main__ import main
+from tests.lively import PHOTOGRAPHS, small
+from tests.processes import EDGE, run
+
+
+def encoded(suffix: str, array: np.ndarray) -> bytes:
+    return cv2.imencode(suffix, array)[1].tobytes()
+
+
+BAD: dict[str, tuple[bytes | None, str]] = {
+    "missing.jpg": (None, "No such file"),
+    "empty.jpg": (b"", "damaged"),
+    "text.jpg": (b"some words", "damaged"),
+    "cut.jpg": (encoded(".jpg", small())[:-900], "damaged"),
+    "cut.png": (encoded(".png", small())[:-900], "damaged"),
+    "deep.png": (encoded(".png", small().astype(np.uint16) * 257), "16-bit"),
+    "grey.png": (encoded(".png", small()[..., 0]), "grey"),
+    "grey.jpg": (encoded(".jpg", small()[..., 0]), "grey"),
+    "rgba.png": (encoded(".png", np.dstack((small(), small()[..., 0]))), "RGBA"),
+    "float.tiff": (encoded(".tiff", np.full((9, 9, 3), np.nan, np.float32)), "NaN"),
+    "clip.mp4": (b"no film", "can't open"),
+    "missing.avi": (None, "No such file"),
+    "none*.jpg": (None, "no file matches"),
+    "voi*": (None, "no file matches"),  # a folder
+}
+
+
+def test_bad_sources_are_named_and_the_others_processed(edge_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "void").mkdir()
+    cv2.imwrite(str(tmp_path / "good.jpg"), small())
+    for name, (data, _) in BAD.items():
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+    result = run(*EDGE, edge_model, *BAD, "void", "good.jpg", cwd=tmp_path, fails=True)
+    assert result.returncode == 2
+    assert result.stdout.startswith("good.jpg: ")
+    errors = [text for text in result.stderr.splitlines() if text.startswith("error: ")]
+    faults = {name: fault for name, (_, fault) in BAD.items()}
+    faults["void"] = "without images"
+    for name, fault in faults.items():
+        assert any(name in text and fault in text for text in errors), name
+    assert "Traceback" not in result.stderr
+
+
+ARRAYS: dict[str, tuple[Any, str]] = {
+    "None": (None, "got None"),
+    "no array": (3.5, "got float"),
+    "no pixels": (np.zeros((0, 9, 3), np.uint8), "no pixels"),
+    "16 bits": (np.zeros((9, 9, 3), np.uint16), "16-bit"),
+    "grey": (np.zeros((9, 9), np.uint8), "grey"),
+    "grey, one channel": (np.zeros((9, 9, 1), np.uint8), "grey"),
+    "RGBA": (np.zeros((9, 9, 4), np.uint8), "RGBA"),
+    "NaN": (np.full((9, 9, 3), np.nan, np.float32), "NaN among"),
+    "a batch": (np.zeros((1, 9, 9, 3), np.uint8), "one image"),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_bad_arrays(edge_model: Path, case: str) -> None:
+    array, fault = ARRAYS[case]
+    detector = Detector(edge_model)
+    with pytest.raises(ValueError, match=f"^image: .*{fault}"):
+        detector(array)
+    with pytest.raises(ValueError, match=f"^image 1 of the list: .*{fault}"):
+        detector([small(), array])
+
+
+def spoil(model: Path, target: Path, fault: str) -> str:
+    """Write a model that can't be used; returns what must be said of it."""
+    if fault == "missing":
+        return "No such file"
+    if fault == "damaged":
+        target.write_bytes(model.read_bytes()[:-5000])
+        return "damaged"
+    graph = onnx.load(model)
+    properties = {p.key: p.value for p in graph.metadata_props}
+    faults: dict[str, tuple[dict[str, str], str]] = {
+        "foreign": ({"names": ""}, "not exported by Ultralytics"),
+        "another task": ({"task": "segment"}, "segment"),
+        "other classes": ({"names": "{0: 'one'}"}, "doesn't suit its 1 classes"),
+        "unreadable names": ({"names": "{0: "}, "can't be read"),
+    }
+    changes, message = faults[fault]
+    onnx.helper.set_model_props(graph, {k: v for k, v in {**properties, **changes}.items() if v})
+    onnx.save(graph, target)
+    return message
+
+
+MODELS = "missing", "damaged", "foreign", "another task", "other classes", "unreadable names"
+
+
+@pytest.mark.parametrize("fault", MODELS)
+def test_bad_models(
+    edge_model: Path, tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "bad.onnx"
+    message = spoil(edge_model, target, fault)
+    assert main([str(target), str(PHOTOGRAPHS[0])]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert str(target) in error
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--conf nan", "conf must be from 0 to 1, got nan"),
+        ("--iou 1.5", "iou must be from 0 to 1"),
+        ("--threads 0", "threads must be at least 1"),
+        ("--imgsz 320", "exported for 160x160 only"),
+        ("--json no/such/folder.json", "no/such/folder.json"),
+        ("--json /dev/full", "No space left"),
+    ],
+)
+def test_bad_options(
+    edge_model: Path, options: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(edge_model), str(PHOTOGRAPHS[0]), *options.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"imgsz": (64, 64, 64)}, r"one whole number or two, got \(64, 64, 64\)"),
+        ({"imgsz": 64.5}, "one whole number or two, got 64.5"),
+        ({"conf": "0.5"}, "conf must be from 0 to 1, got '0.5'"),
+    ],
+)
+def test_bad_arguments(edge_model: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Detector(edge_model, **options)
+
+
+def test_numbers_of_numpy_are_numbers(edge_model: Path) -> None:
+    detector = Detector(edge_model, np.float32(0.5), imgsz=np.int64(160))  # type: ignore[arg-type]
+    assert detector.imgsz == (160, 160)
