@@ -131,7 +131,11 @@ def test_camera_until_interrupted(
 
 def test_interrupted_clip_leaves_a_whole_json(edge_model: Path, tmp_path: Path) -> None:
     clip, found = save_clip(tmp_path / "long.avi", 1500), tmp_path / "found.json"
+    # Whoever starts these tests in the background of a script has SIGINT ignored, and a child would
+    # inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([*EDGE, edge_model, clip, "--json", found], stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (found.exists() and found.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
