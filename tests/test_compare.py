@@ -114,6 +114,19 @@ def test_a_backbone_of_another_scale(small_data: Path, backbone: Path, tmp_path:
     assert output.returncode == 2
     assert "whole.npz" in output.stderr
     assert "model.0.conv.weight has the shape (16, 3, 6, 6), (32, 3, 6, 6)" in output.stderr
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_checkpoint_is_told_apart_by_its_tensors(small_data: Path, tmp_path: Path) -> None:
+    def digest(seed: int) -> str | None:
+        torch.manual_seed(seed)
+        Model("yolov5n.yaml").save(tmp_path / "start.pt")
+        neck, places = Neck("start", str(tmp_path / "start.pt")), (tmp_path, tmp_path, "x")
+        comparison = Comparison([neck], [0], str(small_data), 3, 64, 4, [], {}, *places)
+        return comparison.necks[0].digest
+
+    assert digest(0) == digest(0)
+    assert digest(0) != digest(1)
 
 
 def test_a_failing_run_does_not_cost_the_others(small_data: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from afpn_yolo.edge.progress import line
 from afpn_yolo.edge.results import Album, JsonList
 from afpn_yolo.edge.sources import Picture
 from tests.lively import PHOTOGRAPHS, small
-from tests.processes import EDGE, run
+from tests.processes import EDGE, python, run
 
 
 def save_clip(path: Path, frames: int) -> Path:
@@ -159,6 +159,31 @@ def test_an_interrupt_while_an_entry_is_made(
         report.append({"frame": 1})
     report.close()
     assert json.loads((tmp_path / "found.json").read_text()) == [{"frame": 0}]
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_entry_that_could_not_be_written_whole(tmp_path: Path, before: int) -> None:
+    """The disk is full in the middle of an entry, and has room again for the next."""
+    path = tmp_path / "found.json"
+    code = f"""
+import resource, signal
+from pathlib import Path
+from afpn_yolo.edge.results import JsonList
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+report = JsonList(Path({str(path)!r}))
+for number in range({before}):
+    report.append({{"frame": number}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+    report.append({{"frame": "x" * 20000}})
+except OSError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+report.append({{"frame": 7}})
+report.close()
+"""
+    assert "File too large" in python(code, tmp_path)
+    assert [e["frame"] for e in json.loads(path.read_text())] == [*range(before), 7]
 
 
 def test_reader_that_goes_away(edge_model: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_bad_models(
     [
         ("--conf nan", "conf must be from 0 to 1, got nan"),
         ("--iou 1.5", "iou must be from 0 to 1"),
-        ("--threads 0", "threads must be at least 1"),
+        ("--threads 0", "threads must be a whole number from 1 on, got 0"),
         ("--imgsz 320", "exported for 160x160 only"),
         ("--json no/such/folder.json", "no/such/folder.json"),
         ("--json /dev/full", "No space left"),
@@ -139,6 +139,8 @@ def test_bad_options(
         ({"imgsz": (64, 64, 64)}, r"one whole number or two, got \(64, 64, 64\)"),
         ({"imgsz": 64.5}, "one whole number or two, got 64.5"),
         ({"conf": "0.5"}, "conf must be from 0 to 1, got '0.5'"),
+        ({"max_det": 2.5}, "max_det must be a whole number from 1 on, got 2.5"),
+        ({"threads": "2"}, "threads must be a whole number from 1 on, got '2'"),
     ],
 )
 def test_bad_arguments(edge_model: Path, options: dict[str, Any], message: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.compare.plan import Conditions, Run, differences
+from afpn_yolo.compare.plan import Conditions, Neck, Run, differences
 from afpn_yolo.compare.records import Record
 from afpn_yolo.engine.train import cost, train
 from afpn_yolo.evaluation import evaluate_model
@@ -54,7 +54,7 @@ def carry_out(
     } | conditions.extra
     if backbone and not run.neck.model.endswith(".pt"):
         arguments["pretrained"] = str(backbone)
-    _keep_to(folder / "conditions.json", {"neck": asdict(run.neck), **asdict(conditions)})
+    _keep_to(folder, run.neck, asdict(conditions))
     last = train(run.neck.file, folder, arguments, device)
     report = evaluate_model(
         last, conditions.data, conditions.imgsz, device=device, clip=True
@@ -74,17 +74,25 @@ def carry_out(
     }
 
 
-def _keep_to(path: Path, conditions: dict[str, Any]) -> None:
-    """Write down what a run's folder is for; raise `ValueError` when it is for something else."""
-    if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        if different := differences(there, conditions):
-            raise ValueError(
-                f"{path.parent} holds this run under other conditions ({'; '.join(different)}); "
-                "choose another --name, or remove that folder"
-            )
-    else:
-        write_json(path, conditions)
+def _keep_to(folder: Path, neck: Neck, conditions: dict[str, Any]) -> None:
+    """Write down what a folder is for; raise `ValueError` when a run in it is something else."""
+    path = folder / "conditions.json"
+    if not any((folder / "weights").glob("*.pt")):
+        # Nothing has been trained under what stood there before.
+        write_json(path, {"neck": asdict(neck), **conditions})
+        return
+    remedy = "choose another --name, or remove that folder"
+    if not path.exists():
+        raise ValueError(f"{folder} holds a run of which nothing says how it was made; {remedy}")
+    there = json.loads(path.read_text(encoding="utf-8"))
+    different = differences(there, conditions)
+    trained = Neck.read(there.pop("neck", {"label": "", "model": "?"}))
+    if not trained.is_model_of(neck):
+        different.append(f"model: {trained} there, {neck} here")
+    if different:
+        raise ValueError(
+            f"{folder} holds this run under other conditions ({'; '.join(different)}); {remedy}"
+        )
 
 
 def read_curve(path: Path) -> tuple[float, dict[str, list[float]]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ PAPER = {
 FIXED = frozenset(
     (
         *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
-        *("device", "workers", "project", "name", "exist_ok", "resume"),
+        *("device", "workers", "project", "name", "exist_ok", "resume", "save_dir"),
+        *("time", "val", "mode", "task", "cfg"),  # with these it would be another comparison
     )
 )
 """Arguments of Ultralytics' trainer that are the same for all runs, or differ by their nature."""
@@ -32,11 +33,18 @@ class Neck:
         label: What the row is called.
         model: A model YAML, which starts untrained, or a `.pt`, which is fine-tuned as it is.
         scale: The YAML's scale letter; None where the file name has it, and for a `.pt`.
+        digest: Of the tensors of a `.pt`, where it is known; a file can change under its name.
     """
 
     label: str
     model: str
     scale: str | None = None
+    digest: str | None = None
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> Neck:
+        """From what `asdict` wrote, among other keys; older files have fewer of ours."""
+        return cls(**{key.name: record[key.name] for key in fields(cls) if key.name in record})
 
     @property
     def name(self) -> str:
@@ -50,6 +58,14 @@ class Neck:
             return self.model
         path = Path(self.model)
         return str(path.with_name(re.sub(r"(\d)(?=[-.])", rf"\1{self.scale}", path.name, count=1)))
+
+    def is_model_of(self, other: Neck) -> bool:
+        """Whether both are one model, as far as is known of both."""
+        known = self.digest and other.digest
+        return self.model == other.model and (not known or self.digest == other.digest)
+
+    def __str__(self) -> str:
+        return f"{self.model} (tensors {self.digest[:8]})" if self.digest else self.model
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
 
     Raises:
         ValueError: On a file that is neither YAML nor .pt, a scale for a name that already has
-            one, and a label that occurs twice.
+            one or for a .pt, and a label that occurs twice.
     """
     necks = []
     letters: Sequence[str | None] = [*scales] or [None]
@@ -117,10 +133,7 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
             suffix = Path(model).suffix
             if suffix not in (".yaml", ".yml", ".pt"):
                 raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
-            neck = Neck(label or Path(model).stem, model, _scale(model, scale))
-            if suffix == ".pt" and scale != letters[0]:
-                continue  # it is of one scale, and there already
-            necks.append(neck)
+            necks.append(Neck(label or Path(model).stem, model, _scale(model, scale)))
     names = [neck.name for neck in necks]
     for name in names:
         if names.count(name) > 1:
@@ -132,8 +145,13 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
 
 def _scale(model: str, scale: str | None) -> str | None:
     path = Path(model)
-    if path.suffix == ".pt" or scale is None:
+    if scale is None:
         return None
+    if path.suffix == ".pt":  # models are held against those of their scale, and it says none
+        raise ValueError(
+            f"{model} beside --scales: a .pt has a scale of its own; leave --scales out, and write "
+            "the YAMLs with theirs, yolov5n-afpn.yaml"
+        )
     if not re.search(r"\d(?=[-.])", path.name):
         raise ValueError(
             f"{model} has its scale in its name, or none: write yolov5-afpn.yaml with --scales, "

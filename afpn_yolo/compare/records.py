@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from afpn_yolo.compare.plan import Conditions, Run, differences
+from afpn_yolo.compare.plan import Conditions, Neck, Run, differences
 from afpn_yolo.files import write_json
 
 Record = dict[str, Any]
@@ -46,15 +46,17 @@ class Records:
         """Whether a run is finished.
 
         Raises:
-            ValueError: When one of this name is, of another model.
+            ValueError: When this neck is another model there, under any seed.
         """
-        record = self.finished().get(run.name)
-        if record and record["model"] != run.neck.model:
-            raise ValueError(
-                f"{self.path}: {run.name} is {record['model']} there, {run.neck.model} here; "
-                "give it another label, LABEL=MODEL, or choose another --name"
-            )
-        return record is not None
+        finished, neck = self.finished(), run.neck
+        for name, record in finished.items():
+            there = Neck.read(record)
+            if there.name == neck.name and not there.is_model_of(neck):
+                raise ValueError(
+                    f"{self.path}: {name} is {there} there, {neck} here; "
+                    "give it another label, LABEL=MODEL, or choose another --name"
+                )
+        return run.name in finished
 
     def add(self, run: Run, record: Record) -> None:
         """Keep the record of a finished run; one of the same run is replaced."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,9 @@ class Comparison:
         folder: Path,
         name: str,
     ) -> None:
+        self.necks = [_told_apart(neck) for neck in necks]
         # Seeds outside: after the first round every neck has been seen once.
-        self.runs = [Run(neck, seed) for seed in dict.fromkeys(seeds) for neck in necks]
-        self.necks = necks
+        self.runs = [Run(neck, seed) for seed in dict.fromkeys(seeds) for neck in self.necks]
         self.out = out
         self.name = name
         self.folder = folder / name
@@ -78,11 +78,14 @@ class Comparison:
         result: dict[str | None, Path] = {}
         for source, scale in zip(sources, scales, strict=False):
             part = self.folder / f"backbone{'-' + scale if scale else ''}.{os.getpid()}.pt"
-            for neck in (n for n in untrained if n.scale == scale):
-                backbone_checkpoint(source, neck.file, part)
-            # By its content: a process that uses another one may be at work in this folder.
-            result[scale] = part.with_name(f"backbone-{_digest(part)[:12]}.pt")
-            part.replace(result[scale])
+            try:
+                for neck in (n for n in untrained if n.scale == scale):
+                    backbone_checkpoint(source, neck.file, part)
+                # By its content: a process that uses another one may be at work in this folder.
+                result[scale] = part.with_name(f"backbone-{_digest(part)[:12]}.pt")
+                part.replace(result[scale])
+            finally:
+                part.unlink(missing_ok=True)
         return result
 
     def carry_out(self, device: str | None = None, workers: int = 8) -> list[str]:
@@ -137,6 +140,12 @@ class Comparison:
             for end, draw in (("bubbles", bubbles), ("curves", curves)):
                 with written_whole(self.out / f"{self.name}-{end}.png") as part:
                     draw(table, part)
+
+
+def _told_apart(neck: Neck) -> Neck:
+    """A `.pt` that is here gets the digest of its tensors; one that is still to be loaded, none."""
+    is_here = neck.model.endswith(".pt") and Path(neck.model).is_file()
+    return replace(neck, digest=_digest(Path(neck.model))) if is_here else neck
 
 
 def _digest(checkpoint: Path) -> str:

@@ -53,8 +53,9 @@ class Detector:
             OSError: When the model can't be read.
             ValueError: When it is no detection model of Ultralytics', or an argument can't work.
         """
-        if max_det < 1:
-            raise ValueError(f"max_det must be at least 1, got {max_det}")
+        _count("max_det", max_det)
+        if threads is not None:
+            _count("threads", threads)
         self._conf, self._iou = _fraction("conf", conf), _fraction("iou", iou)
         self._max_det, self._agnostic = max_det, agnostic
         self._model = Model(model, threads, providers)
@@ -148,6 +149,11 @@ def _fraction(name: str, value: float) -> float:
     if not isinstance(value, Real) or not 0 <= value <= 1:  # true for NaN, too
         raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
     return value
+
+
+def _count(name: str, value: int) -> None:
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
 
 
 def _size(imgsz: int | Sequence[int], model: Model) -> Size:

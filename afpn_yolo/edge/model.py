@@ -98,13 +98,11 @@ class Model:
 def _open(
     path: str | os.PathLike[str], threads: int | None, providers: Sequence[str]
 ) -> onnxruntime.InferenceSession:
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
     available = onnxruntime.get_available_providers()
     if missing := [name for name in providers if name not in available]:
         raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = int(threads or 0)
     with open(path, "rb"):  # an error that names the file and the reason
         pass
     try:

@@ -85,19 +85,35 @@ class JsonList:
     """A JSON list in a file, entry by entry: a camera may run for days."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
-        self._file.write("[")
-        self._first = True
+        # Unbuffered: what could not be written must not come back later.
+        self._file = path.open("wb", buffering=0)
+        self._end = 0  # of the last whole entry, in bytes
+        self._broken = False  # something may stand behind it
+        self._write("[")
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write an entry."""
-        separator = "\n" if self._first else ",\n"
-        # In one call: Ctrl-C between two would leave a separator without an entry.
-        self._file.write(separator + json.dumps(entry, ensure_ascii=False))
-        self._file.flush()
-        self._first = False
+        """Write an entry, whole or not at all.
+
+        Raises:
+            OSError: When it can't be written.
+        """
+        separator = "\n" if self._end == 1 else ",\n"
+        self._write(separator + json.dumps(entry, ensure_ascii=False))
 
     def close(self) -> None:
         """Write the end of the list."""
-        self._file.write("\n]\n")
-        self._file.close()
+        with self._file:
+            self._write("\n]\n")
+
+    def _write(self, text: str) -> None:
+        # A full disk, or Ctrl-C between any two steps, leaves the mark; the next call cleans up.
+        if self._broken:
+            self._file.seek(self._end)
+            self._file.truncate()
+        self._broken = True
+        data = text.encode()
+        written = 0
+        while written < len(data):
+            written += self._file.write(data[written:])
+        self._end += len(data)
+        self._broken = False
