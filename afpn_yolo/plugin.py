@@ -37,6 +37,7 @@ from afpn_yolo.row_arguments import row_arguments
 from afpn_yolo.runs import (
     CheckpointPath,
     CutShortError,
+    PartPath,
     cut_short,
     forget_epochs,
     forget_parts,
@@ -230,7 +231,7 @@ def keep_run(trainer: Any) -> None:
         if args or "s" in kwargs or not isinstance(f, CheckpointPath):
             return strip(f, *args, **kwargs)
         with written_whole(Path(f)) as part:
-            result = strip(f, part, **kwargs)
+            result = strip(f, PartPath(part), **kwargs)
             if not part.exists():  # it has warned that it can't read the file
                 shutil.copyfile(f, part)
             return result

@@ -187,6 +187,14 @@ def test_a_neck_that_stays_behind(tmp_path: Path) -> None:
     assert "behind at the last epoch" in line
 
 
+def test_a_neck_that_is_level_throughout(tmp_path: Path) -> None:
+    records = Records(tmp_path / "x.json", CONDITIONS)
+    for neck in NECKS:
+        records.add(Run(neck, 0), record(0.0, [0.0, 0.0]))
+    (line,) = versus(rows(NECKS, records.finished()))
+    assert "never behind" in line
+
+
 def test_figures_show_every_neck(tmp_path: Path) -> None:
     table = rows(NECKS, finished(tmp_path / "x.json").finished())
     for draw in (bubbles, curves):

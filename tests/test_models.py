@@ -135,6 +135,19 @@ def test_backbone_weights_of_stock_yolov5_fit_and_nothing_else(scale: str) -> No
     assert filled - counters == backbone - counters
 
 
+def test_nothing_of_a_stock_checkpoint_fits_the_neck_for_fewer_classes() -> None:
+    """Ultralytics may also take the head's class branch, where its width goes by the classes."""
+    stock = DetectionModel("yolov5n.yaml", verbose=False)
+    ours = DetectionModel("yolov5n-afpn.yaml", nc=3, verbose=False)
+    before = {k: v.clone() for k, v in ours.model[:-1].state_dict().items()}
+    ours.load(stock, verbose=False)
+    after = ours.model[:-1].state_dict()
+    # Of those that are equal in any two fresh models, nothing can be said.
+    differ = {k for k, v in before.items() if k.endswith("conv.weight")}
+    changed = {int(k.split(".")[0]) for k in differ if not torch.equal(before[k], after[k])}
+    assert changed == set(range(10))
+
+
 def test_shapes_and_strides() -> None:
     model = DetectionModel("yolov5n-afpn.yaml", verbose=False)
     assert model.stride.tolist() == [8, 16, 32]

@@ -17,8 +17,9 @@ import torch
 from ultralytics import YOLO as Model
 
 from afpn_yolo.engine.train import train as train_or_go_on
+from afpn_yolo.files import written_whole
 from afpn_yolo.plugin import keep_run
-from afpn_yolo.runs import CheckpointPath, forget_epochs, remedy, resumable
+from afpn_yolo.runs import CheckpointPath, PartPath, forget_epochs, remedy, resumable
 from tests.interrupted import go_on, last, results, train_until
 from tests.processes import YOLO, python, run
 
@@ -262,6 +263,14 @@ def test_a_checkpoint_path_is_kept_as_a_plain_one(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(path))
     assert type(again) is type(tmp_path)
     assert again == tmp_path / "best.pt"
+
+
+def test_a_message_names_the_file_that_will_be(tmp_path: Path) -> None:
+    """As Ultralytics' own at the end of a training: where the checkpoint was saved."""
+    with written_whole(tmp_path / "last.pt") as part:
+        torch.save({}, PartPath(part))
+        assert f"saved as {PartPath(part)}," == f"saved as {tmp_path}/last.pt,"
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_what_is_said_of_a_file_that_could_not_be_written(tmp_path: Path) -> None:

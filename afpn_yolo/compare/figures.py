@@ -28,7 +28,8 @@ def bubbles(table: Sequence[Row], path: Path) -> None:
         colour = _colours(table)[row.neck.label]
         area = LARGEST * row.gflops / most
         axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
-        axes.errorbar(x, y, yerr=100 * (spread.sd or 0), color=colour, capsize=4, fmt=".")
+        bar = None if spread.sd is None else 100 * spread.sd
+        axes.errorbar(x, y, yerr=bar, color=colour, capsize=4, fmt=".")
         axes.annotate(
             f"{row.neck.name}\n{row.gflops:.2f} GFLOPs",
             (x, y),
@@ -38,8 +39,8 @@ def bubbles(table: Sequence[Row], path: Path) -> None:
             fontsize=9,
         )
     axes.margins(x=0.35, y=0.35)
-    axes.set_xlabel("parameters, millions (bars: standard deviation over seeds)")
-    axes.set_ylabel("AP")
+    axes.set_xlabel("parameters, millions")
+    axes.set_ylabel("AP (bars: standard deviation over seeds)")
     figure.savefig(path, format="png")
 
 
