@@ -25,7 +25,7 @@ from ultralytics.utils import RANK
 from ultralytics.utils.callbacks.base import default_callbacks
 from ultralytics.utils.checks import parse_version
 
-from afpn_yolo.files import resolve, unscaled, written_whole
+from afpn_yolo.files import PartPath, resolve, unscaled, written_whole
 from afpn_yolo.layers import (
     CHECKPOINT_CLASSES,
     LAYERS,
@@ -37,7 +37,6 @@ from afpn_yolo.row_arguments import row_arguments
 from afpn_yolo.runs import (
     CheckpointPath,
     CutShortError,
-    PartPath,
     cut_short,
     forget_epochs,
     forget_parts,

@@ -51,13 +51,6 @@ class CheckpointPath(type(Path())):  # type: ignore[misc]
         return Path(self).__reduce__()
 
 
-class PartPath(type(Path())):  # type: ignore[misc]
-    """A file of `written_whole`; in a message it has the name that it is about to take."""
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self.with_suffix("").with_suffix("")), spec)
-
-
 @dataclass(frozen=True)
 class Whole:
     """A checkpoint that a training can go on from, `epochs` epochs after its start."""

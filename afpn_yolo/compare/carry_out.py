@@ -86,7 +86,7 @@ def _keep_to(folder: Path, neck: Neck, conditions: dict[str, Any]) -> None:
         raise ValueError(f"{folder} holds a run of which nothing says how it was made; {remedy}")
     there = json.loads(path.read_text(encoding="utf-8"))
     different = differences(there, conditions)
-    trained = Neck.read(there.pop("neck", {"label": "", "model": "?"}))
+    trained = Neck.read(there.get("neck", {"label": "", "model": "?"}))
     if not trained.is_model_of(neck):
         different.append(f"model: {trained} there, {neck} here")
     if different:

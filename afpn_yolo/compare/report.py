@@ -118,11 +118,12 @@ def _difference(row: Row, base: Row) -> str:
     ours, theirs = row.metrics["AP"], base.metrics["AP"]
     end = 100 * (ours.mean - theirs.mean) if ours and theirs else gap[-1]
     behind = [i for i, g in enumerate(gap) if g < 0]
-    since = "never behind"
-    if behind:
-        ahead = behind[-1] + 2  # the epoch after the last one behind, from 1
-        last = ahead > len(gap)
-        since = "behind at the last epoch" if last else f"ahead for good from epoch {ahead}"
+    if not behind:
+        since = "never behind"
+    elif behind[-1] == len(gap) - 1:
+        since = "behind at the last epoch"
+    else:  # from the epoch after the last one behind, counted from 1
+        since = f"ahead for good from epoch {behind[-1] + 2}"
     return (
         f"{row.neck.name} against {base.neck.name}: {end:+.1f} AP at the end; lowest "
         f"{gap[worst]:+.1f} at epoch {worst + 1}; {since} (curves of the means)."

@@ -60,30 +60,33 @@ class Comparison:
         self.out = out
         self.name = name
         self.folder = folder / name
-        self.backbones = self._backbones(backbones)
-        digests = {scale or "": _digest(path) for scale, path in self.backbones.items()}
+        made = self._backbones(backbones)
+        self.backbones = {scale: path for scale, (path, _) in made.items()}
+        digests = {scale or "": digest for scale, (_, digest) in made.items()}
         self.conditions = Conditions(data, epochs, imgsz, batch, digests, extra)
         self.records = Records(out / f"{name}.json", self.conditions)
         for run in self.runs:
             self.records.has(run)
 
-    def _backbones(self, sources: Sequence[Path]) -> dict[str | None, Path]:
-        """Bring each scale's tensors into the form that Ultralytics takes."""
+    def _backbones(self, sources: Sequence[Path]) -> dict[str | None, tuple[Path, str]]:
+        """Bring each scale's tensors into the form that Ultralytics takes; with their digest."""
         untrained = [neck for neck in self.necks if not neck.model.endswith(".pt")]
         scales = list(dict.fromkeys(neck.scale for neck in untrained))
         if sources and len(sources) != len(scales):
             raise ValueError(
                 f"--backbone: {len(sources)} files for {len(scales)} scales of YAMLs; give one each"
             )
-        result: dict[str | None, Path] = {}
+        result: dict[str | None, tuple[Path, str]] = {}
         for source, scale in zip(sources, scales, strict=False):
             part = self.folder / f"backbone{'-' + scale if scale else ''}.{os.getpid()}.pt"
             try:
                 for neck in (n for n in untrained if n.scale == scale):
                     backbone_checkpoint(source, neck.file, part)
+                digest = _digest(part)
                 # By its content: a process that uses another one may be at work in this folder.
-                result[scale] = part.with_name(f"backbone-{_digest(part)[:12]}.pt")
-                part.replace(result[scale])
+                path = part.with_name(f"backbone-{digest[:12]}.pt")
+                part.replace(path)
+                result[scale] = path, digest
             finally:
                 part.unlink(missing_ok=True)
         return result
