@@ -35,15 +35,15 @@ fuzz: $(READY) ## Necks by chance: EXAMPLES a seed, for SECONDS, from SEED on (5
 test-ray: $(READY) ## Install Ray, and run the search that needs it
 	$(BIN)/python -m pip install --editable ".[ray]" --no-build-isolation
 	$(BIN)/python -c "import ray.tune"
-	$(BIN)/python -m pytest tests/test_several_processes.py -k ray
+	$(BIN)/python -m pytest tests/plugin/test_several_processes.py -k ray
 
 test-bench: $(READY) ## Install OpenVINO and NCNN, and run the tests that need them
 	$(BIN)/python -m pip install --editable ".[bench]" --no-build-isolation
 	$(BIN)/python -c "import ncnn, nncf, openvino, pnnx"
-	$(BIN)/python -m pytest tests/test_bench_runtimes.py
+	$(BIN)/python -m pytest tests/bench/test_runtimes.py
 
 # What depends on the versions of Python, torch and Ultralytics.
-CORE := $(patsubst %,tests/test_%.py,plugin refuse layers models golden startup cli onnx safe_load)
+CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin refuse models startup yolo_command onnx safe_load)
 test-core: $(READY) ## The tests that depend on the versions of what is underneath
 	$(BIN)/python -m pytest -m "not slow" $(CORE)
 

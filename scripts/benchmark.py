@@ -18,8 +18,8 @@ import os
 import sys
 from pathlib import Path
 
-from afpn_yolo.bench.plan import PARTS, PRECISIONS, RUNTIMES, Case, Choice, cases, check_installed
-from afpn_yolo.command import command
+from afpn_yolo.bench.cases import PARTS, PRECISIONS, RUNTIMES, Case, Choice, cases, check_installed
+from afpn_yolo.cli.command import command
 from afpn_yolo.compare.plan import PAPER, parse_necks
 
 SCALES = ("n", "s", "m", "l", "x")
@@ -104,8 +104,8 @@ def measure(args: argparse.Namespace) -> None:
     planned = plan(args)
     from ultralytics.utils import TQDM  # here, so that --help needs no torch
 
-    from afpn_yolo.bench.run import Benchmark
-    from afpn_yolo.files import write_json
+    from afpn_yolo.base.files import write_json
+    from afpn_yolo.bench.measure import Benchmark
 
     rows = []
     with TQDM(total=len(planned), desc="Measuring", unit=" cases", file=sys.stderr) as bar:
@@ -119,7 +119,7 @@ def measure(args: argparse.Namespace) -> None:
 def report(args: argparse.Namespace) -> None:
     """Print the table and write it; draw the chart."""
     from afpn_yolo.bench.figure import bars
-    from afpn_yolo.bench.report import insert, markdown, read
+    from afpn_yolo.bench.table import insert, markdown, read
 
     rows = read(args.json)
     text = markdown(rows)

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 SCALES = ("n", "s", "m", "l", "x")
 

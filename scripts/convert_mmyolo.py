@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 SCALES = ("n", "s", "m", "l", "x")
 
@@ -37,7 +37,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 @command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    from afpn_yolo.mmyolo import convert  # here, so that --help needs no torch
+    from afpn_yolo.mmyolo.convert import convert  # here, so that --help needs no torch
 
     try:
         result = convert(args.source, args.target, args.scale, args.nc)

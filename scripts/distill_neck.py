@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from afpn_yolo.headstart.distill import distill
     from afpn_yolo.headstart.teaching import Schedule
-    from afpn_yolo.pictures import find_images
+    from afpn_yolo.upstream.find_images import find_images
 
     schedule = Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed)
     bar = TQDM(total=args.steps, desc="Teaching", unit=" steps")

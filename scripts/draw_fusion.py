@@ -13,12 +13,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from afpn_yolo.fusion_maps import FusionMap
+    from afpn_yolo.views.fusion_maps import FusionMap
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -48,7 +48,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
     """The images that were found, and what was wrong with the other sources."""
-    from afpn_yolo.pictures import find_images
+    from afpn_yolo.upstream.find_images import find_images
 
     images: list[Path] = []
     errors: list[Exception] = []
@@ -62,8 +62,8 @@ def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
 
 def draw_one(model: nn.Module, image: Path, path: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Write one picture; returns its entry in the JSON file."""
-    from afpn_yolo.fusion_figure import draw
-    from afpn_yolo.fusion_maps import look
+    from afpn_yolo.views.fusion_figure import draw
+    from afpn_yolo.views.fusion_maps import look
 
     view = look(model, image, args.imgsz)
     draw(view, image.name, args.range).savefig(path)
@@ -80,11 +80,11 @@ def summary(item: FusionMap) -> dict[str, Any]:
 @command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    from afpn_yolo.engine.models import move  # here, so that --help needs no torch
-    from afpn_yolo.engine.tell import progress
-    from afpn_yolo.files import write_json
-    from afpn_yolo.fusion_maps import open_fusions
-    from afpn_yolo.pictures import picture_paths
+    from afpn_yolo.base.files import write_json
+    from afpn_yolo.upstream.find_images import picture_paths
+    from afpn_yolo.upstream.models import move  # here, so that --help needs no torch
+    from afpn_yolo.upstream.tell import progress
+    from afpn_yolo.views.fusion_maps import open_fusions
 
     model = move(open_fusions(args.model), args.device)
     args.out.mkdir(parents=True, exist_ok=True)

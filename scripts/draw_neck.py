@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,9 +48,9 @@ def collect(name: str) -> list[Box]:
     import torch
     from ultralytics.nn.modules.conv import Conv
 
-    from afpn_yolo.engine.models import empty_model
-    from afpn_yolo.engine.rows import head_sources, sources_of
     from afpn_yolo.layers import LevelFusion
+    from afpn_yolo.upstream.models import empty_model
+    from afpn_yolo.upstream.rows import head_sources, sources_of
 
     model: Any = empty_model(name).eval()
     side = 256

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 if TYPE_CHECKING:
-    from afpn_yolo.evaluation import Report
+    from afpn_yolo.evaluation.evaluate import Report
 
 COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
 
@@ -76,8 +76,8 @@ def _row(name: str, instances: int, scores: Mapping[str, float | None], width: i
 @command()
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    from afpn_yolo.evaluation import evaluate_model  # here, so that --help needs no torch
-    from afpn_yolo.files import write_json
+    from afpn_yolo.base.files import write_json
+    from afpn_yolo.evaluation.evaluate import evaluate_model  # here, so that --help needs no torch
 
     report = evaluate_model(
         args.model,

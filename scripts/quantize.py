@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from afpn_yolo.command import command
+from afpn_yolo.cli.command import command
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     # Here, so that --help needs no torch.
     try:
-        from afpn_yolo.quantize.carry_out import quantize_detector
+        from afpn_yolo.quantize.detector import quantize_detector
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install {error.name}") from error
     result = quantize_detector(

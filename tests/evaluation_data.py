@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from afpn_yolo.coco import Floats
-from afpn_yolo.engine.detect import Detector
+from afpn_yolo.evaluation.coco import Floats
+from afpn_yolo.upstream.detect import Detector
 from tests.lively import NAMES, PHOTOGRAPHS, photograph
 
 SHAPES = ((320, 240), (200, 320), (280, 280))  # portrait, landscape, square

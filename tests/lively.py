@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from ultralytics.utils import ASSETS
 
-from afpn_yolo.engine.models import build_model, save_checkpoint
+from afpn_yolo.upstream.models import build_model, save_checkpoint
 from tests.processes import YOLO as COMMAND
 from tests.processes import run
 

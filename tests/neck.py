@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.mmyolo import convert_convs
-from afpn_yolo.mmyolo_names import neck_convs, neck_scores
+from afpn_yolo.mmyolo.convert import convert_convs
+from afpn_yolo.mmyolo.names import neck_convs, neck_scores
 
 GOLDEN = Path(__file__).parent / "golden"
 Arrays = dict[str, Any]

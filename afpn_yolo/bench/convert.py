@@ -14,10 +14,11 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader
 from torch import nn
 
-from afpn_yolo.engine.export import export_model, export_onnx
-from afpn_yolo.engine.neck import Neck, Shapes, feature_shapes, gflops, image_shapes
 from afpn_yolo.quantize.static import quantize
 from afpn_yolo.shapes import CLASSES, generate
+from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops, image_shapes
+from afpn_yolo.upstream.export import export_model, export_onnx
+from afpn_yolo.upstream.neck import NeckModule
 
 CALIBRATION = 8  # batches of noise or pictures: what is measured is speed, not accuracy
 
@@ -59,7 +60,7 @@ class Subject:
         model: Any = deepcopy(self.model).eval()
         if fused:
             model.fuse(verbose=False)
-        return Neck(model) if self.part == "neck" else model
+        return NeckModule(model) if self.part == "neck" else model
 
     def noise(self, batch: int | None = None) -> list[torch.Tensor]:
         """Random inputs."""

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.bench.plan import TITLES, TRAINING
+from afpn_yolo.bench.cases import TITLES, TRAINING
 from afpn_yolo.compare.figures import COLOURS
 
 Row = dict[str, Any]

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.compare.plan import Conditions, Neck, Run, differences
+from afpn_yolo.base.files import write_json
+from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
 from afpn_yolo.compare.records import Record
-from afpn_yolo.engine.train import cost, train
-from afpn_yolo.evaluation import evaluate_model
-from afpn_yolo.files import write_json
+from afpn_yolo.evaluation.evaluate import evaluate_model
+from afpn_yolo.upstream.train import cost, train
 
 
 def carry_out(
@@ -29,7 +29,7 @@ def carry_out(
     are clipped to the image, as Ultralytics does before it saves them for COCO's own tools.
 
     Args:
-        run: Neck and seed.
+        run: Candidate and seed.
         conditions: What all runs share.
         folder: Where Ultralytics keeps this run; what is there is resumed.
         backbone: Checkpoint whose tensors start the backbone of a YAML.
@@ -74,7 +74,7 @@ def carry_out(
     }
 
 
-def _keep_to(folder: Path, neck: Neck, conditions: dict[str, Any]) -> None:
+def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> None:
     """Write down what a folder is for; raise `ValueError` when a run in it is something else."""
     path = folder / "conditions.json"
     if not any((folder / "weights").glob("*.pt")):
@@ -86,7 +86,7 @@ def _keep_to(folder: Path, neck: Neck, conditions: dict[str, Any]) -> None:
         raise ValueError(f"{folder} holds a run of which nothing says how it was made; {remedy}")
     there = json.loads(path.read_text(encoding="utf-8"))
     different = differences(there, conditions)
-    trained = Neck.read(there.get("neck", {"label": "", "model": "?"}))
+    trained = Candidate.read(there.get("neck", {"label": "", "model": "?"}))
     if not trained.is_model_of(neck):
         different.append(f"model: {trained} there, {neck} here")
     if different:

@@ -26,7 +26,7 @@ FIXED = frozenset(
 
 
 @dataclass(frozen=True)
-class Neck:
+class Candidate:
     """One row of the table.
 
     Attributes:
@@ -42,7 +42,7 @@ class Neck:
     digest: str | None = None
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Neck:
+    def read(cls, record: Mapping[str, Any]) -> Candidate:
         """From what `asdict` wrote, among other keys; older files have fewer of ours."""
         return cls(**{key.name: record[key.name] for key in fields(cls) if key.name in record})
 
@@ -59,7 +59,7 @@ class Neck:
         path = Path(self.model)
         return str(path.with_name(re.sub(r"(\d)(?=[-.])", rf"\1{self.scale}", path.name, count=1)))
 
-    def is_model_of(self, other: Neck) -> bool:
+    def is_model_of(self, other: Candidate) -> bool:
         """Whether both are one model, as far as is known of both."""
         known = self.digest and other.digest
         return self.model == other.model and (not known or self.digest == other.digest)
@@ -109,7 +109,7 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
 class Run:
     """One training."""
 
-    neck: Neck
+    neck: Candidate
     seed: int
 
     @property
@@ -118,7 +118,7 @@ class Run:
         return f"{self.neck.name}-seed{self.seed}"
 
 
-def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
+def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
     """Read `LABEL=MODEL` or `MODEL`, at every scale.
 
     Raises:
@@ -133,7 +133,7 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Neck]:
             suffix = Path(model).suffix
             if suffix not in (".yaml", ".yml", ".pt"):
                 raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
-            necks.append(Neck(label or Path(model).stem, model, _scale(model, scale)))
+            necks.append(Candidate(label or Path(model).stem, model, _scale(model, scale)))
     names = [neck.name for neck in necks]
     for name in names:
         if names.count(name) > 1:

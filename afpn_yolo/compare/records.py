@@ -11,8 +11,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from afpn_yolo.compare.plan import Conditions, Neck, Run, differences
-from afpn_yolo.files import write_json
+from afpn_yolo.base.files import write_json
+from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
 
 Record = dict[str, Any]
 
@@ -50,7 +50,7 @@ class Records:
         """
         finished, neck = self.finished(), run.neck
         for name, record in finished.items():
-            there = Neck.read(record)
+            there = Candidate.read(record)
             if there.name == neck.name and not there.is_model_of(neck):
                 raise ValueError(
                     f"{self.path}: {name} is {there} there, {neck} here; "

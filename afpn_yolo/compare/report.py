@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from afpn_yolo.compare.plan import Neck
+from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.records import Record
 
 METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
@@ -43,7 +43,7 @@ class Row:
         low, high: The lowest and the highest of the seeds.
     """
 
-    neck: Neck
+    neck: Candidate
     seeds: tuple[int, ...]
     parameters: int
     gflops: float
@@ -53,7 +53,7 @@ class Row:
     high: tuple[float, ...]
 
 
-def rows(necks: Sequence[Neck], finished: dict[str, Record]) -> list[Row]:
+def rows(necks: Sequence[Candidate], finished: dict[str, Record]) -> list[Row]:
     """One row for every neck that has a finished run, in the order of `necks`."""
     result = []
     for neck in necks:
@@ -65,7 +65,7 @@ def rows(necks: Sequence[Neck], finished: dict[str, Record]) -> list[Row]:
     return result
 
 
-def _row(neck: Neck, runs: list[Record]) -> Row:
+def _row(neck: Candidate, runs: list[Record]) -> Row:
     epochs = min(len(run["curve"]["AP"]) for run in runs)
     by_epoch = [[run["curve"]["AP"][i] for run in runs] for i in range(epochs)]
     return Row(

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from afpn_yolo.base.files import written_whole
 from afpn_yolo.compare.carry_out import carry_out
 from afpn_yolo.compare.figures import bubbles, curves
-from afpn_yolo.compare.plan import Conditions, Neck, Run
+from afpn_yolo.compare.plan import Candidate, Conditions, Run
 from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.report import markdown, rows
-from afpn_yolo.engine.data import open_data
-from afpn_yolo.engine.models import read_tensors
-from afpn_yolo.engine.tell import announce
-from afpn_yolo.engine.train import backbone_checkpoint
-from afpn_yolo.files import written_whole
+from afpn_yolo.upstream.data import open_data
+from afpn_yolo.upstream.models import read_tensors
+from afpn_yolo.upstream.tell import announce
+from afpn_yolo.upstream.train import backbone_checkpoint
 
 
 class Comparison:
@@ -42,7 +42,7 @@ class Comparison:
 
     def __init__(
         self,
-        necks: Sequence[Neck],
+        necks: Sequence[Candidate],
         seeds: Sequence[int],
         data: str,
         epochs: int,
@@ -145,7 +145,7 @@ class Comparison:
                     draw(table, part)
 
 
-def _told_apart(neck: Neck) -> Neck:
+def _told_apart(neck: Candidate) -> Candidate:
     """A `.pt` that is here gets the digest of its tensors; one that is still to be loaded, none."""
     is_here = neck.model.endswith(".pt") and Path(neck.model).is_file()
     return replace(neck, digest=_digest(Path(neck.model))) if is_here else neck

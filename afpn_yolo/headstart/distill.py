@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from afpn_yolo.engine.models import load_model, open_tensors, save_checkpoint, untrained
-from afpn_yolo.engine.rows import scale_of
 from afpn_yolo.headstart.lesson import Lesson
 from afpn_yolo.headstart.teaching import Schedule, Teaching
+from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
+from afpn_yolo.upstream.rows import scale_of
 
 HELD_BACK = 10  # one image in ten is kept to measure with
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.engine.rows import backbone_rows, head_sources, run_rows
+from afpn_yolo.upstream.rows import backbone_rows, head_sources, run_rows
 
 
 class Lesson:

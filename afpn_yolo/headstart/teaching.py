@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from afpn_yolo.files import written_whole
+from afpn_yolo.base.files import written_whole
 from afpn_yolo.headstart.lesson import Lesson
 from afpn_yolo.headstart.views import Views
 

@@ -18,7 +18,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from afpn_yolo.files import written_whole
+from afpn_yolo.base.files import written_whole
 from afpn_yolo.quantize.graph import decoding, matching
 
 

@@ -1,0 +1,36 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to; what is there at the end becomes `path`, or nothing on an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class PartPath(type(Path())):  # type: ignore[misc]
+    """A file of `written_whole`; in a message it has the name that it is about to take."""
+
+    def __format__(self, spec: str) -> str:
+        # Beside `written_whole`, which makes the name: two suffixes, process and `part`.
+        return format(str(self.with_suffix("").with_suffix("")), spec)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, whole or not at all. NaN is refused: JSON has none."""
+    with written_whole(path) as part:
+        text = json.dumps(content, indent=1, allow_nan=False)
+        part.write_text(f"{text}\n", encoding="utf-8")

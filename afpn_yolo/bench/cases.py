@@ -1,0 +1,138 @@
+"""What is measured: one case a runtime, precision, size and batch, for a group of necks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import groupby
+
+from afpn_yolo.compare.plan import Candidate
+
+WAYS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("pytorch", "fp32"): ("torch",),
+    ("onnxruntime", "fp32"): ("onnxruntime",),
+    ("onnxruntime", "int8"): ("onnxruntime",),
+    ("openvino", "fp32"): ("openvino",),
+    ("openvino", "int8"): ("openvino", "nncf"),
+    ("ncnn", "fp32"): ("ncnn", "pnnx"),
+    ("pytorch-train", "fp32"): ("torch",),
+}
+"""Runtime and precision -> the pip packages that it needs."""
+
+ALWAYS = ("onnx", "onnxruntime", "onnxslim")
+"""The pip packages that every benchmark needs: nodes are counted in the slimmed ONNX graph."""
+
+RUNTIMES = tuple(dict.fromkeys(runtime for runtime, _ in WAYS))
+PRECISIONS = ("fp32", "int8")
+PARTS = ("neck", "model")
+TRAINING = "pytorch-train"
+TITLES = {
+    "pytorch": "PyTorch",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "ncnn": "NCNN",
+    "pytorch-train": "PyTorch, training",
+}
+"""What tables and charts call a runtime."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement of all necks of a group.
+
+    Attributes:
+        part: `neck` or `model`.
+        imgsz: Side of the images in pixels.
+        batch: Images at a time.
+    """
+
+    necks: tuple[Candidate, ...]
+    part: str
+    runtime: str
+    precision: str
+    imgsz: int
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """Such as `n neck onnxruntime int8 640 x1`."""
+        scale = self.necks[0].scale or ""
+        how = f"{self.runtime} {self.precision} {self.imgsz} x{self.batch}"
+        return f"{scale} {self.part} {how}".strip()
+
+    @property
+    def baseline(self) -> Candidate:
+        """What the others are compared with: the neck labelled PAFPN, else the first."""
+        return next((n for n in self.necks if n.label == "PAFPN"), self.necks[0])
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user chose; see `cases`.
+
+    Attributes:
+        train_batch: The batch size of the training rows.
+    """
+
+    parts: Sequence[str]
+    runtimes: Sequence[str]
+    precisions: Sequence[str]
+    sizes: Sequence[int]
+    batches: Sequence[int]
+    train_batch: int = 8
+
+
+def cases(necks: Sequence[Candidate], choice: Choice) -> list[Case]:
+    """All cases, those of one model beside each other.
+
+    Every size is measured at the first batch size, and every batch size at the first size: all
+    combinations would take hours and say little more. Training is measured for the neck only,
+    at the first size.
+
+    Raises:
+        ValueError: When nothing is left to measure.
+    """
+    pairs = [(size, choice.batches[0]) for size in choice.sizes]
+    pairs += [(choice.sizes[0], batch) for batch in choice.batches[1:]]
+    groups = [tuple(group) for _, group in groupby(necks, key=lambda neck: neck.scale)]
+    ways = [w for w in WAYS if w[0] in choice.runtimes and w[1] in choice.precisions]
+    result = [
+        Case(group, part, *way, imgsz, batch)
+        for group in groups
+        for part in choice.parts
+        for imgsz, batch in pairs
+        for way in ways
+        if way[0] != TRAINING
+    ]
+    if "neck" in choice.parts:
+        result += [
+            Case(group, "neck", *way, choice.sizes[0], choice.train_batch)
+            for group in groups
+            for way in ways
+            if way[0] == TRAINING
+        ]
+    if not result:
+        raise ValueError(
+            f"nothing to measure: {', '.join(choice.runtimes)} can't run in "
+            f"{', '.join(choice.precisions)} for the part {', '.join(choice.parts)}"
+        )
+    return result
+
+
+def check_installed(wanted: Sequence[Case]) -> None:
+    """Raise `ValueError` that names the packages that the cases need and that are not there."""
+    if missing := _missing(ALWAYS):
+        raise ValueError(f"a benchmark needs what is not installed: pip install {missing}")
+    ways = dict.fromkeys((case.runtime, case.precision) for case in wanted)
+    for runtime, precision in ways:
+        if missing := _missing(WAYS[runtime, precision]):
+            others = " ".join(name for name in RUNTIMES if name != runtime)
+            raise ValueError(
+                f"{runtime} in {precision} needs what is not installed: pip install {missing}; "
+                f"or leave it out, as by --runtimes {others}"
+            )
+
+
+def _missing(packages: Sequence[str]) -> str:
+    return " ".join(name for name in packages if find_spec(name) is None)

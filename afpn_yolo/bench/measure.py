@@ -1,0 +1,143 @@
+"""Carry a benchmark out: case by case, each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from afpn_yolo.bench.cases import Case
+from afpn_yolo.bench.convert import Subject
+from afpn_yolo.bench.machine import machine, versions
+from afpn_yolo.bench.timing import summary
+from afpn_yolo.compare.plan import Candidate
+from afpn_yolo.upstream.enliven import enliven
+from afpn_yolo.upstream.models import empty_model, load_model
+from afpn_yolo.upstream.tell import one_line, quiet
+
+Row = dict[str, Any]
+
+
+class BenchmarkError(RuntimeError):
+    """A measurement failed; the message names the case."""
+
+
+class Benchmark:
+    """Measures cases.
+
+    Args:
+        runs: Timed rounds of a case.
+        warmup: Rounds before them.
+        threads: Threads of every runtime.
+    """
+
+    def __init__(self, runs: int, warmup: int, threads: int) -> None:
+        self._runs, self._warmup, self._threads = runs, warmup, threads
+        self._models: dict[Candidate, nn.Module] = {}
+
+    def measure(self, cases: Sequence[Case]) -> Iterator[tuple[Case, list[Row]]]:
+        """Measure one case after the other, and give a row for each of its necks.
+
+        Raises:
+            BenchmarkError: When an export or a run fails.
+            OSError, ValueError: When a model can't be opened.
+        """
+        for case in cases:  # before hours have passed
+            for neck in case.necks:
+                self._model(neck)
+        with ExitStack() as stack:
+            kept: dict[tuple[Any, ...], Subject] = {}
+            for case in cases:
+                key = (case.necks, case.part, case.imgsz, case.batch)
+                if not any(known[:4] == key for known in kept):  # done with the others
+                    stack.pop_all().close()
+                    kept.clear()
+                subjects = []
+                for neck in case.necks:
+                    if (*key, neck) not in kept:
+                        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                        kept[*key, neck] = self._subject(case, neck, folder)
+                    subjects.append(kept[*key, neck])
+                yield case, self._rows(case, subjects)
+
+    def _model(self, neck: Candidate) -> nn.Module:
+        if neck not in self._models:
+            if Path(neck.model).suffix == ".pt":
+                self._models[neck] = load_model(neck.model).float()
+            else:
+                self._models[neck] = enliven(empty_model(neck.file))
+        return self._models[neck]
+
+    def _subject(self, case: Case, neck: Candidate, folder: Path) -> Subject:
+        return Subject(self._model(neck), case.part, case.imgsz, case.batch, folder)
+
+    def _rows(self, case: Case, subjects: Sequence[Subject]) -> list[Row]:
+        files, costs = [], []
+        for neck, subject in zip(case.necks, subjects, strict=True):
+            try:
+                with quiet():
+                    files.append(subject.made(case.runtime, case.precision))
+                    costs.append(subject.cost())
+            except Exception as error:  # each format's library has its own kinds
+                what = f"{case.name}, {neck.name}: the export failed: {one_line(error)}"
+                raise BenchmarkError(what) from error
+        models = [
+            {"path": str(made.path), "shapes": subject.shapes}
+            for made, subject in zip(files, subjects, strict=True)
+        ]
+        times = self._job(case, models, self._runs)["times"]
+        alone = [self._job(case, [model], 0) for model in models]
+        baseline = times[case.necks.index(case.baseline)]
+        return [
+            {
+                "neck": neck.label,
+                "scale": neck.scale,
+                "part": case.part,
+                "runtime": case.runtime,
+                "precision": case.precision,
+                "imgsz": case.imgsz,
+                "batch": case.batch,
+                **summary(taken, baseline),
+                **cost,
+                "bytes": made.size,
+                "peak_memory_mb": round(memory["peak_mb"], 1),
+                "base_memory_mb": round(memory["base_mb"], 1),
+                "runs": self._runs,
+                "warmup": self._warmup,
+                "threads": self._threads,
+                "baseline": case.baseline.label,
+                "model": neck.file,
+                "machine": machine(),
+                "versions": versions(),
+            }
+            for neck, taken, cost, made, memory in zip(
+                case.necks, times, costs, files, alone, strict=True
+            )
+        ]
+
+    def _job(self, case: Case, models: list[dict[str, Any]], runs: int) -> dict[str, Any]:
+        """One process of `worker`."""
+        job = {"runtime": case.runtime, "threads": self._threads, "models": models}
+        # Without runs it is about memory, which a model needs when it runs.
+        job |= {"runs": runs, "warmup": self._warmup if runs else max(1, self._warmup)}
+        done = subprocess.run(
+            [sys.executable, "-m", "afpn_yolo.bench.worker"],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},
+        )
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+            raise BenchmarkError(f"{case.name}: exit code {done.returncode}: {last[0]}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer

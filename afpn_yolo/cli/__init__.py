@@ -1,0 +1,1 @@
+"""The console command `afpn`: one file a command."""

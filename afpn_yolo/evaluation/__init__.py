@@ -1,0 +1,1 @@
+"""COCO's metrics of any model on any data."""

@@ -1,0 +1,36 @@
+"""The 1x1 convolution of reduce, lateral and expand."""
+
+from __future__ import annotations
+
+from ultralytics.nn.modules.conv import Conv
+
+from afpn_yolo.layers.init import init_copy, init_neck, init_projection
+from afpn_yolo.layers.pyramid import check_channels
+
+
+class AFPNConv(Conv):  # type: ignore[misc]
+    """A 1x1 convolution with BatchNorm and SiLU: reduce, lateral and expand.
+
+    Row: `[-1, 1, AFPNConv, [channels]]`. It is Ultralytics' `Conv` but for how it starts.
+
+    Args:
+        c_in: Channels in.
+        c_out: Channels out; in a row they are multiplied by the scale's width.
+
+    Raises:
+        ValueError: On channels below 1.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        self.check(c_in, c_out)
+        super().__init__(c_in, c_out, 1)
+        init_neck(self)
+        if c_in == c_out:
+            init_copy(self.conv)
+        else:
+            init_projection(self.conv.weight)
+
+    @classmethod
+    def check(cls, c_in: int, c_out: int) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        check_channels(cls.__name__, [c_in, c_out])

@@ -1,0 +1,144 @@
+"""Fusions: N consecutive levels in, one of them out.
+
+Levels are ordered finest first, as in `[P3, P4, P5]`: each has half the height and width of the one
+before it. A fusion takes any number of consecutive levels from two upwards, and gives one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.modules.conv import Conv
+
+from afpn_yolo.base.values import check_int
+from afpn_yolo.layers.align import align
+from afpn_yolo.layers.init import init_copy, init_fusion_weights, init_neck
+from afpn_yolo.layers.pyramid import check_channels, check_pyramid, layer_name
+from afpn_yolo.layers.weights import FusionWeights
+
+
+class LevelFusion(nn.Module):
+    """What all fusions share: align N levels to one of them, combine, 3x3 convolution.
+
+    Args:
+        channels: Channels of the N >= 2 consecutive source levels, finest first.
+        target: Position in `channels` of the level that comes out.
+
+    Raises:
+        ValueError: On fewer than two sources, a target that is none of them, or channels below 1;
+            in `forward`, on sources that are not each half the size of the one before.
+    """
+
+    def __init__(self, channels: Sequence[int], target: int) -> None:
+        super().__init__()
+        self.check(channels, target)
+        self.channels = tuple(channels)
+        self.target = target
+        c = channels[target]
+        self.align = nn.ModuleList(align(c_in, c, i - target) for i, c_in in enumerate(channels))
+        self.conv = Conv(self.combined_channels(), c, 3)
+        init_neck(self)
+        init_copy(self.align)
+        init_copy(self.conv)
+
+    @classmethod
+    def check(cls, channels: Sequence[int], target: int) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        check_channels(cls.__name__, channels)
+        if len(channels) < 2:
+            raise ValueError(f"{cls.__name__} needs at least 2 source levels, got {len(channels)}")
+        check_int(cls.__name__, "target level", target, 0, len(channels) - 1)
+
+    def combined_channels(self) -> int:
+        """Channels that `combine` gives to the 3x3 convolution."""
+        return self.channels[self.target]
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """Make one (B, combined_channels, H, W) out of N aligned (B, C, H, W)."""
+        raise NotImplementedError
+
+    def fuse(self) -> None:
+        """Bring the layer into a faster form of the same function, if it has one.
+
+        `BaseModel.fuse` calls it, once the BatchNorms are folded.
+        """
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Fuse N levels (B, C_i, H / 2**i, W / 2**i) into one at the target's channels and size."""
+        check_pyramid(layer_name(self), self.channels, levels)
+        aligned = [module(x) for module, x in zip(self.align, levels, strict=True)]
+        return self.conv(self.combine(aligned))
+
+
+class AFPNFusion(LevelFusion):
+    """Adaptively spatial feature fusion, ASFF (eq. 1): a weighted sum, weights per position.
+
+    Row: `[[finest, ..., coarsest], 1, AFPNFusion, [target]]` or `[target, hidden]`.
+
+    Args:
+        channels: Channels of the N >= 2 consecutive source levels, finest first.
+        target: Position in `channels` of the level that comes out.
+        hidden: Channels of the squeezed levels that the weights are predicted from.
+
+    Example:
+        >>> fuse = AFPNFusion([16, 32, 64], target=1)
+        >>> levels = [torch.zeros(1, 16, 8, 8), torch.zeros(1, 32, 4, 4), torch.zeros(1, 64, 2, 2)]
+        >>> fuse(levels).shape
+        torch.Size([1, 32, 4, 4])
+    """
+
+    def __init__(self, channels: Sequence[int], target: int, hidden: int = 8) -> None:
+        self.check(channels, target, hidden)
+        super().__init__(channels, target)
+        self.weights = FusionWeights(channels[target], len(channels), hidden)
+        init_fusion_weights(self.weights)
+
+    @classmethod
+    def check(cls, channels: Sequence[int], target: int, hidden: int = 8) -> None:
+        """Raise the `ValueError` that building with these arguments would raise."""
+        super().check(channels, target)
+        check_int(cls.__name__, "hidden channels", hidden, 1)
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """Weighted sum of N aligned levels: (B, C, H, W) each, and one such out."""
+        weights = self.weights(levels)
+        if self.weights.pair:
+            return levels[0] + (levels[1] - levels[0]) * weights
+        maps = weights.split(1, 1)
+        total = levels[0] * maps[0]
+        for x, weight in zip(levels[1:], maps[1:], strict=True):
+            # One pass, where * and + are two. Only in training: NCNN knows no addcmul.
+            total = torch.addcmul(total, x, weight) if self.training else total + x * weight
+        return total
+
+    def fuse(self) -> None:
+        """Merge the convolutions that the weights are predicted by."""
+        self.weights.fuse()
+
+
+class AFPNSum(LevelFusion):
+    """Element-wise sum of the aligned levels (the first line of Table V).
+
+    Row: `[[finest, ..., coarsest], 1, AFPNSum, [target]]`.
+    """
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """Sum of N aligned levels: (B, C, H, W) each, and one such out."""
+        return sum(levels[1:], levels[0])
+
+
+class AFPNConcat(LevelFusion):
+    """Concatenation of the aligned levels; the 3x3 convolution mixes them (Table V).
+
+    Row: `[[finest, ..., coarsest], 1, AFPNConcat, [target]]`.
+    """
+
+    def combined_channels(self) -> int:
+        """N times the target's channels."""
+        return len(self.channels) * self.channels[self.target]
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        """From N aligned levels (B, C, H, W) to (B, N * C, H, W)."""
+        return torch.cat(levels, 1)

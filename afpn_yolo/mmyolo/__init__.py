@@ -1,0 +1,1 @@
+"""Checkpoints of the authors' own code, which is written on MMYOLO."""

@@ -1,0 +1,59 @@
+"""Where the YAMLs that we ship lie, and which of them a name means."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped(kind: str, name: str) -> Path | None:
+    """Find a shipped file.
+
+    Args:
+        kind: `models` or `data`.
+        name: File name without a folder.
+
+    Returns:
+        Its path, or None where we ship no such file.
+    """
+    # Inside the package after `pip install`, beside it in a checkout (editable install).
+    for folder in (PACKAGE / kind, PACKAGE.parent / kind):
+        path = folder / name
+        if os.path.isfile(path):  # Path.is_file raises where a folder may not be read
+            return path
+    return None
+
+
+def unscaled(name: str) -> str:
+    """Take the scale letter out of a file name: `yolov5s-afpn.yaml` -> `yolov5-afpn.yaml`.
+
+    Ultralytics applies the same pattern to whole paths, and so mangles a folder called `own3n`.
+    """
+    return re.sub(r"(\d+)([nslmx])(.+)?$", r"\1\3", name)
+
+
+def resolve(kind: str, file: str | Path) -> Path | None:
+    """Find what a user's name means, as far as that is for us to say.
+
+    The order: the path as it stands; its unscaled twin in the same folder; the file that we ship,
+    for `NAME` or `kind/NAME` only, so that a path into another folder is never answered by ours.
+
+    Args:
+        kind: `models` or `data`; only models have scales.
+        file: What the user wrote.
+
+    Returns:
+        A path that exists, or None: Ultralytics' own search goes on.
+    """
+    path = Path(file)
+    if os.path.isfile(path):
+        return path
+    twin = unscaled(path.name) if kind == "models" else path.name
+    if twin != path.name and os.path.isfile(path.with_name(twin)):
+        return path.with_name(twin)
+    if path.parts not in ((path.name,), (kind, path.name)):
+        return None
+    return shipped(kind, twin)

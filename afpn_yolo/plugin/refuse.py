@@ -1,0 +1,97 @@
+"""What stands in for the plug-in where it doesn't suit the installed Ultralytics.
+
+Stock models work on, in silence. Whoever asks for an AFPN model is told in one sentence why there
+is none. Only the standard library is used: `plugin` and `layers` may be what can't be imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from afpn_yolo import __version__
+from afpn_yolo.plugin.lookup import resolve, shipped
+
+OLDEST, NEWEST = "8.4.0", "8.4.190"
+"""The versions of Ultralytics that the tests ran with; docs/versions.md has those between."""
+
+LAYER = "AFPN"  # how the name of each of our layers begins
+LOOK_UPS = {
+    "ultralytics.nn.tasks": ("check_yaml", "models"),
+    "ultralytics.data.utils": ("check_file", "data"),
+}
+
+
+class RegistrationError(RuntimeError):
+    """The installed Ultralytics is not what this package was written for."""
+
+
+def unsuited(what: str) -> RegistrationError:
+    """Say what is wrong with the installed Ultralytics, and which versions were tested.
+
+    Args:
+        what: How the sentence goes on behind Ultralytics' version.
+    """
+    version = getattr(sys.modules.get("ultralytics"), "__version__", "of an unknown version")
+    return RegistrationError(
+        f"ultralytics {version} {what}; afpn_yolo {__version__} was tested with ultralytics "
+        f"{OLDEST} to {NEWEST}, and until one of those is installed only stock models work"
+    )
+
+
+def refuse(module: ModuleType, error: Exception) -> bool:
+    """Make a module of Ultralytics' answer a question for what is ours with a `RegistrationError`.
+
+    Args:
+        module: `ultralytics.nn.tasks` or `ultralytics.data.utils`, as Ultralytics ships it.
+        error: Why we can't register there.
+
+    Returns:
+        Whether there was a function to put this into; if not, nobody will be told.
+    """
+    if not isinstance(error, RegistrationError):
+        error = unsuited(f"can't take AFPN's layers ({type(error).__name__}: {error})")
+    function, kind = LOOK_UPS[module.__name__]
+    found = [name for name in ("parse_model", function) if callable(getattr(module, name, None))]
+    if "parse_model" in found:
+        module.parse_model = _no_layers(module, str(error))  # type: ignore[attr-defined]
+    if function in found:
+        setattr(module, function, _no_files(getattr(module, function), kind, str(error)))
+    return bool(found)
+
+
+def _no_layers(tasks: ModuleType, sentence: str) -> Callable[..., Any]:
+    parse: Callable[..., Any] = tasks.parse_model
+
+    def parse_model(d: object, *args: Any, **kwargs: Any) -> Any:
+        # A name that Ultralytics has by itself is a stock layer, whatever it begins with.
+        if any(name.startswith(LAYER) and not hasattr(tasks, name) for name in _modules(d)):
+            raise RegistrationError(sentence)
+        return parse(d, *args, **kwargs)
+
+    return parse_model
+
+
+def _modules(d: object) -> Iterator[str]:
+    """The modules that the rows of a model YAML name, as far as it has any."""
+    for part in ("backbone", "head") if isinstance(d, dict) else ():
+        rows = d.get(part)  # type: ignore[attr-defined]
+        for row in rows if isinstance(rows, list) else ():
+            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
+                yield row[2]
+
+
+def _no_files(search: Callable[..., Any], kind: str, sentence: str) -> Callable[..., Any]:
+    def look_up(file: str | Path, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return search(file, *args, **kwargs)
+        except FileNotFoundError:
+            found = resolve(kind, file)
+            if found is None or found != shipped(kind, found.name):
+                raise
+            raise RegistrationError(sentence) from None
+
+    return look_up

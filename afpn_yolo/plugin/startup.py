@@ -1,0 +1,127 @@
+"""Teach Ultralytics the AFPN layers when, and only when, somebody imports Ultralytics.
+
+Python runs `install` at every start of an interpreter in which this package is installed, so this
+file imports `sys` and `os` and nothing else: no torch, no ultralytics, not even `__future__`, which
+is why its annotations are quoted.
+It puts one finder on `sys.meta_path`. The finder answers for the two Ultralytics modules below,
+lets the ordinary machinery load them, and calls our registration once they have been executed.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False  # typing costs milliseconds; type checkers know this spelling
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+DISABLE = "AFPN_YOLO_DISABLE"  # set to anything but "" or "0": the hook is not installed
+
+
+def _register_layers(module: "ModuleType") -> None:
+    from afpn_yolo.plugin import register
+
+    register.register_layers(module)
+
+
+def _register_data(module: "ModuleType") -> None:
+    from afpn_yolo.plugin import register
+
+    register.register_data(module)
+
+
+HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
+    "ultralytics.nn.tasks": _register_layers,
+    "ultralytics.data.utils": _register_data,
+}
+# Modules of ours that import Ultralytics themselves. Whoever imports one of them first gets to
+# HOOKS while it is half executed: registration then waits for its end.
+OURS = (
+    "afpn_yolo.layers",
+    *(f"afpn_yolo.plugin.{name}" for name in ("checkpoints", "model_yaml", "register", "rows")),
+)
+_refused: set[str] = set()  # modules of HOOKS with which registration failed
+
+
+def _is_loading(name: str) -> bool:
+    return getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
+
+
+def _register(executed: str) -> None:
+    """Register with every module of HOOKS that has been executed; `executed` just was.
+
+    Where that fails, Ultralytics works on.
+    """
+    if any(_is_loading(name) for name in OURS if name != executed):
+        return
+    for name, hook in HOOKS.items():
+        module = sys.modules.get(name)
+        if module is None or name in _refused or (_is_loading(name) and name != executed):
+            continue
+        try:
+            hook(module)
+        except Exception as error:
+            _refused.add(name)
+            _refuse(module, error)
+
+
+def _refuse(module: "ModuleType", error: Exception) -> None:
+    """Let only those who ask for an AFPN model hear of a failure; or all, where that can't be."""
+    try:
+        from afpn_yolo.plugin import refuse
+
+        told = refuse.refuse(module, error)
+    except Exception:
+        told = False
+    if not told:
+        # The logger, not the warnings module: under `-W error` a warning would be an exception,
+        # and `import ultralytics` would break for somebody who never asked for AFPN.
+        from ultralytics.utils import LOGGER
+
+        LOGGER.warning(f"afpn_yolo is off, stock models are not affected: {error}")
+
+
+class _Finder:
+    """A `sys.meta_path` entry that calls `_register` behind the loading of certain modules."""
+
+    def find_spec(
+        self,
+        name: str,
+        path: "Sequence[str] | None" = None,
+        target: "ModuleType | None" = None,
+    ) -> "ModuleSpec | None":
+        if name not in HOOKS and name not in OURS:
+            return None
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec: ModuleSpec | None = find(name, path, target) if find else None
+            if spec is not None:
+                _call_after_exec(spec)
+                return spec
+        return None
+
+
+def _call_after_exec(spec: "ModuleSpec") -> None:
+    """Make the spec's own loader, whatever its class, call `_register` behind `exec_module`."""
+    loader = spec.loader
+    if loader is None:
+        return
+    execute = loader.exec_module
+
+    def exec_module(module: "ModuleType") -> None:
+        del loader.__dict__["exec_module"]
+        execute(module)
+        _register(spec.name)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Put the finder in place, and register with what is loaded already. Repeating does nothing."""
+    if os.environ.get(DISABLE, "0") not in ("", "0"):
+        return
+    if any(type(finder) is _Finder for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())
+    _register(__name__)

@@ -1,0 +1,81 @@
+"""Images that show a model's usual values, prepared as detection prepares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader
+
+from afpn_yolo.edge import images
+from afpn_yolo.edge.letterbox import fill, fit
+from afpn_yolo.edge.model import Model
+from afpn_yolo.evaluation.yolodata import images_of
+from afpn_yolo.upstream.find_images import find_images
+from afpn_yolo.upstream.tell import progress
+
+
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds images to ONNX Runtime's calibration, batch by batch.
+
+    Args:
+        model: The model that will be quantised.
+        name: The name of its input.
+        paths: The images. A model of a fixed batch size sees the first ones again at the end.
+    """
+
+    def __init__(self, model: Model, name: str, paths: Sequence[Path]) -> None:
+        self._model, self._name, self._paths = model, name, paths
+        self._batches = self._read()
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """The next input of the model; None at the end."""
+        return next(self._batches, None)
+
+    def _read(self) -> Iterator[dict[str, NDArray[Any]]]:
+        size = 1 if self._model.dynamic else self._model.batch
+        for start in progress(range(0, len(self._paths), size), "Calibrating"):
+            places = (i % len(self._paths) for i in range(start, start + size))
+            blobs = [blob(self._paths[i], self._model) for i in places]
+            yield {self._name: np.stack(blobs)}
+
+
+def blob(path: Path, model: Model) -> NDArray[Any]:
+    """Read an image into a model's input (3, H, W), red first, 0 to 1, padded with grey.
+
+    Raises:
+        OSError: When the file can't be read.
+        ValueError: When it is no 8-bit colour image.
+    """
+    image = images.read(path)
+    height, width = image.shape[:2]
+    fitted = fit((height, width), model.size, model.stride if model.dynamic else None)
+    target = np.empty((3, *fitted.size), model.dtype)
+    fill(target, image, fitted)
+    return target
+
+
+def choose(paths: Sequence[Path], count: int) -> list[Path]:
+    """At most `count` of them, evenly spread: neighbours in a folder are often alike."""
+    if len(paths) <= count:
+        return [*paths]
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
+def calibration_images(data: str, split: str, count: int) -> list[Path]:
+    """Choose images of a data set.
+
+    Args:
+        data: A data YAML, as `yolo` finds it; or an image, a folder or a pattern.
+        split: Of a data YAML.
+        count: At most so many.
+
+    Raises:
+        OSError, ValueError: When there are none.
+    """
+    if data.endswith((".yaml", ".yml")):
+        return choose(images_of(data, split), count)
+    return choose(find_images(data), count)

@@ -1,0 +1,37 @@
+"""What a module takes and what it costs: shapes of its inputs, and its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import thop
+import torch
+from torch import nn
+
+from afpn_yolo.upstream.neck import NeckModule
+from afpn_yolo.upstream.rows import backbone_rows, run_rows
+
+Shapes = list[tuple[int, ...]]
+
+
+def image_shapes(batch: int, imgsz: int) -> Shapes:
+    """What a whole model takes."""
+    return [(batch, 3, imgsz, imgsz)]
+
+
+@torch.inference_mode()
+def feature_shapes(model: nn.Module, batch: int, imgsz: int) -> Shapes:
+    """What the neck of a model takes, by a run of its backbone."""
+    rows: Any = model.model
+    image = torch.zeros(1, 3, imgsz, imgsz)
+    outputs = run_rows(rows, {-1: image}, range(backbone_rows(model)))
+    return [(batch, *outputs[row].shape[1:]) for row in NeckModule(model).inputs]
+
+
+def gflops(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> float:
+    """Two operations per multiply-add of the module's layers, in 10^9, by Ultralytics' counter."""
+    inputs = tuple(torch.zeros(shape) for shape in shapes)
+    operations = thop.profile(deepcopy(module).eval(), inputs=inputs, verbose=False)[0]
+    return float(2 * operations / 1e9)

@@ -1,0 +1,174 @@
+"""Models: built, opened, looked into, saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+import ultralytics
+from torch import Tensor, nn
+from ultralytics import YOLO
+from ultralytics.engine.model import Model
+from ultralytics.nn.tasks import BaseModel, DetectionModel, yaml_model_load
+from ultralytics.utils import YAML
+from ultralytics.utils.torch_utils import select_device
+
+from afpn_yolo.base.files import written_whole
+from afpn_yolo.plugin.lookup import shipped
+from afpn_yolo.upstream.tell import one_line
+
+DEFAULT_SIZE = 640
+
+
+def build_model(name: str, scale: str, nc: int) -> torch.nn.Module:
+    """Build a shipped model YAML, whatever lies in the user's folder under that name.
+
+    Args:
+        name: File name without the scale letter: `yolov5-afpn.yaml`.
+        scale: Scale letter.
+        nc: Number of classes.
+    """
+    content = YAML.load(shipped("models", name))
+    content |= {"scale": scale, "yaml_file": re.sub(r"(\d)-", rf"\1{scale}-", name, count=1)}
+    return DetectionModel(content, nc=nc, verbose=False)
+
+
+def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
+    """Write a model so that `YOLO(path)` opens it, in float32 (Ultralytics' own `save` halves it).
+
+    The file appears whole or not at all.
+    """
+    checkpoint = {
+        "epoch": -1,  # not a run that could be resumed
+        "model": model,
+        "ema": None,
+        "train_args": {"task": "detect"},
+        "date": datetime.now(UTC).isoformat(),
+        "version": ultralytics.__version__,
+    }
+    with written_whole(path) as part:
+        torch.save(checkpoint, part)
+
+
+def load_model(model: str | Path | nn.Module) -> nn.Module:
+    """Open a checkpoint, unfused, or take the network out of a `YOLO`; a bare network stays.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is no checkpoint that Ultralytics opens.
+    """
+    if isinstance(model, Model):
+        model = model.model if isinstance(model.model, nn.Module) else str(model.model)
+    if isinstance(model, nn.Module):
+        return model
+    path = Path(model)
+    if path.suffix != ".pt":
+        raise ValueError(
+            f"{path}: a PyTorch checkpoint (.pt) is needed; of an exported model, the one that it "
+            "was exported from"
+        )
+    if not path.is_file():  # Ultralytics would try to download it
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        network: nn.Module = YOLO(path).model
+    except Exception as error:  # unpickling runs whatever is in the file
+        raise ValueError(f"{path}: Ultralytics can't open it: {one_line(error)}") from error
+    if not isinstance(network, BaseModel):
+        raise ValueError(f"{path}: it holds a {type(network).__name__}, no model of Ultralytics'")
+    return network
+
+
+def move(model: nn.Module, device: str | None) -> nn.Module:
+    """Bring a model to a device, as `yolo` takes it; None lets Ultralytics choose.
+
+    Raises:
+        ValueError: When there is no such device.
+    """
+    try:
+        return model.to(select_device(device, verbose=False))
+    except Exception as error:  # torch and Ultralytics each have their own
+        raise ValueError(f"device {device}: {one_line(error)}") from error
+
+
+def trained_size(model: nn.Module) -> int:
+    """The `imgsz` that a model was trained at; 640 when it doesn't say."""
+    kept = getattr(model, "args", None)
+    size = kept.get("imgsz") if isinstance(kept, dict) else getattr(kept, "imgsz", None)
+    return size if isinstance(size, int) else DEFAULT_SIZE
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a `.pt` of Ultralytics', or of an `.npz`, in float32 and by name.
+
+    Raises:
+        OSError, ValueError: When the file is missing, or neither of the two.
+    """
+    if path.suffix != ".npz":
+        return {name: tensor.float() for name, tensor in load_model(path).state_dict().items()}
+    try:
+        with np.load(path) as file:
+            return {name: torch.from_numpy(file[name]).float() for name in file.files}
+    except (ValueError, TypeError, BadZipFile) as error:
+        raise ValueError(f"{path}: no .npz of tensors: {one_line(error)}") from error
+
+
+def empty_model(yaml: str, nc: int | None = None) -> nn.Module:
+    """Build a model YAML as `YOLO(yaml)` does, untrained.
+
+    Raises:
+        OSError: When there is none of that name.
+        ValueError: When Ultralytics can't build it.
+    """
+    try:
+        return DetectionModel(yaml_model_load(yaml), nc=nc, verbose=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # the parser raises whatever it comes across
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"{yaml}: Ultralytics can't build it: {reason}") from error
+
+
+def untrained(yaml: str, like: nn.Module) -> nn.Module:
+    """Build a model YAML for the classes of another model."""
+    names: Any = like.names
+    model: Any = empty_model(yaml, len(names))
+    model.names = dict(names)
+    return cast(nn.Module, model)
+
+
+def open_tensors(path: Path, yaml: str | None) -> nn.Module:
+    """Build a model YAML and fill all but its head from an `.npz`.
+
+    Raises:
+        ValueError: When no YAML is named, or a tensor is missing or has another shape.
+    """
+    if yaml is None:
+        raise ValueError(f"{path}: an .npz doesn't say which model it is of; name its YAML")
+    model = empty_model(yaml)
+    rows: nn.Sequential = model.model  # type: ignore[assignment]
+    fill(rows[:-1], read_tensors(path), f"{path} for {yaml}")
+    return model
+
+
+def fill(rows: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Load the first rows of a model from tensors by their names in the whole model.
+
+    Raises:
+        ValueError: When one is missing or has another shape; it starts with `what`.
+    """
+    expected = rows.state_dict()
+    for name, tensor in expected.items():
+        found = tensors.get(f"model.{name}")
+        if found is None or found.shape != tensor.shape:
+            there = "is missing" if found is None else f"has the shape {tuple(found.shape)}"
+            raise ValueError(
+                f"{what}: model.{name} {there}, {tuple(tensor.shape)} is needed "
+                "(another scale, or another network?)"
+            )
+    rows.load_state_dict({name: tensors[f"model.{name}"] for name in expected})

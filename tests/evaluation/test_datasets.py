@@ -1,0 +1,258 @@
+"""Reading data sets in YOLO's and COCO's format, with what makes them hard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.evaluation.coco import Floats
+from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.evaluation.evaluate import read_data
+from afpn_yolo.upstream.data import coco_category_ids
+
+NAMES = {0: "cat", 1: "dog"}
+WIDTH, HEIGHT = 200, 100
+
+
+def picture(path: Path, orientation: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 60)).save(path, exif=exif)
+
+
+def yolo(root: Path, labels: dict[str, str | None], val: object = "images/val") -> Path:
+    """A data YAML; images by name, None for one without a label file."""
+    for name, text in labels.items():
+        picture(root / "images" / "val" / name)
+        if text is not None:
+            label = (root / "labels" / "val" / name).with_suffix(".txt")
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text(text)
+    yaml = root / "data.yaml"
+    content = {"path": str(root), "train": val, "val": val, "names": [*NAMES.values()]}
+    yaml.write_text(json.dumps(content))  # JSON is YAML
+    return yaml
+
+
+def read(data: Path, **options: Any) -> DataSet:
+    return read_data(data, NAMES, **options)
+
+
+def row(
+    place: int, number: int, left: float, top: float, width: float, height: float
+) -> list[float]:
+    return [place, number, left, top, width, height, width * height, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 0.5 0.5 0.2 0.4\n", [row(0, 1, 80, 30, 40, 40)]),
+        ("0 0.1 0.2 0.3 0.2 0.3 0.6 0.2 0.5\n", [row(0, 0, 20, 20, 40, 40)]),  # a polygon
+        (
+            "0 0.25 0.5 0.5 1\n\n1 0.5 0.5 1 1\n",
+            [row(0, 0, 0, 0, 100, 100), row(0, 1, 0, 0, 200, 100)],
+        ),
+        ("1 0.5 0.5 0.2 0.4\n1 0.5 0.5 0.2 0.4\n", [row(0, 1, 80, 30, 40, 40)]),  # twice the same
+        ("\ufeff1 0.5 0.5 0.2 0.4", [row(0, 1, 80, 30, 40, 40)]),  # as Windows' editor saves it
+        ("", []),
+    ],
+)
+def test_labels_become_boxes_in_pixels(tmp_path: Path, text: str, expected: list[Any]) -> None:
+    data = read(yolo(tmp_path, {"a.jpg": text}))
+    assert data.truth == pytest.approx(np.array(expected, float).reshape(-1, 8))
+    assert (data.names, data.sizes) == (NAMES, [(HEIGHT, WIDTH)])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("2 0.5 0.5 0.2 0.4", "class 2 is not among 0 to 1"),
+        ("0.5 0.5 0.5 0.2 0.4", "class 0.5 is not among"),
+        ("0 0.5 0.5 0.2", "got 4 numbers"),
+        ("0 0.5 0.5 0.2 0.4 0.9", "got 6 numbers"),
+        ("0 80 30 40 40", "fractions of the image"),
+        ("0 0.5 0.5 -0.005 0.4", "fractions of the image"),
+        ("cat 0.5 0.5 0.2 0.4", "numbers expected"),
+        ("0 nan 0.5 0.2 0.4", "fractions of the image"),
+    ],
+)
+def test_a_wrong_label_is_told_with_its_line(tmp_path: Path, line: str, message: str) -> None:
+    data = yolo(tmp_path, {"a.jpg": f"0 0.5 0.5 0.2 0.4\n{line}\n"})
+    with pytest.raises(EvaluationError, match=rf"a\.txt, line 2: .*{message}"):
+        read(data)
+
+
+def test_keypoints_behind_a_box_are_skipped(tmp_path: Path) -> None:
+    yaml = yolo(tmp_path, {"a.jpg": "1 0.5 0.5 0.2 0.4 0.1 0.1 2 0.9 0.9 1"})
+    yaml.write_text(json.dumps({**json.loads(yaml.read_text()), "kpt_shape": [2, 3]}))
+    assert read(yaml).truth == pytest.approx(np.array([row(0, 1, 80, 30, 40, 40)]))
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_photographs_on_their_side_are_upright(tmp_path: Path, orientation: int) -> None:
+    yaml = yolo(tmp_path, {"a.jpg": "1 0.5 0.5 0.2 0.4"})
+    picture(tmp_path / "images" / "val" / "a.jpg", orientation)
+    data = read(yaml)
+    decoded = cv2.imread(str(data.images[0]))
+    assert decoded is not None
+    assert data.sizes == [decoded.shape[:2]]
+    assert data.sizes == [(HEIGHT, WIDTH) if orientation == 3 else (WIDTH, HEIGHT)]
+    expected = (80, 30, 40, 40) if orientation == 3 else (40, 60, 20, 80)
+    assert data.truth[:, 2:6] == pytest.approx(np.array([expected], float))
+
+
+def test_an_image_without_a_label_file_is_background(tmp_path: Path) -> None:
+    data = read(yolo(tmp_path, {"a.jpg": None, "b.jpg": "0 0.5 0.5 1 1"}))
+    assert len(data.images) == 2
+    assert data.truth == pytest.approx(np.array([row(1, 0, 0, 0, 200, 100)]))
+
+
+def test_split_as_list_of_folders_and_as_list_of_files(tmp_path: Path) -> None:
+    yaml = yolo(tmp_path, {"a.jpg": "", "sub/b.jpg": "", ".hidden.jpg": ""}, ["images/val", "more"])
+    picture(tmp_path / "more" / "c.PNG")
+    assert [path.name for path in read(yaml).images] == ["a.jpg", "b.jpg", "c.PNG"]
+    (tmp_path / "val.txt").write_text("./images/val/sub/b.jpg\n./images/val/a.jpg\n")
+    yaml = yolo(tmp_path, {}, "val.txt")
+    assert [path.name for path in read(yaml).images] == ["a.jpg", "b.jpg"]
+
+
+def test_mistakes_in_a_data_yaml(tmp_path: Path) -> None:
+    yaml = yolo(tmp_path, {"a.jpg": None})
+    with pytest.raises(EvaluationError, match="none of the 1 images of split 'val' has a label"):
+        read(yaml)
+    with pytest.raises(EvaluationError, match=r"data\.yaml has no split 'test'"):
+        read(yaml, split="test")
+    with pytest.raises(EvaluationError, match=r"--images is for a \.json"):
+        read(yaml, images=tmp_path)
+    with pytest.raises(EvaluationError, match=r"data\.yaml has 2 classes, x\.pt has 3"):
+        read_data(yaml, {**NAMES, 2: "owl"}, model="x.pt")
+    (tmp_path / "images" / "val" / "a.jpg").unlink()
+    with pytest.raises(EvaluationError, match=r"data\.yaml: split 'val' is empty"):
+        read(yaml)
+    with pytest.raises(EvaluationError, match=r"absent\.yaml"):
+        read(tmp_path / "absent.yaml")
+
+
+def test_a_set_of_damaged_images_is_refused(tmp_path: Path) -> None:
+    yaml = yolo(tmp_path, {"a.jpg": "0 0.5 0.5 1 1"})
+    (tmp_path / "images" / "val" / "a.jpg").write_text("no image")
+    with pytest.raises(EvaluationError, match=r"none of its 1 images can be read; .*a\.jpg"):
+        read(yaml)
+
+
+def test_a_jpeg_that_breaks_off_is_damaged(tmp_path: Path) -> None:
+    yaml = yolo(tmp_path, {"a.jpg": "0 0.5 0.5 1 1", "b.jpg": "1 0.5 0.5 1 1", "c.jpg": ""})
+    folder = tmp_path / "images" / "val"
+    whole = (folder / "a.jpg").read_bytes()
+    (folder / "a.jpg").write_bytes(whole[:-200])
+    (folder / "b.jpg").write_bytes(whole + b"a camera's own data")  # odd, but whole
+    data = read(yaml)
+    assert [path.name for path in data.damaged] == ["a.jpg"]
+    assert "truncated" in data.damaged[folder / "a.jpg"]
+    assert [path.name for path in data.images] == ["b.jpg", "c.jpg"]
+    assert data.truth == pytest.approx(np.array([row(0, 1, 0, 0, 200, 100)]))
+
+
+def coco(path: Path, **changes: Any) -> Path:
+    """One image, two objects of which one is a crowd, a root category that no object has."""
+    entry = {"id": 7, "file_name": "a.jpg", "width": WIDTH, "height": HEIGHT}
+    first = {"image_id": 7, "category_id": 5, "bbox": [1, 2, 30, 40], "area": 900.5, "iscrowd": 0}
+    second = {"image_id": 7, "category_id": 2, "bbox": [5, 6, 70, 80], "area": 4000, "iscrowd": 1}
+    names = [{"id": 0, "name": "animals"}, {"id": 2, "name": "dog"}, {"id": 5, "name": "cat"}]
+    content = {"images": [entry], "annotations": [first, second], "categories": names, **changes}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+EXPECTED: Floats = np.array([[0, 0, 1, 2, 30, 40, 900.5, 0], [0, 1, 5, 6, 70, 80, 4000, 1]])
+
+
+@pytest.mark.parametrize(
+    ("file", "images"),
+    [
+        ("annotations/instances_val2017.json", "images/val2017"),
+        ("annotations/instances_val2017.json", "val2017"),
+        ("set.json", ""),
+        ("set.json", "set"),
+    ],
+)
+def test_coco_json_finds_its_images(tmp_path: Path, file: str, images: str) -> None:
+    picture(tmp_path / images / "a.jpg")
+    data = read(coco(tmp_path / file))
+    assert data.images == [tmp_path / images / "a.jpg"]
+    assert data.truth == pytest.approx(EXPECTED)
+    assert (data.ids, data.categories) == ([7], [5, 2])
+
+
+def test_coco_json_with_a_folder_of_images(tmp_path: Path) -> None:
+    path = coco(tmp_path / "annotations" / "instances_val.json")
+    with pytest.raises(EvaluationError, match=r"a\.jpg, are not in .* name their folder with --im"):
+        read(path)
+    picture(tmp_path / "elsewhere" / "a.jpg")
+    assert read(path, images=tmp_path / "elsewhere").truth == pytest.approx(EXPECTED)
+
+
+def test_cocos_own_ids_serve_a_model_that_lost_its_names(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    ids = [{"id": number, "name": f"name {number}"} for number in coco_category_ids()]
+    assert [ids[0]["id"], ids[79]["id"], len(ids)] == [1, 90, 80]
+    boxes = [
+        {"image_id": 7, "category_id": number, "bbox": [0, 0, 9, 9], "area": 81}
+        for number in (1, 13, 90)
+    ]
+    path = coco(tmp_path / "set.json", categories=ids, annotations=boxes)
+    data = read_data(path, {k: f"class{k}" for k in range(80)})
+    assert data.truth[:, 1].tolist() == [0, 11, 79]
+    assert data.categories == coco_category_ids()
+
+
+def test_boxes_for_an_image_of_another_size_are_left_out(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg", orientation=6)
+    picture(tmp_path / "b.jpg")
+    entries = [
+        {"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT}
+        for i, name in ((7, "a.jpg"), (8, "b.jpg"))
+    ]
+    data = read(coco(tmp_path / "set.json", images=entries))
+    assert [path.name for path in data.images] == ["b.jpg"]
+    assert "100 x 200 pixels" in data.damaged[tmp_path / "a.jpg"]
+    assert not len(data.truth)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": []}, "lists no images"),
+        ({"annotations": None}, "no list 'annotations'"),
+        ({"annotations": [{"image_id": 7, "category_id": 5}]}, "entry 0 of 'annotations' .*'bbox'"),
+        ({"annotations": [{"image_id": 9, "category_id": 5, "bbox": [0, 0, 1, 1]}]}, "image 9"),
+        ({"annotations": [{"image_id": 7, "category_id": 6, "bbox": [0, 0, 1, 1]}]}, "category 6"),
+        ({"categories": [{"id": 2, "name": "dog"}]}, "1 classes, .* 2; only the model has 'cat'"),
+        (
+            {"categories": [{"id": 2, "name": "dog"}, {"id": 5, "name": "owl"}]},
+            "only the data have 'owl'; only the model has 'cat'",
+        ),
+    ],
+)
+def test_mistakes_in_coco_json(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    picture(tmp_path / "a.jpg")
+    with pytest.raises(EvaluationError, match=rf"set\.json.*{message}"):
+        read(coco(tmp_path / "set.json", **changes))
+
+
+def test_what_is_no_json_is_told(tmp_path: Path) -> None:
+    (tmp_path / "set.json").write_text("{")
+    with pytest.raises(EvaluationError, match=r"set\.json is no JSON"):
+        read(tmp_path / "set.json")
+    with pytest.raises(EvaluationError, match=r"absent\.json: No such file"):
+        read(tmp_path / "absent.json")

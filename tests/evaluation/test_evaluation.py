@@ -1,0 +1,293 @@
+"""The metrics of a model on a data set: against pycocotools, `yolo val`, and what can go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from torch import nn
+from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionValidator
+from ultralytics.utils.metrics import compute_ap
+
+from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.evaluation.coco import Floats, Scores
+from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model, read_data
+from afpn_yolo.upstream.detect import Detector
+from afpn_yolo.upstream.images import decode
+from tests.evaluation.test_coco import plain
+from tests.evaluation_data import cut, found_by, write_coco, write_yolo
+from tests.lively import NAMES, save_lively
+from tests.processes import YOLO as COMMAND
+from tests.processes import run
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
+SIDE = 160
+KEYS = "AP AP50 AP75 APS APM APL AR100 per_class images instances model data imgsz versions"
+COCO_IDS = {0: 90, 1: 1, 2: 13, 3: 44}  # neither from 0 nor in order
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, and the same objects in both formats."""
+
+    model: Path
+    yaml: Path
+    json: Path
+
+    @property
+    def images(self) -> Path:
+        return self.yaml.parent / "images" / "val"
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    folder = tmp_path_factory.mktemp("evaluation")
+    model = save_lively("", folder / "model.pt", modest=True)
+    root = folder / "set"
+    images = cut(root / "images" / "val")
+    truth = found_by(model, images, SIDE)
+    path = root / "annotations" / "instances_val.json"
+    return Case(model, write_yolo(root, images, truth), write_coco(path, images, truth, COCO_IDS))
+
+
+@pytest.fixture
+def copy(case: Case, tmp_path: Path) -> Case:
+    """The case with a data set of its own, to be spoilt."""
+    root = tmp_path / "set"
+    shutil.copytree(case.yaml.parent, root, ignore=shutil.ignore_patterns("*.cache"))
+    yaml = root / "data.yaml"
+    yaml.write_text(yaml.read_text().replace(str(case.yaml.parent), str(root)))
+    return Case(case.model, yaml, root / "annotations" / case.json.name)
+
+
+@contextlib.contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Nothing may be written into the folder, or touched."""
+
+    def state() -> dict[Path, tuple[int, int]]:
+        return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")}
+
+    before = state()
+    yield
+    assert state() == before
+
+
+def figures(scores: Scores) -> list[float | None]:
+    return [getattr(scores, field.name) for field in fields(Scores)]
+
+
+def test_equals_plain_pycocotools_on_yolo_data(case: Case) -> None:
+    with unchanged(case.yaml.parent):
+        report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
+        found = Detector(case.model, SIDE)
+        data, rows = detect(found, read_data(case.yaml, found.names))
+    expected = plain(data.truth, rows, NAMES)
+    got = figures(report)
+    assert [-1 if value is None else value for value in got] == pytest.approx(expected, abs=1e-9)
+    assert 0.2 < expected[0] < 0.8
+    assert report.instances == sum(scores.instances for scores in report.per_class.values()) > 100
+
+
+def test_equals_plain_pycocotools_on_coco_json_with_crowds(case: Case) -> None:
+    report = evaluate_model(case.model, case.json, imgsz=SIDE, images=case.images)
+    assert report.split is None
+    found = Detector(case.model, SIDE)
+    data, rows = detect(found, read_data(case.json, found.names))
+    results = [
+        {
+            "image_id": data.ids[int(row[0])],
+            "category_id": data.categories[int(row[1])],
+            "bbox": row[2:6].tolist(),
+            "score": row[6],
+        }
+        for row in rows
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(case.json)
+        evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    expected = [*evaluation.stats[:6], evaluation.stats[8]]
+    got = [-1 if value is None else value for value in figures(report)]
+    assert got == pytest.approx(expected, abs=1e-9)
+    assert 0.2 < expected[0] < 0.8
+    crowds = sum(annotation["iscrowd"] for annotation in coco.dataset["annotations"])
+    assert report.instances == len(coco.dataset["annotations"]) - crowds
+    assert {data.categories[k] for k in NAMES} == {*COCO_IDS.values()}
+
+
+def test_detections_are_those_of_the_validator(case: Case, tmp_path: Path) -> None:
+    theirs: dict[str, Floats] = {}
+
+    class Recorder(DetectionValidator):  # type: ignore[misc]
+        def update_metrics(self, preds: list[Any], batch: dict[str, Any]) -> None:
+            for place, pred in enumerate(preds):
+                prepared = self._prepare_batch(place, batch)
+                scaled = self.scale_preds(pred, prepared)
+                table = [scaled["bboxes"], scaled["conf"][:, None], scaled["cls"][:, None]]
+                theirs[prepared["im_file"]] = np.hstack([part.numpy() for part in table])
+            super().update_metrics(preds, batch)
+
+    options = {"imgsz": SIDE, "plots": False, "project": str(tmp_path), "verbose": False}
+    YOLO(case.model).val(data=str(case.yaml), validator=Recorder, **options)
+    found = Detector(case.model, SIDE, clip=True)  # what the recorder scales, is clipped
+    data, rows = detect(found, read_data(case.yaml, found.names))
+    assert len(theirs) == len(data.images)
+    for number, image in enumerate(data.images):
+        mine = rows[rows[:, 0] == number]
+        corners = np.hstack([mine[:, 2:4], mine[:, 2:4] + mine[:, 4:6], mine[:, [6, 1]]])
+        assert corners == pytest.approx(theirs[str(image.resolve())], abs=1e-3)
+
+
+@pytest.mark.skipif(
+    compute_ap([0.5], [1.0])[0] > 0.6,
+    reason="this Ultralytics draws precision on to recall 1, where no detection is",
+)
+def test_agrees_with_the_command_yolo_val(case: Case, tmp_path: Path) -> None:
+    data = shutil.copytree(case.yaml.parent, tmp_path / "set")  # it writes there
+    yaml = data / "data.yaml"
+    yaml.write_text(yaml.read_text().replace(str(case.yaml.parent), str(data)))
+    command = (COMMAND, "val", f"model={case.model}", f"data={yaml}", f"imgsz={SIDE}")
+    printed = run(*command, "plots=False", f"project={tmp_path}", cwd=tmp_path).stdout
+    row = re.search(r"^ +all +\d+ +\d+ +\S+ +\S+ +(\S+) +(\S+)", printed, re.MULTILINE)
+    assert row is not None, printed
+    report = evaluate_model(case.model, yaml, imgsz=SIDE)
+    assert pytest.approx(float(row[2]), abs=0.0035) == report.AP  # printed with three digits
+    assert pytest.approx(float(row[1]), abs=0.006) == report.AP50
+
+
+def test_boxes_are_judged_as_predicted_or_clipped(case: Case) -> None:
+    data = read_data(case.yaml, NAMES)
+    rows = {clip: detect(Detector(case.model, SIDE, clip=clip), data)[1] for clip in (False, True)}
+    sizes = np.array([(width, height) * 2 for height, width in data.sizes])
+    far = sizes[rows[True][:, 0].astype(int)]
+    corners = {c: np.hstack([r[:, 2:4], r[:, 2:4] + r[:, 4:6]]) for c, r in rows.items()}
+    assert corners[True] == pytest.approx(corners[False].clip(0, far))
+    assert (corners[False] < 0).any()
+    assert (corners[False] > far).any()
+    clipped = evaluate_model(case.model, case.yaml, imgsz=SIDE, clip=True)
+    assert clipped.clip
+    assert figures(clipped) != figures(evaluate_model(case.model, case.yaml, imgsz=SIDE))
+
+
+def test_an_export_sees_what_its_model_sees_in_squares(case: Case, tmp_path: Path) -> None:
+    model = Path(shutil.copy(case.model, tmp_path))
+    run(COMMAND, "export", f"model={model}", "format=onnx", f"imgsz={SIDE}", cwd=tmp_path)
+    exported = evaluate_model(model.with_suffix(".onnx"), case.yaml, imgsz=320)
+    assert exported.imgsz == (SIDE, SIDE)
+    assert exported.square
+    original = evaluate_model(model, case.yaml, imgsz=SIDE, square=True)
+    assert pytest.approx(original.AP, abs=0.001) == exported.AP
+    assert evaluate_model(model, case.yaml, imgsz=SIDE).AP != original.AP
+
+
+def test_script_prints_a_table_and_writes_the_report(case: Case, tmp_path: Path) -> None:
+    command = (
+        sys.executable,
+        SCRIPT,
+        case.model,
+        case.yaml,
+        "--imgsz",
+        str(SIDE),
+        "--json",
+        "r.json",
+    )
+    with unchanged(case.yaml.parent):
+        printed = run(*command, cwd=tmp_path).stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert {*KEYS.split()} <= {*report}
+    assert report["per_class"]["never there"]["AP"] is None
+    assert report["APL"] is None or report["APL"] >= 0
+    assert report["imgsz"] == SIDE
+    assert (report["images"], report["model"]) == (24, str(case.model))
+    assert {"ultralytics", "torch", "pycocotools", "afpn_yolo"} <= {*report["versions"]}
+    first = rf"^all +{report['instances']} +{100 * report['AP']:.1f} "
+    assert re.search(first, printed, re.MULTILINE)
+    assert re.search(r"^never there +0( +-){7}$", printed, re.MULTILINE)
+    assert "Detecting" in printed
+
+
+def test_script_tells_a_mistake_in_one_line(copy: Case, tmp_path: Path) -> None:
+    shutil.rmtree(copy.yaml.parent / "labels")
+    command = (sys.executable, SCRIPT, copy.model, copy.yaml, "--json", "r.json")
+    result = run(*command, cwd=tmp_path, fails=True)
+    assert result.returncode == 2
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("error"))
+    assert "none of the 24 images of split 'val' has a label file" in line
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "r.json").exists()
+    bad = run(*command[:-1], tmp_path, cwd=tmp_path, fails=True)
+    assert bad.returncode == 2
+    assert "can't be written" in bad.stderr
+
+
+def test_damaged_images_are_left_out_and_named(copy: Case) -> None:
+    names = [f"{i:03d}.png" for i in (3, 7, 11)]
+    (copy.images / names[0]).write_text("no image")
+    whole = (copy.images / names[1]).read_bytes()
+    (copy.images / names[1]).write_bytes(whole[: len(whole) // 2])
+    (copy.images / names[2]).unlink()
+    with unchanged(copy.yaml.parent):
+        report = evaluate_model(copy.model, copy.json, imgsz=SIDE)
+    assert report.images == 21
+    assert [Path(name).name for name in report.damaged] == names[::-1]  # by falling id
+    assert report.instances < evaluate_model(copy.model, copy.yaml, imgsz=SIDE).instances
+    objects = json.loads(copy.json.read_text())["annotations"]
+    left = [a for a in objects if a["image_id"] not in (997, 993, 989) and not a["iscrowd"]]
+    assert report.instances == len(left)
+
+
+def test_an_image_that_fails_to_decode_is_left_out(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate_model(case.model, case.yaml, imgsz=SIDE)
+
+    def fail(path: Path, flags: int) -> Any:
+        if path.name == "005.png":
+            raise ValueError("broken inside")
+        return decode(path, flags)
+
+    monkeypatch.setattr("afpn_yolo.upstream.detect.decode", fail)
+    report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
+    labels = case.yaml.parent / "labels" / "val" / "005.txt"
+    assert report.instances == whole.instances - len(labels.read_text().splitlines())
+    assert report.images == whole.images - 1
+    assert [Path(name).name for name in report.damaged] == ["005.png"]
+
+
+def test_an_open_model_stays_as_it_is(case: Case) -> None:
+    model = YOLO(case.model)
+    report = evaluate_model(model, case.yaml, imgsz=SIDE)
+    assert isinstance(report, Report)
+    assert report.AP == evaluate_model(case.model, case.yaml, imgsz=SIDE).AP
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.model.modules())
+
+
+@pytest.mark.parametrize("name", ["junk.pt", "junk.onnx", "absent.pt"])
+def test_what_is_no_model_is_named(case: Case, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name != "absent.pt":
+        path.write_text("no model")
+    with pytest.raises(EvaluationError, match=rf"{name} can't be opened: "):
+        evaluate_model(path, case.yaml)
+
+
+def test_another_number_of_classes_is_refused(copy: Case) -> None:
+    copy.yaml.write_text(copy.yaml.read_text().replace("  3: never there\n", ""))
+    with pytest.raises(EvaluationError, match=r"data.yaml has 3 classes, .*model.pt has 4"):
+        evaluate_model(copy.model, copy.yaml, imgsz=SIDE)

@@ -1,0 +1,156 @@
+"""`model.fuse()` brings fusions into a faster form that computes the same."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+from ultralytics import YOLO
+from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.torch_utils import fuse_conv_and_bn
+
+from afpn_yolo.layers import AFPNFusion
+from afpn_yolo.views.fusion_maps import look
+from tests import neck
+from tests.layers.test_golden import OUTPUT_ROWS, TOLERANCE, build, run
+from tests.lively import PHOTOGRAPHS, export
+
+
+def folded(sources: int, target: int, **options: Any) -> tuple[AFPNFusion, list[Tensor]]:
+    """A fusion with BatchNorm folded as Ultralytics does it, and sources for it."""
+    torch.manual_seed(10 * sources + target)
+    channels = [8 * 2**i for i in range(sources)]
+    layer = neck.randomise(AFPNFusion(channels, target, **options)).eval()
+    for conv in [m for m in layer.modules() if isinstance(m, Conv)]:
+        conv.conv = fuse_conv_and_bn(conv.conv, conv.bn)
+        del conv.bn
+        conv.forward = conv.forward_fuse
+    side = 2**sources
+    return layer, [torch.randn(2, c, side >> i, side >> i) for i, c in enumerate(channels)]
+
+
+def outputs(layer: nn.Module, levels: list[Tensor]) -> Tensor:
+    with torch.no_grad():
+        return layer(levels)
+
+
+@pytest.mark.parametrize("sources", [2, 3, 4, 5])
+@pytest.mark.parametrize("hidden", [8, 3])
+def test_any_number_of_levels_and_any_target(sources: int, hidden: int) -> None:
+    for target in range(sources):
+        layer, levels = folded(sources, target, hidden=hidden)
+        expected = outputs(layer, levels)
+        layer.fuse()
+        assert not hasattr(layer.weights, "squeeze")
+        assert neck.difference(outputs(layer, levels), expected.numpy()) <= TOLERANCE
+
+
+@pytest.mark.parametrize("scale", ["n", "s"])
+def test_the_fused_neck_still_gives_the_authors_numbers(scale: str) -> None:
+    arrays = neck.golden(f"afpn3-{scale}")
+    model = build(scale, arrays, 1e-3).eval().fuse(verbose=False)
+    assert all(hasattr(m.weights, "joint") for m in model.modules() if isinstance(m, AFPNFusion))
+    with torch.no_grad():
+        result = run(model, neck.inputs(arrays))
+    for i, row in enumerate(OUTPUT_ROWS):
+        assert neck.difference(result[row], arrays[f"eval_eps0.001_out{i}"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("sources", [2, 3])
+@pytest.mark.parametrize("factor", [1e2, 1e6])
+def test_scores_far_apart_give_a_choice_and_no_nan(sources: int, factor: float) -> None:
+    layer, levels = folded(sources, 0)
+    with torch.no_grad():
+        layer.weights.score.weight *= factor
+    expected = outputs(layer, levels)
+    layer.fuse()
+    assert neck.difference(outputs(layer, levels), expected.numpy()) <= 1e-3
+
+
+def test_other_activations() -> None:
+    layer, levels = folded(3, 1)
+    act = nn.LeakyReLU(0.1)
+    for squeeze in layer.weights.squeeze:
+        squeeze.act = act
+    expected = outputs(layer, levels)
+    layer.fuse()
+    assert neck.difference(outputs(layer, levels), expected.numpy()) <= TOLERANCE
+
+
+def test_before_batchnorm_is_folded_nothing_happens() -> None:
+    layer = AFPNFusion([8, 16], 0)
+    layer.fuse()
+    assert hasattr(layer.weights, "squeeze")
+
+
+def test_convolutions_of_a_quantiser_are_left_alone() -> None:
+    class Quantised(nn.Conv2d): ...
+
+    layer, _ = folded(2, 0)
+    layer.weights.score.__class__ = Quantised
+    layer.fuse()
+    assert hasattr(layer.weights, "squeeze")
+
+
+def test_fused_layers_can_be_copied_kept_and_halved(tmp_path: Path) -> None:
+    layer, levels = folded(3, 1)
+    layer.fuse()
+    layer.fuse()  # twice does nothing
+    expected = outputs(layer, levels)
+    torch.save(layer, tmp_path / "layer.pt")
+    kept = torch.load(tmp_path / "layer.pt", weights_only=False)
+    for twin in (copy.deepcopy(layer), kept):
+        assert torch.equal(outputs(twin, levels), expected)
+    half = outputs(layer.half(), [x.half() for x in levels])
+    assert half.dtype == torch.float16
+    assert neck.difference(half.float(), expected.numpy()) <= 2e-2
+
+
+def test_stock_models_fuse_as_before() -> None:
+    stock = DetectionModel.fuse.__wrapped__
+    torch.manual_seed(0)
+    model = neck.randomise(DetectionModel("yolov5n.yaml", verbose=False)).eval()
+    expected = stock(copy.deepcopy(model), verbose=False)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(model.fuse(verbose=False)(image)[0], expected(image)[0])
+    assert [type(m) for m in model.modules()] == [type(m) for m in expected.modules()]
+
+
+def test_an_export_has_no_softmax_over_levels_and_few_nodes(lively: Path) -> None:
+    graph = onnx.load(export(lively, "imgsz=96", "half=False")).graph
+    neck_nodes = [n for n in graph.node if 10 <= _row(n.name) < 29]
+    assert "Softmax" not in {node.op_type for node in neck_nodes}
+    # The authors' network has 263.
+    assert 200 < len(neck_nodes) <= 241
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_what_is_exported_has_no_addcmul_which_ncnn_does_not_know(fuse: bool) -> None:
+    layer, levels = folded(3, 0)
+    if fuse:
+        layer.fuse()
+    graph = torch.jit.trace(layer, (levels,)).inlined_graph  # type: ignore[no-untyped-call]
+    assert "addcmul" not in {node.kind().removeprefix("aten::") for node in graph.nodes()}
+
+
+def _row(node: str) -> int:
+    parts = node.split("/")
+    row = parts[1].removeprefix("model.") if len(parts) > 1 else ""
+    return int(row) if row.isdecimal() else -1
+
+
+def test_a_model_that_has_predicted_still_shows_its_weights(lively: Path) -> None:
+    model = YOLO(lively)
+    expected = look(lively, PHOTOGRAPHS[0], 96)
+    model.model.fuse(verbose=False)
+    got = look(model, PHOTOGRAPHS[0], 96)
+    for fused, plain in zip(got.maps, expected.maps, strict=True):
+        assert fused.weights.shape == plain.weights.shape
+        assert abs(fused.weights - plain.weights).max() <= 1e-3

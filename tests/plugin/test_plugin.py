@@ -1,0 +1,282 @@
+"""The branch in Ultralytics' parser: what it accepts, what it refuses and in which words."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from ultralytics.nn import tasks
+from ultralytics.utils.callbacks import default_callbacks
+
+from afpn_yolo.layers import LAYERS
+from afpn_yolo.plugin import register
+from afpn_yolo.plugin.lookup import resolve, shipped, unscaled
+from afpn_yolo.plugin.refuse import RegistrationError
+
+Rows = list[list[Any]]
+
+
+def model_yaml(rows: Rows, base: int = 32) -> dict[str, Any]:
+    """Four rows of a backbone (0-3: strides 2, 4, 8, 16), then rows under test."""
+    backbone = [[-1, 1, "Conv", [base * 2**i, 3, 2]] for i in range(4)]
+    return {
+        "nc": 1,
+        "scales": {"n": [0.33, 0.25, 1024]},
+        "scale": "n",
+        "backbone": backbone,
+        "head": rows,
+    }
+
+
+def parse(rows: Rows) -> Any:
+    layers, _ = tasks.parse_model(model_yaml(rows), ch=3, verbose=False)
+    return layers
+
+
+@pytest.mark.parametrize("name", ["AFPNFusion", "AFPNSum", "AFPNConcat"])
+@pytest.mark.parametrize("sources", [[2, 3], [1, 2, 3], [0, 1, 2, 3], [-2, -1]])
+def test_fusion_rows_take_channels_from_their_sources(name: str, sources: list[int]) -> None:
+    for target in range(len(sources)):
+        layers = parse(
+            [[sources, 1, name, [target]], [-1, 1, "AFPNResidual", [2]], [-1, 1, "Conv", [64]]]
+        )
+        widths = [8, 16, 32, 64]
+        assert layers[4].channels == tuple(widths[s] for s in sources)
+        assert len(layers[5]) == 2
+        assert layers[6].conv.in_channels == widths[sources[target]]
+
+
+def test_residual_rows_may_also_repeat_by_depth() -> None:
+    layers = parse([[-1, 6, "AFPNResidual", [1]]])
+    assert [type(m).__name__ for m in layers[4]] == ["AFPNResidual"] * 2  # 6 x depth 0.33
+
+
+def test_hidden_channels() -> None:
+    layers = parse([[[2, 3], 1, "AFPNFusion", [0, 4]]])
+    assert layers[4].weights.score.in_channels == 2 * 4
+
+
+REFUSED: list[tuple[list[Any], str]] = [
+    ([[3], 1, "AFPNFusion", [0]], "at least 2 source levels, got 1"),
+    ([[], 1, "AFPNSum", [0]], "at least 2 source levels, got 0"),
+    ([3, 1, "AFPNFusion", [0]], "takes a list of sources, finest level first, got 3"),
+    ([[2, 3], 1, "AFPNFusion", [2]], "target level must be an integer from 0 to 1, got 2"),
+    ([[2, 3], 1, "AFPNConcat", [-1]], "target level must be an integer from 0 to 1, got -1"),
+    (
+        [[2, 3], 1, "AFPNFusion", ["fine"]],
+        "AFPNFusion: an argument must be an integer, got 'fine'",
+    ),
+    ([[2, 3], 1, "AFPNFusion", []], r"takes the arguments \[target, hidden=8\], got \[\]"),
+    ([[2, 3], 1, "AFPNSum", [0, 1]], r"takes the arguments \[target\], got \[0, 1\]"),
+    ([[2, 3], 1, "AFPNFusion", [0, 0]], "hidden channels must be an integer >= 1, got 0"),
+    ([[2, 3], 3, "AFPNFusion", [0]], "row's number must be 1, got 3"),
+    ([[2, 3], 0, "AFPNFusion", [0]], "row's number must be 1, got 0"),
+    ([[2, 9], 1, "AFPNFusion", [0]], "a source must be an integer from -4 to 3, got 9"),
+    ([[2, "x"], 1, "AFPNFusion", [0]], "a source must be an integer from -4 to 3, got 'x'"),
+    ([[2, 3], 1, "AFPNResidual", [3]], r"a source must be an integer from -4 to 3, got \[2, 3\]"),
+    ([-1, 1, "AFPNResidual", [0]], "repeats must be an integer >= 1, got 0"),
+    ([-1, 0, "AFPNResidual", [3]], "row's number must be an integer >= 1, got 0"),
+    ([-1, -2, "AFPNResidual", [3]], "row's number must be an integer >= 1, got -2"),
+    ([-1, 1, "AFPNResidual", [1, 2]], r"takes the arguments \[repeats=3\], got \[1, 2\]"),
+]
+
+
+@pytest.mark.parametrize(("row", "message"), REFUSED)
+def test_refused_rows_are_named(row: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"model YAML, row 4 \[.*{row[2]}.*{message}"):
+        parse([row])
+
+
+@pytest.mark.parametrize("sources", [[3, 2], [2, 2], [1, 3]])
+def test_levels_in_the_wrong_order_twice_or_skipped(sources: list[int]) -> None:
+    cfg = model_yaml([[sources, 1, "AFPNFusion", [0]], [[2, 4], 1, "Detect", ["nc"]]])
+    with pytest.raises(ValueError, match="source 1 must have half the size of source 0"):
+        tasks.DetectionModel(cfg, verbose=False)
+
+
+def test_yaml_stays_plain_lists() -> None:
+    model = tasks.DetectionModel("yolov5n-afpn.yaml", verbose=False)
+    assert yaml.safe_load(yaml.safe_dump(model.yaml)) == model.yaml
+
+
+def test_registering_twice_does_nothing() -> None:
+    parser = tasks.parse_model
+    register.register_layers(tasks)
+    assert tasks.parse_model is parser
+    assert inspect.getsource(parser).count("AFPN_LAYERS") == 1
+
+
+def fake_tasks(**names: object) -> ModuleType:
+    """A module with the parser and a base class as Ultralytics ships them, and more names."""
+    source = inspect.getsource(tasks.parse_model).replace(register.OUR_BRANCH, "")
+    module = ModuleType("fake")
+    vars(module).update({k: v for k, v in vars(tasks).items() if k not in register.NAMES})
+    exec(compile(source, register._remember(source), "exec"), vars(module))
+    fuse = tasks.BaseModel.fuse.__wrapped__
+    module.BaseModel = type("BaseModel", (tasks.BaseModel,), {"fuse": fuse})  # type: ignore[attr-defined]
+    vars(module).update(names)
+    return module
+
+
+def test_registering_with_a_fresh_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(default_callbacks, register.START, [*default_callbacks[register.START]])
+    real = tasks.BaseModel.fuse
+    module = fake_tasks()
+    with pytest.raises(KeyError):
+        module.parse_model(model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), 3, False)
+    register.register_layers(module)
+    module.parse_model(model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), 3, False)
+    assert tasks.BaseModel.fuse is real, "other tests go on with the module that is in use"
+
+
+def test_a_name_that_is_taken_is_an_error() -> None:
+    module = fake_tasks(AFPNSum=object)
+    before = copy.copy(vars(module))
+    with pytest.raises(RegistrationError, match="layer of its own named AFPNSum"):
+        register.register_layers(module)
+    assert vars(module) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("c2 = ch[f]\n", "c2 = ch[f] + 0\n"),
+        ("max_channels", "most_channels"),
+        ("globals()[m]", "KNOWN[m]"),
+    ],
+)
+def test_a_changed_parser_is_an_error(old: str, new: str) -> None:
+    module = fake_tasks()
+    source = inspect.getsource(module.parse_model).replace(old, new)
+    exec(compile(source, register._remember(source), "exec"), vars(module))
+    with pytest.raises(RegistrationError, match="has a parser that this afpn_yolo doesn't"):
+        register.register_layers(module)
+    assert not set(LAYERS) & set(vars(module))
+
+
+@pytest.mark.parametrize("name", ["parse_model", "check_yaml", "yaml_model_load"])
+def test_a_function_that_is_gone_is_an_error(name: str) -> None:
+    module = fake_tasks()
+    delattr(module, name)
+    with pytest.raises(RegistrationError, match=f"has no {name}, which this afpn_yolo"):
+        register.register_layers(module)
+    assert not set(LAYERS) & set(vars(module))
+
+
+def test_an_older_version_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = fake_tasks()
+    monkeypatch.setattr("ultralytics.__version__", "8.3.999")
+    with pytest.raises(RegistrationError, match=r"8\.3\.999 is too old; .* 8\.4\.0 to 8\.4\.\d+"):
+        register.register_layers(module)
+    assert not set(LAYERS) & set(vars(module))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("yolov5s-afpn.yaml", "yolov5-afpn.yaml"),
+        ("yolov5n-afpn-sum.yaml", "yolov5-afpn-sum.yaml"),
+        ("yolov5-afpn.yaml", "yolov5-afpn.yaml"),
+        ("own.yaml", "own.yaml"),
+    ],
+)
+def test_unscaled(name: str, expected: str) -> None:
+    assert unscaled(name) == expected
+
+
+SHIPPED = "yolov5-afpn.yaml"
+
+
+@pytest.mark.parametrize(
+    ("present", "asked", "expected"),
+    [
+        ([], "yolov5s-afpn.yaml", "ours"),
+        ([], "models/yolov5s-afpn.yaml", "ours"),
+        ([], SHIPPED, "ours"),
+        ([], "other/yolov5s-afpn.yaml", None),
+        ([], "models/deep/yolov5s-afpn.yaml", None),
+        ([], "{root}/yolov5s-afpn.yaml", None),
+        ([], "{root}/models/yolov5s-afpn.yaml", None),
+        ([], "yolov5s-unknown.yaml", None),
+        ([SHIPPED], "yolov5s-afpn.yaml", SHIPPED),
+        (["yolov5s-afpn.yaml", SHIPPED], "yolov5s-afpn.yaml", "yolov5s-afpn.yaml"),
+        (["models/" + SHIPPED], "models/yolov5s-afpn.yaml", "models/" + SHIPPED),
+        (["models/" + SHIPPED], "yolov5s-afpn.yaml", "ours"),
+        (["own3n/" + SHIPPED], "own3n/yolov5s-afpn.yaml", "own3n/" + SHIPPED),
+        (["own3n/" + SHIPPED], "{root}/own3n/yolov5s-afpn.yaml", "own3n/" + SHIPPED),
+        (["yolov5s-afpn.yaml"], "yolov5n-afpn.yaml", "ours"),
+        (["yolov5s-afpn.yaml"], SHIPPED, "ours"),
+    ],
+)
+def test_whose_file_a_name_means(
+    present: list[str],
+    asked: str,
+    expected: str | None,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in present:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = resolve("models", asked.format(root=tmp_path))
+    ours = shipped("models", SHIPPED)
+    assert (found and found.resolve()) == (
+        ours if expected == "ours" else expected and tmp_path / expected
+    )
+
+
+@pytest.mark.parametrize("soft_first", [False, True])
+@pytest.mark.parametrize(
+    ("present", "nc"),
+    [
+        ({"yolov5s-afpn.yaml": 22, "yolov5-afpn.yaml": 11}, 22),
+        ({"yolov5-afpn.yaml": 11}, 11),
+        ({"yolov5s-afpn.yaml": 22}, 22),
+        ({"yolov5n-afpn.yaml": 33}, 80),
+        ({}, 80),
+    ],
+)
+def test_the_name_that_was_asked_for_decides(
+    soft_first: bool,
+    present: dict[str, int],
+    nc: int,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Older Ultralytics asks for the unscaled name first, softly, then for the name itself."""
+    monkeypatch.chdir(tmp_path)
+    for name, classes in present.items():
+        (tmp_path / name).write_text(f"nc: {classes}\n")
+    asked = "yolov5s-afpn.yaml"
+    if soft_first:
+        token = register._asked.set(asked)
+        found = tasks.check_yaml(unscaled(asked), hard=False) or tasks.check_yaml(asked)
+        register._asked.reset(token)
+        assert yaml.safe_load(Path(found).read_text())["nc"] == nc
+    assert tasks.yaml_model_load(asked)["nc"] == nc
+
+
+def test_a_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ultralytics goes on there, and so do we."""
+
+    def denied(path: object, *args: object, **kwargs: object) -> None:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.stat", denied)
+        assert resolve("models", "yolov5n.yaml") is None
+
+
+def test_data_names(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ultralytics.data import utils
+
+    monkeypatch.chdir(tmp_path)
+    assert utils.check_file("shapes.yaml") == str(shipped("data", "shapes.yaml"))
+    assert utils.check_file("data/shapes.yaml") == str(shipped("data", "shapes.yaml"))
+    assert utils.check_file("shapes", hard=False) == []

@@ -1,0 +1,116 @@
+"""Checkpoints under `ULTRALYTICS_SAFE_LOAD=1`, and where this package is not installed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from ultralytics.nn import tasks
+
+from tests.processes import ROOT, YOLO, python, run, without_us
+
+SAFE = {"ULTRALYTICS_SAFE_LOAD": "1"}
+needs_safe_load = pytest.mark.skipif(
+    not hasattr(tasks, "_SafeLoad"), reason="this Ultralytics knows no safe loading"
+)
+OPEN = "from ultralytics import YOLO; print(type(YOLO(r'{path}').model.model[16]).__name__)"
+
+
+@needs_safe_load
+def test_every_fusion_is_loaded_safely(tmp_path: Path) -> None:
+    from tests.lively import save_lively
+
+    for fusion in ("", "-sum", "-concat"):
+        save_lively(fusion, tmp_path / f"afpn{fusion}.pt")
+    code = "from ultralytics import YOLO\n"
+    code += "for name in ('', '-sum', '-concat'): print(len(YOLO(f'afpn{name}.pt').model.model))"
+    assert python(code, tmp_path, env=SAFE).split() == ["30"] * 3
+
+
+@needs_safe_load
+def test_training_goes_on_and_exports_under_safe_loading(
+    best: Path, small_data: Path, tmp_path: Path
+) -> None:
+    """Validation and prediction are in test_cli.py."""
+    model = shutil.copy(best, tmp_path / "best.pt")
+    options = ("imgsz=64", "batch=4", "workers=0", "plots=False", "epochs=1")
+    command = (YOLO, "train", f"model={model}", f"data={small_data}", *options)
+    run(*command, f"project={tmp_path}", "name=tuned", cwd=tmp_path, env=SAFE)
+    assert (tmp_path / "tuned" / "weights" / "best.pt").is_file()
+    run(YOLO, "export", f"model={model}", "format=onnx", "imgsz=64", cwd=tmp_path, env=SAFE)
+    assert (tmp_path / "best.onnx").is_file()
+
+
+class Foreign(nn.Module):
+    """A class that is neither Ultralytics' nor ours."""
+
+
+@needs_safe_load
+def test_safe_loading_is_really_on(best: Path, tmp_path: Path) -> None:
+    """A foreign class in an AFPN checkpoint is refused; without the variable it would be loaded."""
+    checkpoint: dict[str, Any] = torch.load(best, weights_only=False)
+    checkpoint["foreign"] = Foreign()
+    torch.save(checkpoint, tmp_path / "foreign.pt")
+    code = f"import sys; sys.path.append({str(ROOT)!r})\n"
+    code += OPEN.format(path=tmp_path / "foreign.pt")
+    assert "AFPNFusion" in python(code, tmp_path)
+    assert "types outside the supported" in python(code, tmp_path, env=SAFE, fails=True)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path("touched"),))
+
+
+@needs_safe_load
+def test_a_run_that_goes_on_heeds_it(tmp_path: Path) -> None:
+    """`compare_necks.py` looks into a `last.pt` before it hands it to Ultralytics."""
+    last = tmp_path / "run" / "weights" / "last.pt"
+    last.parent.mkdir(parents=True)
+    torch.save({"epoch": 0, "evil": Evil()}, last)
+    code = "from pathlib import Path; from afpn_yolo.upstream.train import _done\n"
+    code += f"print(_done(Path({str(last)!r})))"
+    assert python(code, tmp_path, env=SAFE).endswith("False\n")
+    assert not (tmp_path / "touched").exists()
+    python(code, tmp_path, env={"ULTRALYTICS_SAFE_LOAD": "0"})
+    assert (tmp_path / "touched").exists()
+
+
+@needs_safe_load
+def test_switched_off_our_classes_are_not_loaded_safely(best: Path, tmp_path: Path) -> None:
+    env = {**SAFE, "AFPN_YOLO_DISABLE": "1"}
+    output = python(OPEN.format(path=best), tmp_path, env=env, fails=True)
+    assert "types outside the supported" in output
+
+
+@pytest.mark.parametrize(
+    ("remedy", "installs"),
+    [
+        ({}, True),
+        ({"YOLO_AUTOINSTALL": "false"}, False),
+        pytest.param(SAFE, False, marks=needs_safe_load),
+    ],
+)
+def test_where_we_are_not_installed_ultralytics_would_install_a_namesake(
+    remedy: dict[str, str], installs: bool, best: Path, tmp_path: Path
+) -> None:
+    """The risk that SECURITY.md describes, and its remedies."""
+    notes = tmp_path / "notes.txt"
+    notes.touch()
+    # No start-up file is read in this interpreter: what refuses the network is run by hand. It also
+    # refuses Ultralytics' question whether there is a network.
+    code = f"""
+sys.path.insert(0, {str(ROOT / "tests" / "network")!r})
+import sitecustomize
+import ultralytics.utils.checks
+ultralytics.utils.checks.ONLINE = True
+{OPEN.format(path=best)}"""
+    env = {"YOLO_AUTOINSTALL": "true", **remedy, "TEST_NETWORK_NOTES": str(notes)}
+    result = run(*without_us(code), cwd=tmp_path, env=env, fails=True)
+    assert "afpn_yolo" in result.stderr
+    attempts = notes.read_text()
+    assert ("subprocess.Popen" in attempts and "afpn_yolo" in attempts) == installs, attempts

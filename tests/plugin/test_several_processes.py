@@ -1,0 +1,207 @@
+"""Distributed training, spawned data-loader workers, searches with Ray."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from afpn_yolo.plugin.checkpoints import resumable
+from tests.interrupted import last, results
+from tests.processes import WITH_TESTS, python, run
+
+# Every process builds the same model, its neck as after some training: as it is built, a wrong
+# gradient could hide behind zeros.
+MODEL = """
+import torch
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils import DEFAULT_CFG
+from tests.neck import randomise
+torch.manual_seed(0)
+model = DetectionModel("yolov5n-afpn.yaml", nc=4, verbose=False)
+randomise(model.model[10:29])
+model.args = DEFAULT_CFG
+"""
+BATCH = """
+images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+def loss(out):
+    return sum(x.square().mean() for x in (*out["feats"], out["boxes"], out["scores"]))
+def frozen(model):
+    for m in model.modules():
+        if isinstance(m, torch.nn.BatchNorm2d):
+            m.eval()
+    return model
+"""
+RANK = """
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+def wrapped():
+    # Without the search, the second step fails if a parameter had no gradient in the first.
+    return DistributedDataParallel(model.train(), find_unused_parameters=False)
+def same(tensors):
+    flat = torch.cat([t.flatten() for t in tensors])
+    both = [torch.zeros_like(flat) for _ in range(2)]
+    dist.all_gather(both, flat)
+    return torch.equal(*both)
+"""
+
+
+def two_ranks(script: str, folder: Path) -> str:
+    (folder / "script.py").write_text(script)
+    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    return run(*command, "script.py", cwd=folder, env=WITH_TESTS).stdout
+
+
+def test_two_processes_train_in_step(tmp_path: Path) -> None:
+    """With the real loss: each on its own images, weights the same after every step."""
+    script = f"""
+{MODEL}{RANK}
+ddp = wrapped()
+optimizer = torch.optim.SGD(ddp.parameters(), lr=1e-3)
+generator = torch.Generator().manual_seed(rank)
+for _ in range(3):
+    batch = dict(
+        img=torch.rand(2, 3, 64, 64, generator=generator),
+        batch_idx=torch.tensor([0.0, 1.0]),
+        cls=torch.tensor([[0.0], [3.0]]),
+        bboxes=torch.rand(2, 4, generator=generator) * 0.4 + 0.3,
+    )
+    optimizer.zero_grad()
+    total, items = ddp(batch)
+    total.sum().backward()
+    optimizer.step()
+    trained = [p for p in ddp.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    assert same([p.grad for p in trained]) and same(trained)
+print("IN STEP")
+"""
+    assert two_ranks(script, tmp_path).count("IN STEP") == 2
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    """BatchNorm's statistics frozen: they are each process's own otherwise, here as everywhere."""
+    whole = f"""
+{MODEL}{BATCH}
+loss(frozen(model.train())(images)).backward()
+gradients = {{n: p.grad for n, p in model.named_parameters() if p.requires_grad}}
+torch.save(gradients, "whole.pt")
+"""
+    python(whole, cwd=tmp_path, env=WITH_TESTS)
+    halves = f"""
+{MODEL}{BATCH}{RANK}
+ddp = wrapped()
+frozen(ddp)
+for _ in range(2):
+    ddp.zero_grad()
+    loss(ddp(images[2 * rank : 2 * rank + 2])).backward()
+whole = torch.load("whole.pt")
+found = {{n: p.grad for n, p in model.named_parameters() if p.requires_grad}}
+assert found.keys() == whole.keys() and len(found) > 200
+assert all(g.abs().max() > 0 for g in whole.values())
+worst = max(float((found[n] - g).abs().max() / g.abs().max()) for n, g in whole.items())
+print("WORST", worst)
+"""
+    output = two_ranks(halves, tmp_path)
+    worst = [float(line.split()[1]) for line in output.splitlines() if line.startswith("WORST")]
+    assert len(worst) == 2
+    print(worst)
+    assert max(worst) < 1e-5
+
+
+def test_two_nodes_train_in_ultralytics_own_loop(small_data: Path, tmp_path: Path) -> None:
+    """As the README launches it, a process a node. Replaced is only what names a GPU."""
+    (tmp_path / "script.py").write_text(f"""
+import os, torch, torch.distributed as dist
+from ultralytics.engine import trainer as engine
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import RANK
+DDP = torch.nn.parallel.DistributedDataParallel
+def on_cpu(model, device_ids, find_unused_parameters, **rest):
+    return DDP(model, find_unused_parameters=False, **rest)
+engine.nn.parallel.DistributedDataParallel = on_cpu
+class Trainer(DetectionTrainer):
+    def _setup_ddp(self):
+        dist.init_process_group("gloo", rank=RANK, world_size=self.world_size)
+    def final_eval(self):
+        pass  # asks for the current GPU
+trainer = Trainer(overrides=dict(model="yolov5n-afpn.yaml", data={str(small_data)!r}, epochs=2,
+    imgsz=64, batch=4, device="cpu", plots=False, project={str(tmp_path)!r}, name="run",
+    exist_ok=True))
+trainer.world_size = 2  # two devices in `device=`
+trainer.train()
+weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+both = [torch.zeros_like(weights) for _ in range(2)]
+dist.all_gather(both, weights)
+assert torch.equal(*both)
+images = [*trainer.train_loader.sampler]
+batch = trainer.train_loader.batch_size
+print("RANK", RANK, "IMAGES", *sorted(images), "BATCH", batch, flush=True)
+dist.barrier()
+dist.destroy_process_group()
+os._exit(0)  # gloo's threads may end the process with SIGABRT otherwise
+""")
+    options = ("--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", *options, f"--master_port={port}")
+    with ThreadPoolExecutor(2) as pool:
+        nodes = pool.map(
+            lambda n: run(*torchrun, f"--node_rank={n}", "script.py", cwd=tmp_path).stdout, (0, 1)
+        )
+    found = re.findall(r"RANK (\d) IMAGES ([\d ]+) BATCH (\d)", "\n".join(nodes))
+    assert sorted(rank for rank, _, _ in found) == ["0", "1"]
+    assert sorted(" ".join(images for _, images, _ in found).split()) == [*"01234567"]
+    assert {batch for _, _, batch in found} == {"2"}
+    assert [whole.epochs for whole in resumable(last(tmp_path).parent)] == [2, 2]
+    assert [row["epoch"] for row in results(tmp_path)] == [1, 2]
+
+
+def test_spawned_data_loader_workers_know_the_layers(small_data: Path, tmp_path: Path) -> None:
+    """Ultralytics' own loader. Trainings on a CPU have no workers, those on a GPU do."""
+    (tmp_path / "script.py").write_text(f"""
+import multiprocessing, os
+def where_and_what(batch):
+    from ultralytics.nn import tasks
+    known = hasattr(tasks, "AFPN_LAYERS")
+    return os.getpid(), known, len(batch)
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data.build import build_dataloader, build_yolo_dataset
+    from ultralytics.data.utils import check_det_dataset
+    data = check_det_dataset({str(small_data)!r})
+    cfg = get_cfg(overrides=dict(imgsz=64, task="detect"))
+    dataset = build_yolo_dataset(cfg, data["train"], 2, data, mode="train", stride=32)
+    dataset.collate_fn = where_and_what
+    found = list(build_dataloader(dataset, 2, workers=2))
+    assert len(found) == 4 and all(known and size == 2 for _, known, size in found), found
+    pids = {{pid for pid, _, _ in found}}
+    assert os.getpid() not in pids
+    print("WORKERS", len(pids))
+    os._exit(0)  # Ultralytics' workers outlive their loader
+""")
+    assert "WORKERS 2" in run(sys.executable, "script.py", cwd=tmp_path).stdout
+
+
+def test_a_search_with_ray(small_data: Path, tmp_path: Path) -> None:
+    """`make test-ray` installs Ray, which nothing else here needs, and runs this."""
+    pytest.importorskip("ray")
+    code = f"""
+from ultralytics import YOLO
+found = YOLO("yolov5n-afpn.yaml").tune(data={str(small_data)!r}, use_ray=True, iterations=2,
+    epochs=1, imgsz=64, batch=4, workers=0, plots=False, project={str(tmp_path)!r}, name="search")
+assert found.num_errors == 0, found.errors
+print("TRIALS", len(found), [sorted(result.metrics["config"])[:2] for result in found])
+print("SCORES", [result.metrics["metrics/mAP50-95(B)"] for result in found])
+"""
+    output = python(code, cwd=tmp_path, env={"RAY_USAGE_STATS_ENABLED": "0"})
+    assert "TRIALS 2" in output
+    # A trial's trainer starts without the user's callbacks, but with ours.
+    assert len(list(tmp_path.glob("search_*/weights/last.pt"))) == 2

@@ -1,0 +1,274 @@
+"""Installed, the package costs nothing until Ultralytics is imported, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from afpn_yolo.plugin import startup
+from tests.processes import python, run
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (
+    *("afpn_yolo", "models", "data", "scripts", "tests", "docs"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "MANIFEST.in"),
+    *("afpn_yolo.pth", "afpn_yolo.start", "setup.cfg", "setup.py", "pyproject.toml"),
+)
+BUILD = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet")
+USE = """
+from ultralytics import YOLO
+import sys
+model = YOLO("yolov5n-afpn.yaml")
+assert type(model.model.model[16]).__name__ == "AFPNFusion"
+import afpn_yolo
+print("FROM", afpn_yolo.__file__)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what git has of the package, so that building leaves nothing in ours."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in SOURCES:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture
+def wheel(checkout: Path, tmp_path: Path) -> Path:
+    """The wheel, built from the sdist of a copy that is gone afterwards."""
+    code = "from setuptools import build_meta as b; b.build_sdist('dist')"
+    run(sys.executable, "-c", code, cwd=checkout)
+    sdist = next(checkout.glob("dist/*.tar.gz")).rename(tmp_path / "sdist.tar.gz")
+    shutil.rmtree(checkout)
+    run(sys.executable, "-m", "pip", "wheel", *BUILD, "-w", tmp_path, sdist, cwd=tmp_path)
+    return next(tmp_path.glob("*.whl"))
+
+
+class Environment:
+    """A virtual environment that sees this one's packages, but runs none of its start-up files."""
+
+    def __init__(self, folder: Path, with_packages: bool = True) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        self.python = folder / "bin" / "python"
+        self.empty = folder.parent / "empty"
+        self.empty.mkdir()
+        # Another Ultralytics may lie in PYTHONPATH: `make test-versions`.
+        self.env = {} if with_packages else {"PYTHONPATH": ""}
+        paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
+        self.packages = Path(paths["purelib"])
+        if with_packages:
+            # A path named in a .pth is searched for modules; its own .pth files are not read.
+            (self.packages / "others.pth").write_text("\n".join(site.getsitepackages()))
+
+    def pip(self, *args: str | Path) -> None:
+        run(sys.executable, "-m", "pip", "--python", self.python, *args, cwd=self.empty)
+
+    def run(self, code: str) -> str:
+        result = run(self.python, "-c", code, cwd=self.empty, env=self.env)
+        return result.stdout + result.stderr
+
+    def ours(self) -> set[str]:
+        return {path.name for path in self.packages.iterdir() if "afpn" in path.name}
+
+
+def test_wheel(wheel: Path, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv")
+    environment.pip("install", *BUILD, "--ignore-installed", wheel)
+    assert str(environment.packages) in environment.run(USE)
+    shipped = {path.name for path in environment.packages.glob("afpn_yolo/*/*.yaml")}
+    edge = "import sys, afpn_yolo.edge.__main__ as m; print(m.__file__, 'torch' in sys.modules)"
+    assert environment.run(edge).endswith("afpn_yolo/edge/__main__.py False\n")
+    assert shipped == {path.name for kind in ("models", "data") for path in (ROOT / kind).iterdir()}
+    environment.pip("uninstall", "-y", "-q", "afpn_yolo")
+    assert environment.ours() == set()
+    assert environment.run("print('quiet')") == "quiet\n"
+
+
+def test_editable_install_that_is_moved_and_uninstalled(checkout: Path, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv")
+    environment.pip("install", *BUILD, "--ignore-installed", "--editable", checkout)
+    assert str(checkout) in environment.run(USE)
+    checkout.rename(tmp_path / "moved")
+    # No line on standard error, and nothing of ours in the way of a stock model.
+    code = "from ultralytics import YOLO; import sys; YOLO('yolov5n.yaml');"
+    assert environment.run(f"{code} print('afpn_yolo' in sys.modules)") == "False\n"
+    environment.pip("uninstall", "-y", "-q", "afpn_yolo")
+    assert environment.ours() == set()
+
+
+def test_sdist_holds_the_start_files(checkout: Path) -> None:
+    code = "from setuptools import build_meta as b; print(b.build_sdist('dist'))"
+    name = run(sys.executable, "-c", code, cwd=checkout).stdout.splitlines()[-1]
+    with tarfile.open(checkout / "dist" / name) as archive:
+        names = {member.partition("/")[2] for member in archive.getnames()}
+    assert {"afpn_yolo.pth", "afpn_yolo.start", "models/yolov5-afpn.yaml"} <= names
+    assert {"afpn_yolo/shapes/draw.py", "tests/golden/afpn3-n.npz", "docs/neck.png"} <= names
+    assert {"Makefile", "scripts/convert_mmyolo.py", "tests/conftest.py"} <= names
+    assert not any(member.endswith(".pyc") for member in names)
+
+
+def test_without_ultralytics(wheel: Path, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv", with_packages=False)
+    environment.pip("install", *BUILD, wheel)
+    assert environment.run("import sys; print('afpn_yolo' in sys.modules)") == "True\n"
+    message = environment.run("try: import ultralytics\nexcept ImportError as e: print(e)")
+    assert message == "No module named 'ultralytics'\n"
+
+
+def test_start_imports_neither_torch_nor_ultralytics(tmp_path: Path) -> None:
+    code = "import sys; print(*sys.modules)"
+    result = run(sys.executable, "-W", "error", "-c", code, cwd=tmp_path)
+    modules = set(result.stdout.split())
+    assert {"afpn_yolo", "afpn_yolo.plugin.startup"} <= modules
+    assert not {"torch", "ultralytics", "numpy"} & modules
+    assert result.stderr == ""
+
+
+def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
+    """-S: without the start-up files of other packages, which import what they like."""
+    code = f"import os, sys; sys.path.append({str(ROOT)!r}); before = set(sys.modules)\n"
+    code += "import afpn_yolo; print(*set(sys.modules) - before)"
+    imported = run(sys.executable, "-S", "-c", code, cwd=tmp_path).stdout.split()
+    assert set(imported) == {"afpn_yolo", "afpn_yolo.plugin.startup"}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import ultralytics",
+        "import ultralytics.nn.tasks",
+        "import ultralytics.data.utils",
+        "import afpn_yolo.layers.fusion",
+        "import afpn_yolo.plugin.model_yaml",
+        "import afpn_yolo.plugin.rows",
+        "import afpn_yolo.plugin.register",
+        "import afpn_yolo.mmyolo.convert",
+        "import afpn_yolo",
+    ],
+)
+def test_whatever_is_imported_first(first: str, tmp_path: Path) -> None:
+    output = python(f"{first}\n{USE}", cwd=tmp_path)
+    assert "is off" not in output
+
+
+def _imports(name: str) -> set[str]:
+    """What a module of ours imports at its top."""
+    tree = ast.parse((ROOT / "afpn_yolo" / f"{name}.py").read_text())
+    found = {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    return found | {
+        a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names
+    }
+
+
+def test_registration_waits_for_all_of_ours_that_import_ultralytics() -> None:
+    """Of what the plug-in imports: each could be imported first, and be met half executed."""
+    seen: dict[str, set[str]] = {}
+    waiting = ["plugin"]
+    while waiting:
+        name = waiting.pop()
+        seen[name] = _imports(name)
+        ours = {m.removeprefix("afpn_yolo.") for m in seen[name] if m.startswith("afpn_yolo.")}
+        waiting += ours - set(seen)
+
+    def leads_there(name: str) -> bool:
+        return any(
+            m.startswith("ultralytics") or leads_there(m.removeprefix("afpn_yolo."))
+            for m in seen[name]
+            if m.startswith(("ultralytics", "afpn_yolo."))
+        )
+
+    assert {f"afpn_yolo.{name}" for name in seen if leads_there(name)} == set(startup.OURS)
+
+
+LATE = f"""
+import ultralytics.nn.tasks, ultralytics.data.utils
+import afpn_yolo
+{USE}
+"""
+
+
+def test_explicit_import_where_no_start_file_is_read(tmp_path: Path) -> None:
+    """As under -S and `pip install --target`: by hand, even after Ultralytics."""
+    paths = [str(ROOT), *site.getsitepackages()]
+    code = f"import sys; sys.path += {paths}\nassert 'afpn_yolo' not in sys.modules\n{LATE}"
+    result = run(sys.executable, "-S", "-c", code, cwd=tmp_path)
+    assert str(ROOT) in result.stdout
+
+
+def test_switched_off(tmp_path: Path) -> None:
+    assert python("from ultralytics import YOLO; YOLO('yolov5n.yaml')", tmp_path) == ""
+    output = python(USE, tmp_path, fails=True, env={"AFPN_YOLO_DISABLE": "1"})
+    assert "FileNotFoundError" in output
+    assert "yolov5" in output
+
+
+def test_layers_that_cannot_be_imported_are_no_matter_to_a_stock_model(tmp_path: Path) -> None:
+    """Nothing is said until somebody asks for what is ours; test_refuse.py has other faults."""
+    code = """
+import sys
+sys.modules["afpn_yolo.layers.fusion"] = None
+from ultralytics import YOLO
+from ultralytics.data.utils import check_file
+YOLO("yolov5n.yaml")
+print("stock model built")
+for ask in (lambda: YOLO("yolov5n-afpn.yaml"), lambda: check_file("shapes.yaml")):
+    try:
+        ask()
+    except RuntimeError as error:
+        print(error)
+"""
+    result = run(sys.executable, "-W", "error", "-c", code, cwd=tmp_path)
+    assert result.stderr == ""
+    built, *told = result.stdout.splitlines()
+    assert built == "stock model built"
+    assert len(told) == 2
+    for line in told:
+        assert (
+            "can't take AFPN's layers (ModuleNotFoundError: import of afpn_yolo.layers.fusion"
+            in line
+        )
+
+
+CHILDREN = {
+    "spawn": f"""
+import multiprocessing
+def child():
+    exec({USE!r})
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=child)
+    process.start()
+    process.join()
+    raise SystemExit(process.exitcode)
+""",
+    "torchrun": f"""
+import os
+assert os.environ["WORLD_SIZE"] == "2"
+exec({USE!r})
+""",
+}
+
+
+def test_spawned_child(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(CHILDREN["spawn"])
+    assert "FROM" in run(sys.executable, "script.py", cwd=tmp_path).stdout
+
+
+def test_children_of_torch_distributed_run(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(CHILDREN["torchrun"])
+    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    assert run(*command, "script.py", cwd=tmp_path).stdout.count("FROM") == 2

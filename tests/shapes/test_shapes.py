@@ -1,0 +1,204 @@
+"""Tests of the generated shapes data set."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ultralytics.utils import YAML
+
+from afpn_yolo import shapes
+from afpn_yolo.shapes import dataset
+from afpn_yolo.shapes import scene as drawing
+
+DATA = Path(__file__).parents[2] / "data" / "shapes.yaml"
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Every file under a folder by its relative path."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+def scene(split: str, index: int) -> drawing.Layout:
+    """Layout of one picture of the default set."""
+    return drawing.layout(dataset.streams(0, split, index)[0], 320)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of four training and two validation pictures."""
+    return shapes.generate(tmp_path_factory.mktemp("sets") / "small", train=4, val=2)
+
+
+def test_same_bytes_whatever_the_counts(small: Path, tmp_path: Path) -> None:
+    again = contents(shapes.generate(tmp_path / "again", train=2, val=3))
+    first = contents(small)
+    common = {name for name in again if name in first and name != dataset.MARKER}
+    assert len(common) == 8
+    assert all(again[name] == first[name] for name in common)
+
+
+def test_seed_and_split_change_pictures(small: Path, tmp_path: Path) -> None:
+    first = contents(small)
+    other = contents(shapes.generate(tmp_path / "other", train=1, val=1, seed=1))
+    drawn = [other["images/train/00000.jpg"], other["images/val/00000.jpg"]]
+    drawn += [value for name, value in first.items() if name.startswith("images")]
+    assert len(set(drawn)) == 8
+
+
+def test_files_pair_up_and_labels_are_valid(small: Path) -> None:
+    files = contents(small)
+    for split, count in (("train", 4), ("val", 2)):
+        for i in range(count):
+            assert f"images/{split}/{i:05d}.jpg" in files
+            rows = np.loadtxt(small / f"labels/{split}/{i:05d}.txt", ndmin=2)
+            assert 1 <= len(rows) <= 6
+            assert set(rows[:, 0]) <= set(range(len(shapes.CLASSES)))
+            low, high = rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2
+            assert low.min() >= 0
+            assert high.max() <= 1
+    assert len(files) == 2 * 6 + 1
+
+
+def test_classes_sizes_and_counts_are_spread() -> None:
+    # A quarter of the default pictures, from both splits, is enough for the shares to settle.
+    places = [("train", i) for i in range(0, 320, 4)] + [("val", i) for i in range(0, 80, 4)]
+    pictures = [drawing.labels(scene(*place)) for place in places]
+    boxes = [box for picture in pictures for box in picture]
+    sides = np.array([box[3:] for box in boxes]) * 320
+    bands = np.digitize(sides.prod(1), [32**2, 96**2])
+    assert (np.bincount(bands, minlength=3) >= 0.15 * len(boxes)).all()
+    assert sides.min() >= 16
+    classes = Counter(box[0] for box in boxes)
+    assert all(classes[k] >= 0.15 * len(boxes) for k in range(len(shapes.CLASSES)))
+    assert {len(picture) for picture in pictures} == set(range(1, 7))
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_boxes_are_tight_around_what_is_drawn(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the pixels of a label's box differ between pictures with and without the solid."""
+    monkeypatch.setattr(drawing, "_shade", lambda *args: None)
+    monkeypatch.setattr(drawing, "develop", lambda rng, picture: picture)
+    pixels = dataset.streams(0, "val", index)[1]
+    state = pixels.bit_generator.state
+    whole = scene("val", index)
+    for k, item in enumerate(whole.items):
+        alone = drawing.Layout(whole.size, whole.horizon, whole.tilt, (item,))
+        empty = drawing.Layout(whole.size, whole.horizon, whole.tilt, ())
+        views = []
+        for layout in (alone, empty):
+            pixels.bit_generator.state = state
+            views.append(drawing.render(pixels, layout))
+        changed = abs(views[0] - views[1]).max(2) > 0.04
+        rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        drawn = np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
+        _, x, y, w, h = drawing.labels(alone)[0]
+        box = 320 * np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+        assert abs(drawn - box).max() <= 2, (k, drawn, box)  # the soft edge takes up to two pixels
+
+
+def test_labels_leave_out_what_is_hidden() -> None:
+    far = max(scene("train", 0).items, key=lambda item: item.mask.size)
+    half = far.mask.shape[1] // far.fine // 2
+    wall = np.ones_like(far.mask)
+    near = replace(far, corner=(far.corner[0] + half, far.corner[1]), mask=wall)
+    (_, *whole), (_, *rest) = (
+        drawing.labels(drawing.Layout(320, -100.0, 0.6, items))[0]
+        for items in ((far,), (far, near))
+    )
+    left = [box[0] - box[2] / 2 for box in (whole, rest)]
+    assert left[0] == pytest.approx(left[1])
+    assert rest[2] * 320 == pytest.approx(half, abs=1)
+
+
+def test_solids_overlap_little() -> None:
+    for index in range(12):
+        boxes = [item.box for item in scene("train", index).items]
+        pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+        assert all(drawing._covered(a, b) <= drawing.OVERLAP for a, b in pairs)
+
+
+def test_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = dataset._write
+
+    def stop(root: Path, split: str, index: int, seed: int, size: int) -> None:
+        if split == "val":
+            raise KeyboardInterrupt
+        write(root, split, index, seed, size)
+
+    monkeypatch.setattr(dataset, "_write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        shapes.generate(tmp_path / "set", train=1, val=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_complete_set_is_kept(small: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
+    assert shapes.generate(str(small), train=4, val=2) == small
+    assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
+
+
+def test_empty_folder_is_used(tmp_path: Path) -> None:
+    shapes.generate(tmp_path, train=1, val=1, size=128)
+    assert (tmp_path / "images/val/00000.jpg").is_file()
+
+
+def test_first_of_two_processes_wins(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "set"
+    write = dataset._write
+
+    def be_overtaken(part: Path, split: str, index: int, seed: int, size: int) -> None:
+        write(part, split, index, seed, size)
+        if split == "val":
+            monkeypatch.setattr(dataset, "_write", write)
+            shapes.generate(root, train=1, val=1)
+            (root / "first").touch()
+
+    monkeypatch.setattr(dataset, "_write", be_overtaken)
+    assert shapes.generate(root, train=1, val=1) == root
+    assert (root / "first").exists()
+    assert os.listdir(tmp_path) == ["set"]
+
+
+def test_foreign_folder_and_other_arguments_are_refused(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FileExistsError, match="other than a shapes set; move or delete"):
+        shapes.generate(tmp_path)
+    with pytest.raises(FileExistsError, match=r"small.*'train': 4.*not.*'train': 5"):
+        shapes.generate(small, train=5, val=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"train": 0}, "train=0: allowed are counts of at least 1"),
+        ({"val": -3}, "val=-3: allowed are counts of at least 1"),
+        ({"seed": -1}, "seed=-1: allowed are integers of at least 0"),
+        ({"size": 100}, "size=100: allowed are multiples of 32 of at least 128"),
+        ({"size": 96}, "size=96: allowed are multiples of 32 of at least 128"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, int], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        shapes.generate(tmp_path / "set", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_yaml_makes_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = YAML.load(DATA)
+    assert tuple(data["names"][k] for k in range(len(data["names"]))) == shapes.CLASSES
+    # Empty files stand in for the 400 pictures, whose drawing the other tests cover.
+    monkeypatch.setattr(
+        dataset, "_write", lambda root, split, i, *_: (root / f"images/{split}/{i}.jpg").touch()
+    )
+    data["path"] = tmp_path / data["path"]
+    exec(data["download"], {"yaml": data})
+    assert len(list((data["path"] / data["train"]).iterdir())) == 320
+    assert len(list((data["path"] / data["val"]).iterdir())) == 80
