@@ -1,0 +1,59 @@
+"""Arguments that several commands take, and checks of them. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from afpn_yolo.base.files import write_json
+
+SCALES = ("n", "s", "m", "l", "x")
+STANDARD_OUTPUT = "-"
+
+
+def check_least(args: argparse.Namespace, **least: int) -> None:
+    """Raise `ValueError` where an argument is below its least value: `batch=1` is `--batch`."""
+    for name, low in least.items():
+        value = getattr(args, name)
+        for number in value if isinstance(value, list) else [value]:
+            if number is not None and number < low:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} must be at least {low}, got {number}")
+
+
+class JsonTarget:
+    """Where figures go: a file, or standard output for `-`.
+
+    While a command runs that writes them to standard output, `print` writes to standard error.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = None if name == STANDARD_OUTPUT else Path(name)
+        self._stream = sys.stdout
+        if self.path and not _writable(self.path):  # not after an hour
+            raise argparse.ArgumentTypeError(f"{name} can't be written there")
+
+    def write(self, content: object) -> None:
+        """Write; a file is whole or not written at all. NaN is refused: JSON has none."""
+        if self.path:
+            write_json(self.path, content)
+        else:
+            print(json.dumps(content, indent=1, allow_nan=False), file=self._stream)
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "the figures") -> None:
+    """Add `--json FILE`; `args.json` is a `JsonTarget`, or None."""
+    parser.add_argument(
+        "--json",
+        type=JsonTarget,
+        metavar="FILE",
+        help=f"write {what} there as JSON, too; - is standard output",
+    )
+
+
+def _writable(path: Path) -> bool:
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    return folder.is_dir() and os.access(folder, os.W_OK) and not path.is_dir()
