@@ -1,83 +1,8 @@
-"""Give AFPN's neck a head start: it learns from a trained stock model, on images without labels.
+"""`afpn distill`, from a checkout."""
 
-    python scripts/distill_neck.py yolov5nu.pt my/images yolov5n-afpn-start.pt
-    yolo train model=yolov5n-afpn-start.pt data=my.yaml
-
-The teacher's backbone and head are copied, and AFPN learns to give what the teacher's neck gives.
-Your own training images will do. It takes minutes; stopped, the same command goes on.
-"""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from pathlib import Path
 
-from afpn_yolo.cli.command import command
-
-
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock YOLOv5, or .npz of tensors")
-    add("images", metavar="IMAGES", nargs="+", help="images, folders or globs")
-    add("out", metavar="OUT.pt", type=Path, help="file to write")
-    add("--model", help="model YAML to teach (yolov5-afpn.yaml at the teacher's scale)")
-    add("--teacher-model", metavar="YAML", help="model YAML that an .npz fits: yolov5n.yaml")
-    add("--steps", type=int, default=1500, help="steps of the optimiser (1500)")
-    add("--batch", type=int, default=16, help="crops in a step (16)")
-    add("--imgsz", type=int, default=224, help="side of a crop in pixels (224)")
-    add("--lr", type=float, default=4e-3, help="highest learning rate (0.004)")
-    add("--seed", type=int, default=0, help="for the order of images and the crops (0)")
-    add("--device", default="cpu", help="as torch names it: cpu, cuda:0 (cpu)")
-    args = parser.parse_args(argv)
-    for option in ("steps", "batch"):
-        if getattr(args, option) < 1:
-            parser.error(f"--{option} must be at least 1, got {getattr(args, option)}")
-    if args.imgsz < 32 or args.imgsz % 32:
-        parser.error(f"--imgsz must be a multiple of 32, got {args.imgsz}")
-    if args.out.suffix != ".pt":
-        parser.error(f"{args.out}: Ultralytics opens files that end in .pt")
-    return args
-
-
-@command(stopped="stopped; the same command goes on from here")
-def main(argv: list[str] | None = None) -> int:
-    args = parse(argv)
-    # Here, so that --help needs no torch.
-    from ultralytics.utils import TQDM
-
-    from afpn_yolo.headstart.distill import distill
-    from afpn_yolo.headstart.teaching import Schedule
-    from afpn_yolo.upstream.find_images import find_images
-
-    schedule = Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed)
-    bar = TQDM(total=args.steps, desc="Teaching", unit=" steps")
-
-    def progress(step: int, missed: list[float]) -> None:
-        bar.update(step - bar.n)
-        bar.set_postfix(missed=" ".join(f"{share:.2f}" for share in missed))
-
-    with bar:
-        result = distill(
-            args.teacher,
-            [path for source in args.images for path in find_images(source)],
-            args.out,
-            args.model,
-            args.teacher_model,
-            schedule,
-            args.device,
-            progress,
-        )
-    print(f"{args.out}: learnt from {result.seen} images")
-    print("share of the teacher's variance explained on images held back, finest level first:")
-    print("  untaught  " + "  ".join(f"{share:6.3f}" for share in result.before))
-    print("  taught    " + "  ".join(f"{share:6.3f}" for share in result.after))
-    print("the head is the teacher's" if result.head else "the head is untrained")
-    return 0
-
+from afpn_yolo.cli.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["distill", *sys.argv[1:]]))

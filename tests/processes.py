@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from afpn_yolo.cli.__main__ import main
+
 YOLO = Path(sys.executable).with_name("yolo")
+AFPN = (sys.executable, "-m", "afpn_yolo")
 EDGE = (sys.executable, "-m", "afpn_yolo.edge")
 ROOT = Path(__file__).parents[1]
 LINKS = TemporaryDirectory(prefix="without-afpn-")  # gone when the tests end
@@ -45,6 +50,21 @@ def python(code: str, cwd: Path, fails: bool = False, env: dict[str, str] | None
     """Run code in a fresh interpreter; returns all that it printed."""
     result = run(sys.executable, "-c", code, cwd=cwd, fails=fails, env=env)
     return result.stdout + result.stderr
+
+
+def afpn(*words: str | Path, cwd: Path, fails: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the command `afpn` in this process, as `run` would in another."""
+    told, complained, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        with redirect_stdout(told), redirect_stderr(complained):
+            code = main([str(word) for word in words])
+    except SystemExit as end:  # argparse
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        os.chdir(before)
+    assert (code != 0) == fails, told.getvalue()[-3000:] + complained.getvalue()[-3000:]
+    return subprocess.CompletedProcess(words, code, told.getvalue(), complained.getvalue())
 
 
 @cache

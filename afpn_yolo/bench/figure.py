@@ -49,7 +49,7 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
             axes.bar(x, middle, 0.95 * width, color=colour, label=neck)
             axes.errorbar(x, middle, [[middle - low], [high - middle]], color="black", capsize=2)
             if neck != row["baseline"]:
-                text = f"{row['ratio_to_pafpn']:.2f}"
+                text = f"{row['ratio_to_baseline']:.2f}"
                 axes.annotate(
                     text, (x, high), (0, 2), textcoords="offset points", ha="center", fontsize=8
                 )

@@ -7,9 +7,9 @@ import platform
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from afpn_yolo import __version__
+from afpn_yolo.upstream.machine import cpu_name
 
 PACKAGES = (
     *("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim"),
@@ -21,21 +21,11 @@ PACKAGES = (
 def machine() -> dict[str, str | int | None]:
     """Processor, the cores that it has, and the system."""
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "architecture": platform.machine(),
         "system": platform.system(),
     }
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("model name", "Model"):  # ARM boards have the latter
-                return value.strip()
-    return platform.processor() or platform.machine()
 
 
 @cache

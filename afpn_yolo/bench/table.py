@@ -15,7 +15,7 @@ Key = tuple[Any, ...]
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 NEEDED = (
     *("neck", "scale", "part", "runtime", "precision", "imgsz", "batch", "baseline"),
-    *("median_ms", "p10_ms", "p90_ms", "ratio_to_pafpn", "ratio_p10", "ratio_p90"),
+    *("median_ms", "p10_ms", "p90_ms", "ratio_to_baseline", "ratio_p10", "ratio_p90"),
     *("parameters", "gflops", "nodes", "bytes", "peak_memory_mb"),
     *("runs", "warmup", "threads", "machine", "versions"),
 )
@@ -88,7 +88,7 @@ def _times(rows: Sequence[Row]) -> list[str]:
         row = {r["neck"]: r for r in group}
         cells = [_title(part, scale), _way(runtime, precision), str(size), str(batch)]
         cells += [_spread(row.get(neck), "median_ms", "p10_ms", "p90_ms") for neck in necks]
-        ratio = ("ratio_to_pafpn", "ratio_p10", "ratio_p90")
+        ratio = ("ratio_to_baseline", "ratio_p10", "ratio_p90")
         cells += [_spread(row.get(neck), *ratio) for neck in others]
         cells += [f"{row[n]['peak_memory_mb']:.0f}" if n in row else "-" for n in necks]
         lines.append(cells)

@@ -34,7 +34,7 @@ class JsonTarget:
         self.path = None if name == STANDARD_OUTPUT else Path(name)
         self._stream = sys.stdout
         if self.path and not _writable(self.path):  # not after an hour
-            raise argparse.ArgumentTypeError(f"{name} can't be written there")
+            raise argparse.ArgumentTypeError(f"{name}: it can't be written there")
 
     def write(self, content: object) -> None:
         """Write; a file is whole or not written at all. NaN is refused: JSON has none."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Protocol
 
-FAULT = 2
+PARTLY, FAULT = 1, 2
 INTERRUPTED, PIPE_CLOSED = 130, 141  # as a shell reports SIGINT and SIGPIPE
 
 

@@ -13,12 +13,11 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack, closing
-from pathlib import Path
 
-from afpn_yolo.edge import images
-from afpn_yolo.edge.detections import Detections
-from afpn_yolo.edge.detector import Detector
-from afpn_yolo.edge.progress import track
+from tqdm import tqdm
+
+from afpn_yolo.edge import Detections, Detector, images  # first: it says what isn't installed
+from afpn_yolo.edge.arguments import add_arguments, input_size
 from afpn_yolo.edge.results import Album, JsonList
 from afpn_yolo.edge.sources import Film, Frames, Picture, Source, find
 
@@ -32,29 +31,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL.onnx", type=Path, help="exported by Ultralytics")
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="image, folder, pattern in quotes, video, or the number of a camera",
-    )
-    parser.add_argument("--conf", type=float, default=0.25, help="scores above it (0.25)")
-    parser.add_argument("--iou", type=float, default=0.7, help="overlap that suppresses (0.7)")
-    parser.add_argument(
-        "--imgsz",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="side, or height and width; only for a model of dynamic size",
-    )
-    parser.add_argument("--threads", type=int, help="threads of ONNX Runtime (it decides)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="pictures and videos with boxes")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="all detections")
-    args = parser.parse_args(argv)
-    if args.imgsz and len(args.imgsz) > 2:
-        parser.error(f"--imgsz takes one or two numbers, got {len(args.imgsz)}")
-    return args
+    add_arguments(parser)
+    return parser.parse_args(argv)
 
 
 class Run:
@@ -91,7 +69,9 @@ class Run:
             album = self._album
             writer = stack.enter_context(closing(album.film(source, film.fps))) if album else None
             try:
-                for frame in track(film, str(source), film.count):
+                for frame in tqdm(
+                    film, desc=str(source), total=film.count, unit=" frames", disable=None
+                ):
                     found = self._detector(frame)
                     self._note({"source": str(source), "frame": frames}, frame, found)
                     if writer:
@@ -122,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             code = _complain(error)
     with ExitStack() as stack:
         try:
-            size = args.imgsz[0] if args.imgsz and len(args.imgsz) == 1 else args.imgsz
+            size = input_size(args.imgsz)
             detector = Detector(args.model, args.conf, args.iou, imgsz=size, threads=args.threads)
             album = Album(args.out, sources) if args.out else None
             report = stack.enter_context(closing(JsonList(args.json))) if args.json else None

@@ -41,7 +41,7 @@ OURS = (
     "afpn_yolo.layers",
     *(f"afpn_yolo.plugin.{name}" for name in ("checkpoints", "model_yaml", "register", "rows")),
 )
-_refused: set[str] = set()  # modules of HOOKS with which registration failed
+refused: "dict[str, Exception]" = {}  # modules of HOOKS with which registration failed, and why
 
 
 def _is_loading(name: str) -> bool:
@@ -57,12 +57,12 @@ def _register(executed: str) -> None:
         return
     for name, hook in HOOKS.items():
         module = sys.modules.get(name)
-        if module is None or name in _refused or (_is_loading(name) and name != executed):
+        if module is None or name in refused or (_is_loading(name) and name != executed):
             continue
         try:
             hook(module)
         except Exception as error:
-            _refused.add(name)
+            refused[name] = error
             _refuse(module, error)
 
 

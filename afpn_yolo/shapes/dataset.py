@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from afpn_yolo.shapes.scene import labels, layout, render
 
@@ -91,15 +92,13 @@ def generate(
     root = Path(root).absolute()
     if _present(root, recipe):
         return root
-    from ultralytics.utils import TQDM  # slow to import, and only needed to draw
-
     part = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
     try:
         for kind in ("images", "labels"):
             for split in SPLITS:
                 (part / kind / split).mkdir(parents=True)
         jobs = [(s, i) for s, count in zip(SPLITS, (train, val), strict=True) for i in range(count)]
-        for split, index in TQDM(jobs, desc=f"Drawing shapes to {root}"):
+        for split, index in tqdm(jobs, desc=f"Drawing shapes to {root}", disable=None):
             _write(part, split, index, seed, size)
         (part / MARKER).write_text(json.dumps(recipe))
         _publish(part, root, recipe)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from ultralytics.utils import LOGGER, TQDM
+from tqdm import tqdm
+from ultralytics.utils import LOGGER
 
 Item = TypeVar("Item")
 
@@ -31,7 +31,7 @@ def one_line(error: BaseException) -> str:
 
 def progress(items: Collection[Item], what: str) -> Iterable[Item]:
     """Go through items behind a progress bar; it is left out where there is but one."""
-    return TQDM(items, desc=what, file=sys.stderr, disable=len(items) < 2)
+    return tqdm(items, desc=what, disable=len(items) < 2 or None)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ from afpn_yolo.upstream.cost import feature_shapes, gflops
 from afpn_yolo.upstream.enliven import enliven
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.neck import NeckModule
-from tests.processes import python, run
+from tests.processes import afpn, python
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 TEXTS = ("neck", "scale", "part", "runtime", "precision", "machine", "versions")
 NUMBERS = ("imgsz", "batch", "parameters", "nodes", "bytes", "runs", "warmup", "threads")
-FIGURES = ("median_ms", "p10_ms", "p90_ms", "ratio_to_pafpn", "gflops", "peak_memory_mb")
+FIGURES = ("median_ms", "p10_ms", "p90_ms", "ratio_to_baseline", "gflops", "peak_memory_mb")
 SMALL = Choice(["neck"], ["onnxruntime"], ["fp32"], [64], [1])
 
 TWO_LEVELS = """
@@ -93,7 +91,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
     options = ("--quick", "--imgsz", "64", "--runs", "3", "--warmup", "1", "--parts", "neck")
     runtimes = ("--runtimes", "pytorch", "onnxruntime")
     path = tmp_path / "out" / "b.json"
-    result = run(sys.executable, SCRIPT, *options, *runtimes, "--json", path, cwd=tmp_path)
+    result = afpn("benchmark", *options, *runtimes, "--json", path, cwd=tmp_path)
     rows = json.loads(path.read_text())
     ways = [(r["runtime"], r["precision"]) for r in rows]
     expected = [("pytorch", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "int8")]
@@ -106,13 +104,13 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
         assert (row["scale"], row["part"], row["imgsz"], row["runs"]) == ("n", "neck", 64, 3)
         assert 0 < row["base_memory_mb"] < row["peak_memory_mb"]
         assert row["versions"]["torch"] == torch.__version__.partition("+")[0]
-    for pafpn, afpn in zip(rows[::2], rows[1::2], strict=True):
-        assert (pafpn["neck"], afpn["neck"]) == ("PAFPN", "AFPN")
-        assert (pafpn["parameters"], afpn["parameters"]) == (710_784, 508_565)
-        assert pafpn["ratio_to_pafpn"] == 1
-        ratio = afpn["median_ms"] / pafpn["median_ms"]
-        assert afpn["ratio_to_pafpn"] == pytest.approx(ratio, rel=0.01)
-        assert pafpn["nodes"] < afpn["nodes"]
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        assert (one["neck"], two["neck"]) == ("PAFPN", "AFPN")
+        assert (one["parameters"], two["parameters"]) == (710_784, 508_565)
+        assert one["ratio_to_baseline"] == 1
+        ratio = two["median_ms"] / one["median_ms"]
+        assert two["ratio_to_baseline"] == pytest.approx(ratio, rel=0.01)
+        assert one["nodes"] < two["nodes"]
     assert rows[4]["bytes"] < 0.4 * rows[2]["bytes"]  # int8
     assert path.with_suffix(".md").read_text() in result.stdout
     picture = cv2.imread(str(path.with_suffix(".png")))
@@ -146,7 +144,7 @@ def test_a_model_of_the_users_with_two_levels(tmp_path: Path, monkeypatch: Any) 
             row for _, rows in Benchmark(1, 0, 1).measure(cases(necks, choice)) for row in rows
         ]
         assert [row["neck"] for row in found] == ["own5"] * 2
-        assert [row["ratio_to_pafpn"] for row in found] == [1, 1]
+        assert [row["ratio_to_baseline"] for row in found] == [1, 1]
 
 
 def test_memory_is_of_the_runtime_alone(tmp_path: Path) -> None:
@@ -199,7 +197,7 @@ MISTAKES = {
 def test_a_mistake_is_one_sentence(case: str, tmp_path: Path) -> None:
     options, message = MISTAKES[case]
     usual = ("--quick", "--runtimes", "pytorch", "--parts", "neck")
-    result = run(sys.executable, SCRIPT, *usual, *options, cwd=tmp_path, fails=True)
+    result = afpn("benchmark", *usual, *options, cwd=tmp_path, fails=True)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
 import pickle
@@ -23,6 +22,7 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
 
+from afpn_yolo.cli.__main__ import main as afpn
 from afpn_yolo.edge.__main__ import main as edge
 from afpn_yolo.upstream.models import save_checkpoint
 from tests.bad_input import DOCS, OURS, SHORT, Case, load, render
@@ -131,9 +131,8 @@ class Told:
 def do(case: Case) -> Told:
     told = Told()
     words = shlex.split(case.command)
-    if words[0].startswith("scripts/"):
-        main = importlib.import_module(words[0].removesuffix(".py").replace("/", ".")).main
-        told.call(lambda: main(words[1:]))
+    if words[0] == "afpn":
+        told.call(lambda: afpn(words[1:]))
     elif words[:3] == ["python", "-m", "afpn_yolo.edge"]:
         told.call(lambda: edge(words[3:]))
     else:

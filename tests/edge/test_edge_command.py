@@ -17,7 +17,6 @@ import pytest
 
 from afpn_yolo.edge import Detector
 from afpn_yolo.edge.__main__ import main
-from afpn_yolo.edge.progress import line
 from afpn_yolo.edge.results import Album, JsonList
 from afpn_yolo.edge.sources import Picture
 from tests.lively import PHOTOGRAPHS, small
@@ -199,9 +198,3 @@ def test_reader_that_goes_away(edge_model: Path, tmp_path: Path) -> None:
 def test_help_names_the_options(tmp_path: Path) -> None:
     text = run(*EDGE, "--help", cwd=tmp_path).stdout
     assert all(option in text for option in ("--conf", "--imgsz", "--out", "--json", "--threads"))
-
-
-def test_progress_line() -> None:
-    assert line("a.mp4", 50, 200, 10) == f"a.mp4 [{'#' * 7:-<30}] 50/200 frames, 5.0/s"
-    assert line("camera 0", 30, None, 2) == "camera 0 30 frames, 15.0/s"
-    assert "[" + "#" * 30 + "]" in line("a.mp4", 300, 200, 10)  # more than the file announced

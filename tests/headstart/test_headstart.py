@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ from afpn_yolo.upstream.models import untrained
 from afpn_yolo.upstream.rows import head_sources, run_rows
 from tests.conftest import TRAIN
 from tests.neck import randomise
-from tests.processes import YOLO, run
+from tests.processes import YOLO, afpn, run
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "distill_neck.py"
 SHORT = Schedule(steps=6, batch=2, imgsz=64)
 
 
@@ -182,7 +180,7 @@ def test_red_comes_first(tmp_path: Path) -> None:
 def test_the_script_and_fine_tuning(teacher: Path, small_data: Path, tmp_path: Path) -> None:
     options = ("--steps", "3", "--batch", "2", "--imgsz", "64")
     folder = small_data.parent / "set" / "images" / "train"
-    result = run(sys.executable, SCRIPT, teacher, folder, "start.pt", *options, cwd=tmp_path)
+    result = afpn("distill", teacher, folder, "start.pt", *options, cwd=tmp_path)
     assert "the head is the teacher's" in result.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["start.pt"]
     model = Model(tmp_path / "start.pt")
@@ -215,7 +213,7 @@ def test_mistakes(
     (tmp_path / "t.pt").symlink_to(teacher)
     (tmp_path / "images").symlink_to(small_data.parent / "set" / "images" / "train")
     (tmp_path / "empty").mkdir()
-    result = run(sys.executable, SCRIPT, *arguments, cwd=tmp_path, fails=True)
+    result = afpn("distill", *arguments, cwd=tmp_path, fails=True)
     assert result.returncode == 2
     assert message in result.stderr
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
+from afpn_yolo.cli.__main__ import main
 from afpn_yolo.mmyolo.convert import NotAuthorsCheckpointError, convert
 from afpn_yolo.upstream.rows import run_rows
-from scripts.convert_mmyolo import main
 from tests import neck
 from tests.conftest import TRAIN
 from tests.processes import YOLO as COMMAND
@@ -152,7 +152,7 @@ def test_command_and_fine_tuning(
     source, target = tmp_path / "theirs.pth", tmp_path / "ours.pt"
     tensors = {f"module.{k}": v for k, v in their_checkpoint("n")[1].items()}
     torch.save({"state_dict": tensors}, source)
-    assert main([str(source), str(target), "--scale", "n", "--nc", "4"]) == 0
+    assert main(["convert", str(source), str(target), "--scale", "n", "--nc", "4"]) == 0
     output = capsys.readouterr().out
     assert "YOLOv5-n with AFPN, 4 classes" in output
     assert all(key in output for key in HEAD)
@@ -209,7 +209,7 @@ def test_what_is_no_such_checkpoint(
 
 
 def fail(argument: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    assert main([str(argument), str(argument.with_suffix(".pt")), *options]) == 2
+    assert main(["convert", str(argument), str(argument.with_suffix(".pt")), *options]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert str(argument) in error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,11 +11,10 @@ import matplotlib
 import pytest
 from ultralytics.utils import ASSETS, USER_CONFIG_DIR
 
-from tests.processes import ROOT, YOLO, python, run
+from tests.processes import AFPN, ROOT, YOLO, python, run
 
 SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
 TRAIN = ("--epochs", "1", "--imgsz", "64", "--batch", "4", "--workers", "0")
-SCRIPTS = ROOT / "scripts"
 WATCH = ROOT / "tests" / "network"
 
 
@@ -87,13 +85,13 @@ def test_our_own_commands(
         env=watched,
     )
     for command in (
-        (SCRIPTS / "evaluate.py", lively, small_data, "--imgsz", "64"),
-        (SCRIPTS / "draw_fusion.py", lively, ASSETS / "bus.jpg", "--out", "fusion"),
-        (SCRIPTS / "draw_neck.py", "neck.png"),
-        (SCRIPTS / "distill_neck.py", "stock.pt", images / "train", "start.pt", *SHORT),
-        (SCRIPTS / "compare_necks.py", "yolov5n-afpn.yaml", "--data", small_data, *TRAIN),
-        ("-m", "afpn_yolo.edge", onnx, images / "val", "--out", "drawn"),
+        (*AFPN, "evaluate", lively, small_data, "--imgsz", "64"),
+        (*AFPN, "fusion", lively, ASSETS / "bus.jpg", "--out", "fusion"),
+        (*AFPN, "draw-neck", "neck.png"),
+        (*AFPN, "distill", "stock.pt", images / "train", "start.pt", *SHORT),
+        (*AFPN, "compare", "yolov5n-afpn.yaml", "--data", small_data, *TRAIN),
+        (*AFPN, "detect", onnx, images / "val", "--out", "drawn"),
     ):
-        run(sys.executable, *command, cwd=tmp_path, env=watched)
+        run(*command, cwd=tmp_path, env=watched)
     assert attempts(watched) == ""
     assert cv2.imread(str(next((tmp_path / "drawn").iterdir()))) is not None

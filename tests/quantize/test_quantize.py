@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from afpn_yolo.edge import Detector
 from afpn_yolo.quantize.calibration import calibration_images, choose
 from afpn_yolo.quantize.graph import decoding, matching
 from tests.lively import PHOTOGRAPHS, export, photograph
-from tests.processes import run
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "quantize.py"
+from tests.processes import afpn
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +39,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(model: Path, photographs: Path) -> Path:
-    run(sys.executable, SCRIPT, model, photographs, "--runs", "2", cwd=model.parent)
+    afpn("quantize", model, photographs, "--runs", "2", cwd=model.parent)
     return model.with_name(f"{model.stem}-int8.onnx")
 
 
@@ -118,7 +115,7 @@ def test_more_stays_in_float_where_that_is_asked_for(
 ) -> None:
     out = model.with_name("more.onnx")
     keep = ("--keep", "/model.0/*", "/model.*/weights/*", "--runs", "0")
-    result = run(sys.executable, SCRIPT, model, photographs, "--out", out, *keep, cwd=model.parent)
+    result = afpn("quantize", model, photographs, "--out", out, *keep, cwd=model.parent)
     lost = in_integers(small) - in_integers(out)
     assert Counter(name.split("/")[2] for name in lost) == {"conv": 1, "weights": 10}
     assert "that you asked for" in result.stdout
@@ -134,7 +131,7 @@ def test_dynamic_size_and_a_data_yaml(best: Path, small_data: Path, tmp_path: Pa
     convolutions = [n for n in onnx.load(model).graph.node if n.op_type == "Conv"]
     assert sum(n.name in kept for n in convolutions) == 7  # no feature whose size is asked for
     before = contents(small_data.parent)
-    result = run(sys.executable, SCRIPT, model, small_data, "--images", "5", cwd=tmp_path)
+    result = afpn("quantize", model, small_data, "--images", "5", cwd=tmp_path)
     assert "calibrated on 5 images" in result.stdout
     assert result.stdout.count("of float") == 2  # both are timed
     assert contents(small_data.parent) == before
@@ -144,7 +141,7 @@ def test_dynamic_size_and_a_data_yaml(best: Path, small_data: Path, tmp_path: Pa
 
 def test_a_fixed_batch_is_filled(best: Path, photographs: Path, tmp_path: Path) -> None:
     model = export(Path(shutil.copy(best, tmp_path)), "imgsz=64", "batch=8")
-    run(sys.executable, SCRIPT, model, photographs, "--runs", "1", cwd=tmp_path)
+    afpn("quantize", model, photographs, "--runs", "1", cwd=tmp_path)
     shape = onnx.load(tmp_path / "best-int8.onnx").graph.input[0].type.tensor_type.shape
     assert [size.dim_value for size in shape.dim] == [8, 3, 64, 64]
 
@@ -199,7 +196,7 @@ def test_missing_files_and_foreign_ones(model: Path, photographs: Path, tmp_path
 
 def refused(model: Path, data: Path, message: str, *options: str) -> None:
     before = sorted(model.parent.iterdir())
-    result = run(sys.executable, SCRIPT, model, data, *options, cwd=model.parent, fails=True)
+    result = afpn("quantize", model, data, *options, cwd=model.parent, fails=True)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ from matplotlib.figure import Figure
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ASSETS
 
+from afpn_yolo.cli.__main__ import main
 from afpn_yolo.upstream.find_images import find_images, picture_paths
 from afpn_yolo.views.fusion_figure import draw
 from afpn_yolo.views.fusion_maps import look
-from scripts.draw_fusion import main
 from tests import neck
-from tests.processes import run
+from tests.processes import afpn
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "draw_fusion.py"
 BUS = ASSETS / "bus.jpg"
 
 
@@ -106,7 +104,7 @@ def test_the_script_in_an_empty_folder(checkpoint: Path, tmp_path: Path) -> None
     one, two = write(tmp_path / "one" / "a.png"), write(tmp_path / "two" / "a.jpg", 90, 60)
     cwd = tmp_path / "empty"
     cwd.mkdir()
-    result = run(sys.executable, SCRIPT, checkpoint, one, two, "--json", "sub/a.json", cwd=cwd)
+    result = afpn("fusion", checkpoint, one, two, "--json", "sub/a.json", cwd=cwd)
     assert result.stdout.split() == ["fusion/a.png", "fusion/a-2.png"]
     pictures: list[Any] = [cv2.imread(str(cwd / name)) for name in result.stdout.split()]
     for picture, image in zip(pictures, (one, two), strict=True):
@@ -129,7 +127,9 @@ def test_a_bad_image_does_not_stop_the_others(
     good, bad, out = write(tmp_path / "good.png"), tmp_path / "bad.jpg", tmp_path / "out"
     bad.write_text("no image")
     missing = tmp_path / "missing.jpg"
-    assert main([str(checkpoint), *map(str, (bad, missing, good)), "--out", str(out)]) == 2
+    assert (
+        main(["fusion", str(checkpoint), *map(str, (bad, missing, good)), "--out", str(out)]) == 1
+    )
     printed = capsys.readouterr()
     assert [path.name for path in out.iterdir()] == ["good.png"]
     assert printed.out.split() == [str(out / "good.png")]
@@ -150,7 +150,7 @@ def test_what_stops_the_script(
         (checkpoint, ["--device", "nonsense"], "device nonsense"),
         (checkpoint, ["--out", str(image)], str(image)),
     ):
-        assert main([str(model), str(image), "--out", str(out), *options]) == 2
+        assert main(["fusion", str(model), str(image), "--out", str(out), *options]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ")
         assert message in error
@@ -160,9 +160,7 @@ def test_what_stops_the_script(
 
 @pytest.mark.parametrize("options", ["--imgsz 0", "--range 0.5 0.5", "--range 0 2"])
 def test_options_that_are_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["a.pt", "a.jpg", *options.split()])
-    assert stopped.value.code == 2
+    assert main(["fusion", "a.pt", "a.jpg", *options.split()]) == 2
     assert options.split()[0] in capsys.readouterr().err
 
 

@@ -1,0 +1,159 @@
+"""Measure what necks cost where they run: time, memory, size; side by side, their calls in turn.
+
+    afpn benchmark --scales n s
+    afpn benchmark --quick --runtimes pytorch onnxruntime
+    afpn benchmark --models PAFPN=yolov5n.yaml mine=my/net.yaml --parts neck
+
+Writes a JSON list of rows after every case, and beside it a Markdown table and a bar chart. The
+models are untrained: time doesn't depend on what they have learnt. To put the table of an earlier
+run into a document, between its two marks:
+
+    afpn benchmark --json results/benchmark.json --render docs/edge.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from afpn_yolo.bench.cases import PARTS, PRECISIONS, RUNTIMES, Case, Choice, cases, check_installed
+from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
+from afpn_yolo.cli.command import PARTLY, complain
+from afpn_yolo.compare.plan import PAPER, parse_necks
+
+STOPPED = "stopped; what was measured is in the JSON"
+USUAL: dict[str, Any] = {
+    "scales": ["n", "s"],
+    "imgsz": [640, 320, 480, 960, 1280],
+    "batch": [1, 4, 8],
+    "runs": 50,
+}
+QUICK: dict[str, Any] = {"scales": ["n"], "imgsz": [320], "batch": [1], "runs": 10}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add = parser.add_argument
+    add(
+        "--models",
+        nargs="+",
+        metavar="[LABEL=]MODEL",
+        help=f"model YAMLs, or .pt files ({' '.join(PAPER['IV'])})",
+    )
+    add("--scales", nargs="+", choices=SCALES, help="of the YAMLs (n s, where none are named)")
+    add(
+        "--parts", nargs="+", choices=PARTS, default=[*PARTS], help="neck alone, whole model (both)"
+    )
+    add("--runtimes", nargs="+", choices=RUNTIMES, default=[*RUNTIMES], help="(all)")
+    add("--precisions", nargs="+", choices=PRECISIONS, default=[*PRECISIONS], help="(both)")
+    add(
+        "--imgsz",
+        nargs="+",
+        type=int,
+        help="sides in pixels, each at the first batch size (640 320 480 960 1280)",
+    )
+    add("--batch", nargs="+", type=int, help="batch sizes, each at the first of the sides (1 4 8)")
+    add("--train-batch", type=int, default=8, help="batch size of pytorch-train (8)")
+    add("--runs", type=int, help="timed calls of each model (50)")
+    add("--warmup", type=int, default=10, help="calls before them (10)")
+    add("--threads", type=int, default=2, help="of every runtime (2)")
+    add(
+        "--quick",
+        action="store_true",
+        help="scale n, 320 pixels, batch 1, 10 runs, as far as nothing else is said",
+    )
+    add(
+        "--json",
+        type=JsonTarget,
+        metavar="FILE",
+        default="results/benchmark.json",
+        help="(results/benchmark.json); - is standard output, and no other file is written",
+    )
+    add("--render", type=Path, metavar="FILE.md", help="measure nothing, put the table in there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    complete(args)
+    if args.render:
+        from afpn_yolo.bench.table import read
+
+        rows = read(args.json.path)
+    else:
+        planned = plan(args)  # it says what isn't installed, before that is imported
+        from afpn_yolo.bench.measure import BenchmarkError
+
+        try:
+            rows = measure(planned, args)
+        except BenchmarkError as error:
+            complain(error)
+            return PARTLY
+    report(rows, args.json, args.render)
+    return 0
+
+
+def complete(args: argparse.Namespace) -> None:
+    """Fill in what wasn't said, and refuse what can't be."""
+    if args.models and args.scales is None:
+        args.scales = []  # they stand in the names
+    args.models = args.models or [*PAPER["IV"]]
+    for name, value in (QUICK if args.quick else USUAL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    check_least(args, runs=1, threads=1, train_batch=1, warmup=0, batch=1)
+    if wrong := [size for size in args.imgsz if size < 32 or size % 32]:
+        raise ValueError(f"--imgsz must be multiples of 32, got {wrong[0]}")
+    path = args.json.path
+    if path and path.suffix != ".json":
+        raise ValueError(f"--json {path}: the name must end in .json")
+    if args.render and not path:
+        raise ValueError("--render takes the table from a file: name it by --json")
+
+
+def plan(args: argparse.Namespace) -> list[Case]:
+    """What to measure, all of it possible here."""
+    necks = parse_necks(args.models, args.scales)
+    sizes, batches = dict.fromkeys(args.imgsz), dict.fromkeys(args.batch)
+    choice = Choice(
+        args.parts, args.runtimes, args.precisions, [*sizes], [*batches], args.train_batch
+    )
+    planned = cases(necks, choice)
+    check_installed(planned)
+    return planned
+
+
+def measure(planned: list[Case], args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure, and write after every case."""
+    # A package that is installed, or a word that is said, in the middle would be measured, too.
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    from tqdm import tqdm
+
+    from afpn_yolo.bench.measure import Benchmark
+
+    rows: list[dict[str, Any]] = []
+    with tqdm(total=len(planned), desc="Measuring", unit=" cases", disable=None) as bar:
+        for case, found in Benchmark(args.runs, args.warmup, args.threads).measure(planned):
+            rows += found
+            if args.json.path:
+                args.json.write(rows)
+            bar.set_description(case.name)
+            bar.update()
+    return rows
+
+
+def report(rows: list[dict[str, Any]], target: JsonTarget, document: Path | None) -> None:
+    """Print the table; beside the JSON, write it and draw the chart."""
+    from afpn_yolo.bench.figure import bars
+    from afpn_yolo.bench.table import insert, markdown
+
+    text = markdown(rows)
+    if document:
+        insert(document, text)
+    if target.path:
+        target.path.with_suffix(".md").write_text(text, encoding="utf-8")
+        bars(rows, target.path.with_suffix(".png"))
+    else:
+        target.write(rows)
+    print(text)

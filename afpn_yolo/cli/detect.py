@@ -1,0 +1,23 @@
+"""Detect objects in images, folders, videos or a camera, with an exported model, without torch.
+
+    afpn detect best.onnx photos/ clip.mp4 --out drawn --json found.json
+    afpn detect best.onnx 0 --out drawn        # a camera, until Ctrl-C
+
+A line per source goes to standard output. What can't be read is named on standard error, and the
+rest is still processed. `python -m afpn_yolo.edge` is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from afpn_yolo.edge.arguments import add_arguments
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    from afpn_yolo.edge.__main__ import run
+
+    return run(args)

@@ -1,0 +1,74 @@
+"""Distillation: AFPN's neck learns from a trained stock model, on images without labels.
+
+    afpn distill yolov5nu.pt my/images yolov5n-afpn-start.pt
+    yolo train model=yolov5n-afpn-start.pt data=my.yaml
+
+The teacher's backbone and head are copied, and AFPN learns to give what the teacher's neck gives.
+Your own training images will do. It takes minutes; stopped, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from afpn_yolo.cli.arguments import add_json, check_least
+
+STOPPED = "stopped; the same command goes on from here"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add = parser.add_argument
+    add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock YOLOv5, or .npz of tensors")
+    add("images", metavar="IMAGES", nargs="+", help="images, folders or globs")
+    add("out", metavar="OUT.pt", type=Path, help="file to write")
+    add("--model", help="model YAML to teach (yolov5-afpn.yaml at the teacher's scale)")
+    add("--teacher-model", metavar="YAML", help="model YAML that an .npz fits: yolov5n.yaml")
+    add("--steps", type=int, default=1500, help="steps of the optimiser (1500)")
+    add("--batch", type=int, default=16, help="crops in a step (16)")
+    add("--imgsz", type=int, default=224, help="side of a crop in pixels (224)")
+    add("--lr", type=float, default=4e-3, help="highest learning rate (0.004)")
+    add("--seed", type=int, default=0, help="for the order of images and the crops (0)")
+    add("--device", default="cpu", help="as in yolo device=: cpu, 0, ... (cpu)")
+    add_json(parser, "what was explained of the teacher")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    check_least(args, steps=1, batch=1)
+    if args.imgsz < 32 or args.imgsz % 32:
+        raise ValueError(f"--imgsz must be a multiple of 32, got {args.imgsz}")
+    if args.out.suffix != ".pt":
+        raise ValueError(f"{args.out}: Ultralytics opens files that end in .pt")
+    from tqdm import tqdm
+
+    from afpn_yolo.headstart.distill import distill
+    from afpn_yolo.headstart.teaching import Schedule
+    from afpn_yolo.upstream.find_images import find_images
+
+    with tqdm(total=args.steps, desc="Teaching", unit=" steps", disable=None) as bar:
+
+        def progress(step: int, missed: list[float]) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(missed=" ".join(f"{share:.2f}" for share in missed))
+
+        result = distill(
+            args.teacher,
+            [path for source in args.images for path in find_images(source)],
+            args.out,
+            args.model,
+            args.teacher_model,
+            Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed),
+            args.device,
+            progress,
+        )
+    if args.json:
+        args.json.write({"model": str(args.out), **asdict(result)})
+    print(f"{args.out}: learnt from {result.seen} images")
+    print("share of the teacher's variance explained on images held back, finest level first:")
+    print("  untaught  " + "  ".join(f"{share:6.3f}" for share in result.before))
+    print("  taught    " + "  ".join(f"{share:6.3f}" for share in result.after))
+    print("the head is the teacher's" if result.head else "the head is untrained")
+    return 0

@@ -1,0 +1,131 @@
+"""Show what a bug report needs: versions, runtimes, and whether Ultralytics has AFPN's layers."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from afpn_yolo import __version__
+from afpn_yolo.cli.arguments import add_json
+from afpn_yolo.plugin.refuse import NEWEST, OLDEST
+from afpn_yolo.plugin.status import why_not_registered
+
+PACKAGES = (
+    *("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),
+    *("pillow", "matplotlib", "pycocotools", "onnx", "onnxslim", "nncf", "pnnx"),
+)
+
+
+def _devices(runtime: Any) -> list[str]:
+    return list(runtime.Core().available_devices)
+
+
+def _providers(runtime: Any) -> list[str]:
+    return list(runtime.get_available_providers())
+
+
+def _nothing(runtime: Any) -> list[str]:
+    return []
+
+
+RUNTIMES: dict[str, Callable[[Any], list[str]]] = {
+    "onnxruntime": _providers,
+    "openvino": _devices,
+    "ncnn": _nothing,
+    "tensorrt": _nothing,
+    "ai_edge_litert": _nothing,
+}
+"""Module of a runtime -> what it runs on here."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add_json(parser, "all of it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    found = collect()
+    if args.json:
+        args.json.write(found)
+    print(text(found))
+    return 0
+
+
+def collect() -> dict[str, Any]:
+    """All that is shown."""
+    reason = why_not_registered()
+    return {
+        "afpn_yolo": __version__,
+        "layers_registered": reason is None,
+        "not_registered_because": reason,
+        "tested_with_ultralytics": [OLDEST, NEWEST],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "runtimes": {name: _runtime(name, ask) for name, ask in RUNTIMES.items()},
+        "gpu": _gpus(),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The same to read, a line each."""
+    oldest, newest = found["tested_with_ultralytics"]
+    reason = found["not_registered_because"]
+    lines = {
+        "afpn_yolo": found["afpn_yolo"],
+        "AFPN's layers": f"not registered: {reason}" if reason else "registered with Ultralytics",
+        "tested with": f"ultralytics {oldest} to {newest}",
+        "python": found["python"],
+        "platform": found["platform"],
+        "GPU": ", ".join(found["gpu"]) or "none that torch can use",
+    }
+    lines |= {name: number for name, number in found["packages"].items() if number}
+    for name, runtime in found["runtimes"].items():
+        if runtime:
+            on = ", ".join(runtime["on"])
+            lines[name] = f"{runtime['version']}{f' ({on})' if on else ''}{runtime['fault'] or ''}"
+    missing = [
+        name for part in ("packages", "runtimes") for name, i in found[part].items() if not i
+    ]
+    lines["not installed"] = ", ".join(missing) or "-"
+    width = max(map(len, lines))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _runtime(name: str, ask: Callable[[Any], list[str]]) -> dict[str, Any] | None:
+    """A runtime's version and what it runs on; one that is broken says how."""
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None
+        return {"version": "", "on": [], "fault": f"can't be imported: {error}"}
+    except Exception as error:  # a library of the system that is missing, and more
+        return {"version": "", "on": [], "fault": f"can't be imported: {error}"}
+    return {"version": getattr(module, "__version__", "?"), "on": ask(module), "fault": None}
+
+
+def _gpus() -> list[str]:
+    try:
+        import torch
+    except Exception:  # as above; its version says that it is there
+        return []
+    if torch.backends.mps.is_available():
+        return ["Apple MPS"]
+    return [
+        f"{torch.cuda.get_device_name(i)}, CUDA {torch.version.cuda}"
+        for i in range(torch.cuda.device_count())
+    ]

@@ -1,0 +1,102 @@
+"""Draw how much each level counts in each fusion of a trained AFPN, as heat maps over images.
+
+One PNG per image: a row for each fusion (AFPNFusion) of the model, in it a map for each level that
+it fuses, with the level's mean weight over the image.
+
+    afpn fusion runs/detect/train/weights/best.pt image.jpg photos/ "more/*.png"
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afpn_yolo.cli.arguments import add_json, check_least
+from afpn_yolo.cli.command import FAULT, PARTLY, complain
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from afpn_yolo.views.fusion_maps import FusionMap
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    parser.add_argument("model", metavar="MODEL.pt", help="checkpoint with AFPNFusion rows")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image, folder or glob")
+    parser.add_argument("--out", type=Path, default=Path("fusion"), help="folder (fusion/)")
+    parser.add_argument("--imgsz", type=int, help="longer side (what the model was trained at)")
+    parser.add_argument("--device", help="as in yolo device= (chosen by Ultralytics)")
+    parser.add_argument(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="weights that the colours span (those of each image); 0 1 to compare images",
+    )
+    add_json(parser, "the mean weights")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    check_least(args, imgsz=1)
+    if args.range and not 0 <= args.range[0] < args.range[1] <= 1:
+        raise ValueError(
+            "--range must be two numbers from 0 to 1, got {:g} {:g}".format(*args.range)
+        )
+    from afpn_yolo.upstream.find_images import picture_paths
+    from afpn_yolo.upstream.models import move
+    from afpn_yolo.upstream.tell import progress
+    from afpn_yolo.views.fusion_maps import open_fusions
+
+    model = move(open_fusions(args.model), args.device)
+    args.out.mkdir(parents=True, exist_ok=True)
+    images, errors = collect(args.images)
+    results = []
+    for image, path in progress(picture_paths(images, args.out).items(), "fusions"):
+        try:
+            results.append(draw_one(model, image, path, args))
+        except (OSError, ValueError) as error:
+            errors.append(error)
+    if args.json:
+        args.json.write({"model": args.model, "images": results})
+    for result in results:
+        print(result["picture"])
+    for problem in errors:
+        complain(problem)
+    if not errors:
+        return 0
+    return PARTLY if results else FAULT
+
+
+def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
+    """The images that were found, and what was wrong with the other sources."""
+    from afpn_yolo.upstream.find_images import find_images
+
+    images: list[Path] = []
+    errors: list[Exception] = []
+    for source in sources:
+        try:
+            images += find_images(source)
+        except OSError as error:
+            errors.append(error)
+    return images, errors
+
+
+def draw_one(model: nn.Module, image: Path, path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Write one picture; returns its entry in the JSON file."""
+    from afpn_yolo.views.fusion_figure import draw
+    from afpn_yolo.views.fusion_maps import look
+
+    view = look(model, image, args.imgsz)
+    draw(view, image.name, args.range).savefig(path)
+    return {"image": str(image), "picture": str(path), "fusions": [summary(m) for m in view.maps]}
+
+
+def summary(item: FusionMap) -> dict[str, Any]:
+    """One fusion's mean weights, by the names of the levels."""
+    means = [round(mean, 4) for mean in item.means().tolist()]
+    target = item.levels[item.target]
+    weights = dict(zip(item.levels, means, strict=True))
+    return {"row": item.row, "target": target, "weights": weights}

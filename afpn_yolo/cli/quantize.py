@@ -1,0 +1,90 @@
+"""Quantise an exported detector to INT8, by ONNX Runtime's static quantisation.
+
+    yolo export model=best.pt format=onnx
+    afpn quantize best.onnx my.yaml
+    afpn evaluate best-int8.onnx my.yaml
+
+Some of your own images, of the training split, show which values occur. The last convolutions of
+the head and the decoding of boxes stay in float: in INT8 they would find nothing. The result opens
+wherever the float model does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from afpn_yolo.cli.arguments import add_json, check_least
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add = parser.add_argument
+    add("model", metavar="MODEL.onnx", type=Path, help="exported by Ultralytics, in float32")
+    add("data", metavar="DATA", help="data YAML, or an image, a folder, a pattern in quotes")
+    add("--out", type=Path, metavar="FILE.onnx", help="file to write (MODEL-int8.onnx)")
+    add("--images", type=int, default=200, help="look at so many images at most (200)")
+    add("--split", default="train", help="of a data YAML: train, val or test (train)")
+    add(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="names of more nodes that stay in float: '/model.9/*'",
+    )
+    add(
+        "--reduce-range",
+        action="store_true",
+        help="7-bit weights, for x86 processors without VNNI, where 8 bits overflow",
+    )
+    add("--runs", type=int, default=50, help="timed calls of each model, in turn; 0: none (50)")
+    add("--threads", type=int, default=2, help="for the timing (2)")
+    add_json(parser, "sizes and times")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    check_least(args, images=1, runs=0, threads=1)
+    out = args.out or args.model.with_name(f"{args.model.stem}-int8.onnx")
+    if out.suffix != ".onnx":
+        raise ValueError(f"--out {out}: the name must end in .onnx")
+    from afpn_yolo.quantize.detector import quantize_detector
+
+    result = quantize_detector(
+        args.model, out, args.data, args.split, args.images, args.keep, args.reduce_range
+    )
+    kept = result.kept
+    print(f"{out}: calibrated on {result.images} images")
+    more = f", and {len(kept.asked)} that you asked for" if kept.asked else ""
+    print(f"in float: {len(kept.decoding)} nodes of the head's end and its decoding{more}")
+    print(f"{result.size / 1e6:.2f} MB, {result.size / result.before:.2f} of the float model")
+    times = speed([args.model, out], result.shape, args.runs, args.threads) if args.runs else {}
+    for name, figures in times.items():
+        spread = "{median_ms:.2f} ms ({p10_ms:.2f}-{p90_ms:.2f})".format(**figures)
+        print(f"{name:6}{spread}, {figures['ratio_to_baseline']:.2f} of float")
+    if args.json:
+        args.json.write(
+            {
+                "model": str(out),
+                "images": result.images,
+                "bytes": result.size,
+                "float_bytes": result.before,
+                "float_nodes": kept.all(),
+                "times": times,
+            }
+        )
+    return 0
+
+
+def speed(
+    paths: list[Path], shape: tuple[int, ...], runs: int, threads: int
+) -> dict[str, dict[str, float]]:
+    """Times of the float and the INT8 model, their calls in turn."""
+    from afpn_yolo.bench.timing import summary
+    from afpn_yolo.bench.worker import work
+
+    models = [{"path": str(path), "shapes": [shape]} for path in paths]
+    job: dict[str, Any] = {"runtime": "onnxruntime", "threads": threads, "runs": runs, "warmup": 10}
+    first, second = work({**job, "models": models})["times"]
+    return {"float": summary(first, first), "INT8": summary(second, first)}
