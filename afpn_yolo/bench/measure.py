@@ -62,10 +62,11 @@ class Benchmark:
                     kept.clear()
                 subjects = []
                 for neck in case.necks:
-                    if (*key, neck) not in kept:
+                    own = (*key, neck)
+                    if own not in kept:
                         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                        kept[*key, neck] = self._subject(case, neck, folder)
-                    subjects.append(kept[*key, neck])
+                        kept[own] = self._subject(case, neck, folder)
+                    subjects.append(kept[own])
                 yield case, self._rows(case, subjects)
 
     def _model(self, neck: Candidate) -> nn.Module:

@@ -49,7 +49,7 @@ class View:
     def sight(self) -> Array:
         """Unit vector from the solid to the camera in the solid's axes, shape `(3,)`."""
         s, c = round(math.sin(self.tilt), 6), round(math.cos(self.tilt), 6)
-        return self.to_solid(np.float32(0), np.float32(s), np.float32(c))  # type: ignore[arg-type]
+        return self.to_solid(np.float32(0), np.float32(s), np.float32(c))
 
 
 def _march(view: View, points: Array, sight: Array, steps: int) -> Array:

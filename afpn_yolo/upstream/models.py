@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 from zipfile import BadZipFile
@@ -49,7 +49,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
         "model": model,
         "ema": None,
         "train_args": {"task": "detect"},
-        "date": datetime.now(UTC).isoformat(),
+        "date": datetime.now(timezone.utc).isoformat(),
         "version": ultralytics.__version__,
     }
     with written_whole(path) as part:

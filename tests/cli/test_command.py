@@ -39,8 +39,9 @@ for path in sys.argv[1:]:
 def test_help_needs_nothing_but_python(tmp_path: Path) -> None:
     # -S: no installed package can be imported, torch and Ultralytics least of all.
     only_us = {"PYTHONPATH": str(ROOT)}
-    command = (sys.executable, "-S", "-c", HELP, *SCRIPTS)
-    printed = run(*command, cwd=tmp_path, env=only_us).stdout.splitlines()
+    printed = run(
+        sys.executable, "-S", "-c", HELP, *SCRIPTS, cwd=tmp_path, env=only_us
+    ).stdout.splitlines()
     usages = [line.split()[2] for line in printed if line.startswith("usage: afpn ")]
     assert usages[: len(COMMANDS)] == [*COMMANDS]
     assert len(usages) == len(COMMANDS) + len(SCRIPTS)

@@ -149,5 +149,5 @@ def test_bad_arguments(edge_model: Path, options: dict[str, Any], message: str) 
 
 
 def test_numbers_of_numpy_are_numbers(edge_model: Path) -> None:
-    detector = Detector(edge_model, np.float32(0.5), imgsz=np.int64(160))  # type: ignore[arg-type]
+    detector = Detector(edge_model, np.float32(0.5), imgsz=np.int64(160))
     assert detector.imgsz == (160, 160)
