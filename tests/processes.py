@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from afpn_yolo.cli.__main__ import main
 
-YOLO = Path(sys.executable).with_name("yolo")
+YOLO = Path(shutil.which("yolo", path=Path(sys.executable).parent) or "yolo")
 AFPN = (sys.executable, "-m", "afpn_yolo")
 EDGE = (sys.executable, "-m", "afpn_yolo.edge")
 ROOT = Path(__file__).parents[1]

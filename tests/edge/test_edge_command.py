@@ -136,7 +136,7 @@ def test_interrupted_clip_leaves_a_whole_json(edge_model: Path, tmp_path: Path) 
     process = subprocess.Popen([*EDGE, edge_model, clip, "--json", found], stderr=subprocess.PIPE)
     signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
-    while not (found.exists() and found.stat().st_size) and time.monotonic() < deadline:
+    while not (found.exists() and b"frame" in found.read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)

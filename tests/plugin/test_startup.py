@@ -11,8 +11,12 @@ import sysconfig
 import tarfile
 from pathlib import Path
 
+import cv2
 import pytest
+from ultralytics.utils import ASSETS
 
+from afpn_yolo import __version__
+from afpn_yolo.cli.__main__ import COMMANDS
 from afpn_yolo.plugin import startup
 from tests.processes import python, run
 
@@ -64,13 +68,13 @@ class Environment:
 
     def __init__(self, folder: Path, with_packages: bool = True) -> None:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        self.python = folder / "bin" / "python"
         self.empty = folder.parent / "empty"
         self.empty.mkdir()
         # Another Ultralytics may lie in PYTHONPATH: `make test-versions`.
         self.env = {} if with_packages else {"PYTHONPATH": ""}
         paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
-        self.packages = Path(paths["purelib"])
+        self.scripts, self.packages = Path(paths["scripts"]), Path(paths["purelib"])
+        self.python = self.scripts / "python"
         if with_packages:
             # A path named in a .pth is searched for modules; its own .pth files are not read.
             (self.packages / "others.pth").write_text("\n".join(site.getsitepackages()))
@@ -86,10 +90,33 @@ class Environment:
         return {path.name for path in self.packages.iterdir() if "afpn" in path.name}
 
 
-def test_wheel(wheel: Path, tmp_path: Path) -> None:
+def check_commands(environment: Environment, model: Path) -> None:
+    """The command, installed, from a folder without a checkout."""
+
+    def told(*words: str | Path) -> str:
+        afpn = environment.scripts / "afpn"
+        return run(afpn, *words, cwd=environment.empty, env=environment.env).stdout
+
+    version = f"afpn_yolo {__version__}\n"
+    assert told("--version") == version
+    command = (environment.python, "-m", "afpn_yolo", "--version")
+    assert run(*command, cwd=environment.empty, env=environment.env).stdout == version
+    assert "registered with Ultralytics" in told("env")
+    for name in COMMANDS:
+        assert told(name, "--help").startswith(f"usage: afpn {name} ")
+    assert told("draw-neck", "neck.png") == "neck.png\n"
+    assert cv2.imread(str(environment.empty / "neck.png")) is not None
+    photograph = ASSETS / "bus.jpg"
+    assert told("detect", model, photograph, "--out", "drawn").startswith(f"{photograph}: ")
+    assert (environment.empty / "drawn" / "bus.jpg").is_file()
+
+
+def test_wheel(wheel: Path, edge_model: Path, tmp_path: Path) -> None:
     environment = Environment(tmp_path / "venv")
     environment.pip("install", *BUILD, "--ignore-installed", wheel)
     assert str(environment.packages) in environment.run(USE)
+    assert (environment.packages / "afpn_yolo" / "py.typed").is_file()
+    check_commands(environment, edge_model)
     shipped = {path.name for path in environment.packages.glob("afpn_yolo/*/*.yaml")}
     edge = "import sys, afpn_yolo.edge.__main__ as m; print(m.__file__, 'torch' in sys.modules)"
     assert environment.run(edge).endswith("afpn_yolo/edge/__main__.py False\n")
