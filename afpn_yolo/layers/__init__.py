@@ -3,7 +3,7 @@
 Whatever file they are written in, they are `afpn_yolo.layers.X`: that path stands in checkpoints.
 """
 
-from afpn_yolo.layers.align import align
+from afpn_yolo.layers.align import OPTIONS, align
 from afpn_yolo.layers.conv import AFPNConv
 from afpn_yolo.layers.fusion import AFPNConcat, AFPNFusion, AFPNSum, LevelFusion
 from afpn_yolo.layers.units import AFPNResidual, ResidualUnit
@@ -12,6 +12,7 @@ from afpn_yolo.layers.weights import FusionWeights
 __all__ = [
     "CHECKPOINT_CLASSES",
     "LAYERS",
+    "OPTIONS",
     "AFPNConcat",
     "AFPNConv",
     "AFPNFusion",
