@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+STOPPED = "stopped: --resume goes on from the last whole epoch"
+
 if TYPE_CHECKING:
     from afpn_yolo.twostage.plan import Plan
 
