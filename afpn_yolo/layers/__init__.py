@@ -3,7 +3,8 @@
 Whatever file they are written in, they are `afpn_yolo.layers.X`: that path stands in checkpoints.
 """
 
-from afpn_yolo.layers.align import align
+from afpn_yolo.layers.align import OPTIONS, align
+from afpn_yolo.layers.carafe import Carafe
 from afpn_yolo.layers.conv import AFPNConv
 from afpn_yolo.layers.fusion import AFPNConcat, AFPNFusion, AFPNSum, LevelFusion
 from afpn_yolo.layers.units import AFPNResidual, ResidualUnit
@@ -12,11 +13,13 @@ from afpn_yolo.layers.weights import FusionWeights
 __all__ = [
     "CHECKPOINT_CLASSES",
     "LAYERS",
+    "OPTIONS",
     "AFPNConcat",
     "AFPNConv",
     "AFPNFusion",
     "AFPNResidual",
     "AFPNSum",
+    "Carafe",
     "FusionWeights",
     "LevelFusion",
     "ResidualUnit",
@@ -32,7 +35,7 @@ LAYERS: dict[str, type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]] = {
 }
 """Name in a model YAML -> layer. A new layer is a line here."""
 
-CHECKPOINT_CLASSES = (*LAYERS.values(), FusionWeights, ResidualUnit)
+CHECKPOINT_CLASSES = (*LAYERS.values(), Carafe, FusionWeights, ResidualUnit)
 """Every class of ours that a checkpoint can hold. Their paths are a file format: never rename."""
 
 for _class in CHECKPOINT_CLASSES:

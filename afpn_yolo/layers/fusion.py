@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
-from afpn_yolo.base.values import check_int
-from afpn_yolo.layers.align import align
+from afpn_yolo.base.values import check_int, shown
+from afpn_yolo.layers.align import OPTIONS, align
+from afpn_yolo.layers.carafe import Carafe
 from afpn_yolo.layers.init import init_copy, init_fusion_weights, init_neck
 from afpn_yolo.layers.pyramid import check_channels, check_pyramid, layer_name
 from afpn_yolo.layers.weights import FusionWeights
@@ -25,31 +26,42 @@ class LevelFusion(nn.Module):
     Args:
         channels: Channels of the N >= 2 consecutive source levels, finest first.
         target: Position in `channels` of the level that comes out.
+        options: Words of `OPTIONS`, how levels are aligned; last in a row: `[target, plain]`.
 
     Raises:
-        ValueError: On fewer than two sources, a target that is none of them, or channels below 1;
-            in `forward`, on sources that are not each half the size of the one before.
+        ValueError: On fewer than two sources, a target that is none of them, channels below 1, or
+            an unknown word; in `forward`, on sources that are not each half the size of the one
+            before.
     """
 
-    def __init__(self, channels: Sequence[int], target: int) -> None:
+    def __init__(self, channels: Sequence[int], target: int, options: Sequence[str] = ()) -> None:
         super().__init__()
-        self.check(channels, target)
+        LevelFusion.check(channels, target, options)
         self.channels = tuple(channels)
         self.target = target
         c = channels[target]
-        self.align = nn.ModuleList(align(c_in, c, i - target) for i, c_in in enumerate(channels))
+        self.align = nn.ModuleList(
+            align(c_in, c, i - target, options) for i, c_in in enumerate(channels)
+        )
         self.conv = Conv(self.combined_channels(), c, 3)
         init_neck(self)
         init_copy(self.align)
         init_copy(self.conv)
+        for module in self.align.modules():
+            if isinstance(module, Carafe):
+                module.reset_parameters()
 
     @classmethod
-    def check(cls, channels: Sequence[int], target: int) -> None:
+    def check(cls, channels: Sequence[int], target: int, options: Sequence[str] = ()) -> None:
         """Raise the `ValueError` that building with these arguments would raise."""
         check_channels(cls.__name__, channels)
         if len(channels) < 2:
             raise ValueError(f"{cls.__name__} needs at least 2 source levels, got {len(channels)}")
         check_int(cls.__name__, "target level", target, 0, len(channels) - 1)
+        for word in options:
+            if word not in OPTIONS:
+                allowed = ", ".join(OPTIONS)
+                raise ValueError(f"{cls.__name__}: the options are {allowed}, got {shown(word)}")
 
     def combined_channels(self) -> int:
         """Channels that `combine` gives to the 3x3 convolution."""
@@ -75,12 +87,13 @@ class LevelFusion(nn.Module):
 class AFPNFusion(LevelFusion):
     """Adaptively spatial feature fusion, ASFF (eq. 1): a weighted sum, weights per position.
 
-    Row: `[[finest, ..., coarsest], 1, AFPNFusion, [target]]` or `[target, hidden]`.
+    Row: `[[finest, ..., coarsest], 1, AFPNFusion, [target]]` or `[target, hidden]`; options behind.
 
     Args:
         channels: Channels of the N >= 2 consecutive source levels, finest first.
         target: Position in `channels` of the level that comes out.
         hidden: Channels of the squeezed levels that the weights are predicted from.
+        options: As in `LevelFusion`.
 
     Example:
         >>> fuse = AFPNFusion([16, 32, 64], target=1)
@@ -89,16 +102,20 @@ class AFPNFusion(LevelFusion):
         torch.Size([1, 32, 4, 4])
     """
 
-    def __init__(self, channels: Sequence[int], target: int, hidden: int = 8) -> None:
-        self.check(channels, target, hidden)
-        super().__init__(channels, target)
+    def __init__(
+        self, channels: Sequence[int], target: int, hidden: int = 8, options: Sequence[str] = ()
+    ) -> None:
+        self.check(channels, target, hidden, options)
+        super().__init__(channels, target, options)
         self.weights = FusionWeights(channels[target], len(channels), hidden)
         init_fusion_weights(self.weights)
 
     @classmethod
-    def check(cls, channels: Sequence[int], target: int, hidden: int = 8) -> None:
+    def check(  # type: ignore[override]
+        cls, channels: Sequence[int], target: int, hidden: int = 8, options: Sequence[str] = ()
+    ) -> None:
         """Raise the `ValueError` that building with these arguments would raise."""
-        super().check(channels, target)
+        super().check(channels, target, options)
         check_int(cls.__name__, "hidden channels", hidden, 1)
 
     def combine(self, levels: list[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, cast
 
 from ultralytics.utils.ops import make_divisible
@@ -49,7 +50,7 @@ def row_arguments(
             c_in = [_channels(name, x, ch) for x in _sources(name, source)]
         else:
             c_in = _channels(name, source, ch)
-        _check_count(layer, args)
+        args = _arguments(layer, args)
         layer.check(c_in, *args)
     except ValueError as error:
         row = shown([source, repeats, name, args])
@@ -71,11 +72,18 @@ def _channels(name: str, source: object, ch: Sequence[int]) -> int:
     return ch[cast(int, source)]
 
 
-def _check_count(layer: Layer, args: list[Any]) -> None:
+def _arguments(layer: Layer, args: list[Any]) -> list[Any]:
+    """A row's arguments by position: numbers first, and the words behind them as one `options`."""
     names = list(inspect.signature(layer.check).parameters.values())[1:]
-    required = sum(p.default is p.empty for p in names)
-    if not required <= len(args) <= len(names):
-        usage = ", ".join(
-            p.name if p.default is p.empty else f"{p.name}={p.default}" for p in names
+    numbers = [*takewhile(lambda arg: not isinstance(arg, str), args)]
+    words = tuple(args[len(numbers) :])
+    takes_words = bool(names) and names[-1].name == "options"
+    slots = names[:-1] if takes_words else names
+    required = sum(p.default is p.empty for p in slots)
+    if not required <= len(numbers) <= len(slots) or (words and not takes_words):
+        usage = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in slots]
+        usage += ["options"] * takes_words
+        raise ValueError(
+            f"{layer.__name__} takes the arguments [{', '.join(usage)}], got {shown(args)}"
         )
-        raise ValueError(f"{layer.__name__} takes the arguments [{usage}], got {shown(args)}")
+    return [*numbers, *(p.default for p in slots[len(numbers) :]), words] if words else numbers

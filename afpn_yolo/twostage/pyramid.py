@@ -37,7 +37,11 @@ class Stage(nn.Module):
     def __init__(self, channels: Sequence[int], fusion: str, upsample: str) -> None:
         super().__init__()
         layer = FUSIONS[fusion]
-        self.fusions = nn.ModuleList(layer(channels, i) for i in range(len(channels)))
+        # The authors' two-stage code pads what their YOLOv5 code doesn't.
+        options = ("padded", *(("carafe",) if upsample == "carafe" else ()))
+        self.fusions = nn.ModuleList(
+            layer(channels, i, options=options) for i in range(len(channels))
+        )
         self.units = nn.ModuleList(AFPNResidual(c, UNITS) for c in channels)
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
@@ -90,6 +94,7 @@ class AsymptoticFeaturePyramid(nn.Module):
             Stage(widths[:joined], fusion, upsample) for joined in range(2, len(widths) + 1)
         )
         self.expand = nn.ModuleList(AFPNConv(width, out_channels) for width in widths)
+        _activate_by_relu(self)
         self.extra_blocks = extra_blocks
 
     def forward(self, x: Maps) -> Maps:
@@ -110,6 +115,13 @@ class AsymptoticFeaturePyramid(nn.Module):
         if self.extra_blocks is not None:
             results, names = self.extra_blocks(results, inputs, names)
         return dict(zip(names, results, strict=True))
+
+
+def _activate_by_relu(module: nn.Module) -> None:
+    """Put ReLU, which the two-stage AFPN has, in the place of YOLO's SiLU."""
+    for m in module.modules():
+        if isinstance(getattr(m, "act", None), nn.SiLU):
+            m.act = nn.ReLU(inplace=True)
 
 
 UPSAMPLES = ("bilinear", "carafe")
