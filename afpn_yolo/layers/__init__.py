@@ -4,6 +4,7 @@ Whatever file they are written in, they are `afpn_yolo.layers.X`: that path stan
 """
 
 from afpn_yolo.layers.align import OPTIONS, align
+from afpn_yolo.layers.carafe import Carafe
 from afpn_yolo.layers.conv import AFPNConv
 from afpn_yolo.layers.fusion import AFPNConcat, AFPNFusion, AFPNSum, LevelFusion
 from afpn_yolo.layers.units import AFPNResidual, ResidualUnit
@@ -18,6 +19,7 @@ __all__ = [
     "AFPNFusion",
     "AFPNResidual",
     "AFPNSum",
+    "Carafe",
     "FusionWeights",
     "LevelFusion",
     "ResidualUnit",
@@ -33,7 +35,7 @@ LAYERS: dict[str, type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]] = {
 }
 """Name in a model YAML -> layer. A new layer is a line here."""
 
-CHECKPOINT_CLASSES = (*LAYERS.values(), FusionWeights, ResidualUnit)
+CHECKPOINT_CLASSES = (*LAYERS.values(), Carafe, FusionWeights, ResidualUnit)
 """Every class of ours that a checkpoint can hold. Their paths are a file format: never rename."""
 
 for _class in CHECKPOINT_CLASSES:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from torch import nn
 from ultralytics.nn.modules.conv import Conv
 
+from afpn_yolo.layers.carafe import Carafe
+
 OPTIONS = {
     "plain": "levels are aligned without BatchNorm and activation",
     "padded": "strided convolutions are padded by (k - 1) // 2",
+    "carafe": "CARAFE in place of bilinear upsampling",
 }
 """Words at the end of a fusion's row, and what they change."""
 
@@ -40,5 +43,7 @@ def align(c_in: int, c_out: int, steps: int, options: Sequence[str] = ()) -> nn.
         return conv
     # The convolution comes first, on the small map: that is what keeps it cheap.
     # A module, not F.interpolate: Ultralytics' GFLOPs count modules only.
+    if "carafe" in options:
+        return nn.Sequential(conv, Carafe(c_out, 2**steps))
     upsample = nn.Upsample(scale_factor=2**steps, mode="bilinear", align_corners=False)
     return nn.Sequential(conv, upsample)

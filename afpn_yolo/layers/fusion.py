@@ -14,6 +14,7 @@ from ultralytics.nn.modules.conv import Conv
 
 from afpn_yolo.base.values import check_int, shown
 from afpn_yolo.layers.align import OPTIONS, align
+from afpn_yolo.layers.carafe import Carafe
 from afpn_yolo.layers.init import init_copy, init_fusion_weights, init_neck
 from afpn_yolo.layers.pyramid import check_channels, check_pyramid, layer_name
 from afpn_yolo.layers.weights import FusionWeights
@@ -46,6 +47,9 @@ class LevelFusion(nn.Module):
         init_neck(self)
         init_copy(self.align)
         init_copy(self.conv)
+        for module in self.align.modules():
+            if isinstance(module, Carafe):
+                module.reset_parameters()
 
     @classmethod
     def check(cls, channels: Sequence[int], target: int, options: Sequence[str] = ()) -> None:

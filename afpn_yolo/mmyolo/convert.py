@@ -46,14 +46,15 @@ class Conversion:
 
 
 def convert_convs(
-    source: dict[str, Tensor], names: Iterator[ConvNames], eps: float
+    source: dict[str, Tensor], names: Iterator[ConvNames], eps: float, our_eps: float = OUR_EPS
 ) -> dict[str, Tensor]:
-    """Take convolutions with BatchNorm out of their state dict, as ours with eps `OUR_EPS`.
+    """Take convolutions with BatchNorm out of their state dict, as ours.
 
     Args:
         source: Their tensors by name; what is used is removed.
         names: Which to take.
         eps: Their BatchNorm eps.
+        our_eps: Ours.
 
     Raises:
         KeyError: When one is missing.
@@ -64,7 +65,7 @@ def convert_convs(
         _check_shapes(source, pair)
         result[f"{pair.ours}.conv.weight"] = source.pop(f"{pair.conv}.weight")
         var = source.pop(f"{pair.bn}.running_var")
-        ratio = ((var.double() + OUR_EPS) / (var.double() + eps)).sqrt()
+        ratio = ((var.double() + our_eps) / (var.double() + eps)).sqrt()
         mean = source.pop(f"{pair.bn}.running_mean")
         bias = source.pop(f"{pair.conv}.bias", None)
         bn = {
@@ -93,7 +94,8 @@ def _check_shapes(source: dict[str, Tensor], pair: ConvNames) -> None:
             )
 
 
-def _prefixed(names: Iterator[ConvNames], prefix: str) -> Iterator[ConvNames]:
+def prefixed(names: Iterator[ConvNames], prefix: str) -> Iterator[ConvNames]:
+    """The same with a prefix to their names."""
     return (ConvNames(prefix + n.conv, prefix + n.bn, n.ours) for n in names)
 
 
@@ -133,15 +135,15 @@ def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) 
         NotAuthorsCheckpointError: When `source` is no such checkpoint, or of another scale.
         OSError: When a file can't be read or written.
     """
-    tensors, others = _state_dict(load_tensors(source))
+    tensors, others = split_content(load_tensors(source))
     everything = tuple(tensors)
     found = find_scale(tensors)
     if scale not in (None, found):
         raise NotAuthorsCheckpointError(f"its shapes are those of scale {found}, not {scale}")
     model = build_model("yolov5-afpn.yaml", found, nc)
     try:
-        ours = convert_convs(tensors, _prefixed(backbone_convs(model), "backbone."), OUR_EPS)
-        ours |= convert_convs(tensors, _prefixed(neck_convs(), "neck."), NECK_EPS)
+        ours = convert_convs(tensors, prefixed(backbone_convs(model), "backbone."), OUR_EPS)
+        ours |= convert_convs(tensors, prefixed(neck_convs(), "neck."), NECK_EPS)
         for theirs, name in neck_scores():
             for part in ("weight", "bias"):
                 ours[f"{name}.{part}"] = tensors.pop(f"neck.{theirs}.{part}")
@@ -153,7 +155,7 @@ def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) 
     return Conversion(found, carried, (*tensors, *others))
 
 
-def _state_dict(content: object) -> tuple[dict[str, Tensor], list[str]]:
+def split_content(content: object) -> tuple[dict[str, Tensor], list[str]]:
     """Split what the file holds into named tensors and the names of all else.
 
     The tensors stand under `state_dict`, or are the content itself.

@@ -64,7 +64,9 @@ def test_every_fusion_takes_them(layer: type[AFPNFusion], options: tuple[str, ..
 
 
 def test_an_unknown_word_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"AFPNSum: the options are plain, padded, got 'wide'"):
+    with pytest.raises(
+        ValueError, match=r"AFPNSum: the options are .*carafe, got 'wide'"
+    ):
         AFPNSum([4, 8], 0, ("wide",))
 
 
@@ -91,7 +93,7 @@ def test_a_row_takes_them_behind_its_numbers(args: tuple[object, ...]) -> None:
     [
         ((0, "wide"), "an argument must be an integer, got 'wide'"),
         (("plain", 0), r"takes the arguments \[target, hidden=8, options\], got \['plain', 0\]"),
-        ((0, "plain", 8), "the options are plain, padded, got 8"),
+        ((0, "plain", 8), "the options are plain, padded, carafe, got 8"),
     ],
 )
 def test_a_row_with_a_wrong_word_is_refused(args: tuple[object, ...], reason: str) -> None:

@@ -1,0 +1,142 @@
+"""Train Faster R-CNN or Dynamic R-CNN with AFPN, FPN or PAFPN on your own data.
+
+Data in YOLO's format (a YAML) or COCO's (two JSONs, or a folder laid out as COCO's). The defaults
+are the paper's: SGD, 12 epochs (1x), batch 8, images of 800 x 1333. After every epoch OUT holds
+last.pt, which --resume goes on from, best.pt, and results.csv. Several GPUs: torchrun
+--nproc-per-node 2 -m afpn_yolo train-rcnn ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+STOPPED = "stopped: --resume goes on from the last whole epoch"
+
+if TYPE_CHECKING:
+    from afpn_yolo.twostage.plan import Plan
+
+SCHEDULES = ("1x", "2x", "36")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("--data", required=True, help="data YAML, COCO JSON of the training, or COCO's folder")
+    add("--val", help="COCO JSON to evaluate on; one without annotations gives the server's file")
+    add("--images", help="folder of the images of the training's JSON")
+    add("--val-images", help="folder of the images of the other JSON")
+    add("--out", type=Path, default=Path("runs/rcnn/train"), help="folder (%(default)s)")
+    add("--resume", action="store_true", help="go on from OUT/last.pt, if there is one")
+    add("--json", help="write the figures to this file; - is standard output")
+
+    model = parser.add_argument_group("detector").add_argument
+    model("--detector", choices=("faster", "dynamic"), default="faster")
+    model("--neck", choices=("afpn", "fpn", "pafpn"), default="afpn")
+    model("--backbone", default="resnet50", help="a ResNet of torchvision's (%(default)s)")
+    model(
+        "--weights",
+        default="IMAGENET1K_V1",
+        help="what the backbone starts from: torchvision's name, a file, or none (%(default)s)",
+    )
+    model("--trainable-layers", type=int, help="of the backbone, from the last (3; 5 with none)")
+    model("--upsample", choices=("bilinear", "carafe"), default="bilinear")
+    model("--fusion", choices=("asff", "sum", "concat"), default="asff")
+    model("--p6", choices=("pool", "conv"), default="pool", help="how P6 is made (%(default)s)")
+    model("--set", nargs="+", default=[], metavar="NAME=VALUE", help="torchvision's FasterRCNN's")
+
+    how = parser.add_argument_group("training").add_argument
+    how("--schedule", choices=SCHEDULES, default="1x", help="12, 24 or 36 epochs (%(default)s)")
+    how("--epochs", type=int, help="instead: so many, steps in proportion")
+    how("--batch", type=int, default=8, help="images a step, over all GPUs (%(default)s)")
+    how("--lr", type=float, help="learning rate (0.01 for 8 images, in proportion)")
+    how("--momentum", type=float, default=0.9)
+    how("--weight-decay", type=float, default=1e-4)
+    how("--warmup", type=int, default=500, help="iterations (%(default)s)")
+    how("--clip", type=float, default=0.0, help="largest norm of the gradient (0: any)")
+    how(
+        "--min-size",
+        type=int,
+        nargs="+",
+        default=[800],
+        help="shorter side in pixels; of several, one at random, the last in evaluation",
+    )
+    how("--max-size", type=int, default=1333, help="longest side in pixels (%(default)s)")
+    how("--flip", type=float, default=0.5, help="how often images are mirrored (%(default)s)")
+    how("--crop", type=float, default=1.0, help="smallest share of a side kept (1: no cropping)")
+    how("--amp", action="store_true", help="mixed precision")
+    how("--seed", type=int, default=0)
+    how("--device", help="cpu, 0, cuda:0; default: a GPU where there is one")
+    how("--workers", type=int, default=4, help="processes that load images (%(default)s)")
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    """The training that the options mean.
+
+    Raises:
+        ValueError: On options that can't be.
+    """
+    from afpn_yolo.twostage.data import Source
+    from afpn_yolo.twostage.design import Design, Sides
+    from afpn_yolo.twostage.plan import Plan
+    from afpn_yolo.twostage.schedule import schedule_of
+
+    return Plan(
+        source=Source.named(args.data, args.val, args.images, args.val_images),
+        design=Design(
+            backbone=args.backbone,
+            neck=args.neck,
+            upsample=args.upsample,
+            fusion=args.fusion,
+            p6=args.p6,
+            dynamic=args.detector == "dynamic",
+            options=dict(_option(word) for word in args.set),
+        ),
+        sides=Sides(tuple(args.min_size), args.max_size),
+        schedule=schedule_of(args.schedule, args.epochs),
+        weights_backbone=None if args.weights.lower() == "none" else args.weights,
+        trainable_layers=args.trainable_layers,
+        batch=args.batch,
+        rate=args.lr,
+        momentum=args.momentum,
+        decay=args.weight_decay,
+        warmup=args.warmup,
+        clip=args.clip,
+        flip=args.flip,
+        crop=args.crop,
+        half=args.amp,
+        seed=args.seed,
+    )
+
+
+def _option(word: str) -> tuple[str, Any]:
+    """`box_nms_thresh=0.6` as a name and a number."""
+    name, _, value = word.partition("=")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        raise ValueError(f"--set {word}: expected NAME=VALUE, e.g. box_nms_thresh=0.6") from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and report the last epoch."""
+    from afpn_yolo.twostage.report import figures, table
+    from afpn_yolo.twostage.train import train
+
+    plan = plan_of(args)
+    outcome = train(plan, args.out, args.device, args.workers, args.resume)
+    if outcome is None:  # not the first of several processes
+        return 0
+    told: dict[str, Any] = figures(plan, outcome)
+    print(table(told), file=sys.stderr if args.json == "-" else sys.stdout)
+    if args.json:
+        text = json.dumps(told, allow_nan=False)
+        if args.json == "-":
+            print(text)
+        else:
+            Path(args.json).write_text(f"{text}\n", encoding="utf-8")
+    return 0

@@ -1,0 +1,90 @@
+"""Detections of a two-stage detector on a data set, and their COCO metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from afpn_yolo.evaluation.coco import DETECTION, Floats, Metrics, evaluate
+from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.twostage.data import Images, collate
+from afpn_yolo.twostage.processes import gathered, rank, world_size
+
+
+@torch.inference_mode()
+def detect(
+    model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0, half: bool = False
+) -> Floats:
+    """Find the objects of a data set. Several processes share the work, and all get the result.
+
+    Args:
+        model: A detector of torchvision's, on its device; it is left in evaluation mode.
+        data_set: What `data.read` gives.
+        batch: Images at a time. They are padded to the largest of them, so it can move a result a
+            little.
+        workers: Processes that load images.
+        half: Compute in mixed precision, on a GPU.
+
+    Returns:
+        (M, 7), columns as in `coco.DETECTION`; an image's number is its place in the set, boxes are
+        in pixels of the original, clipped to it.
+    """
+    device = next(model.parameters()).device
+    images = Images(data_set)
+    mine: Any = Subset(images, range(rank(), len(images), world_size()))
+    loader = DataLoader(mine, batch, num_workers=workers, collate_fn=collate)
+    # None: only where the output is a terminal.
+    shown: Iterable[Any] = tqdm(loader, "evaluate", leave=False, disable=rank() > 0 or None)
+    model.eval()
+    rows = [np.zeros((0, len(DETECTION)))]
+    for pictures, targets in shown:
+        with torch.autocast(device.type, enabled=half):
+            found = model([picture.to(device, non_blocking=True) for picture in pictures])
+        rows += [
+            _rows(int(target["image_id"]), each)
+            for target, each in zip(targets, found, strict=True)
+        ]
+    return np.concatenate([np.concatenate(part) for part in gathered(rows)])
+
+
+def _rows(place: int, found: dict[str, Tensor]) -> Floats:
+    """The detections of one image as a table."""
+    boxes, labels, scores = (
+        found[key].float().cpu().numpy() for key in ("boxes", "labels", "scores")
+    )
+    zeros = np.zeros(len(boxes))
+    columns = (zeros + place, labels - 1, boxes[:, 0], boxes[:, 1])
+    size = (boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return np.stack((*columns, *size, scores), 1).astype(np.float64)
+
+
+def evaluate_detector(
+    model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0, half: bool = False
+) -> Metrics:
+    """COCO's metrics of a detector on a data set, by the evaluation that YOLO's have, too.
+
+    Args:
+        model, data_set, batch, workers, half: See `detect`.
+    """
+    detections = detect(model, data_set, batch, workers, half)
+    return evaluate(data_set.truth, detections, data_set.names)
+
+
+def server_entries(data_set: DataSet, detections: Floats) -> list[dict[str, Any]]:
+    """Detections as COCO's evaluation server takes them, by its ids of images and categories."""
+    category = dict(zip(data_set.names, data_set.categories, strict=True))
+    return [
+        {
+            "image_id": data_set.ids[int(row[0])],
+            "category_id": category[int(row[1])],
+            "bbox": [round(float(x), 2) for x in row[2:6]],
+            "score": round(float(row[6]), 5),
+        }
+        for row in detections
+    ]

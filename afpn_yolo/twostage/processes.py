@@ -1,0 +1,72 @@
+"""One process or, under torchrun, several with a GPU each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import distributed
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """This process's number; the first one writes and reports."""
+    return distributed.get_rank() if _several() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if _several() else 1
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def gathered(mine: T) -> list[T]:
+    """What every process has, in the order of their numbers."""
+    if not _several():
+        return [mine]
+    parts: list[T | None] = [None] * world_size()
+    distributed.all_gather_object(parts, mine)
+    return parts  # type: ignore[return-value]
+
+
+@contextmanager
+def processes(device: str | None) -> Iterator[torch.device]:
+    """Give the device to train on; within, processes that torchrun started know each other.
+
+    Args:
+        device: `cpu`, `0` or `cuda:0`; None takes the GPU of this process's number, if there is
+            one.
+
+    Raises:
+        ValueError: When there is no such device.
+    """
+    local = os.environ.get("LOCAL_RANK")  # set by torchrun
+    chosen = _device(device, local)
+    if local is None:
+        yield chosen
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield chosen
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device(name: str | None, local: str | None) -> torch.device:
+    if name is None or (local is not None and name != "cpu"):
+        return torch.device(f"cuda:{local or 0}" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(f"cuda:{name}" if name.isdigit() else name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name}: {str(error).splitlines()[0]}") from None
+    return device

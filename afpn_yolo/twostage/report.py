@@ -1,0 +1,48 @@
+"""What a training is reported as."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+import torchvision
+
+from afpn_yolo import __version__
+from afpn_yolo.twostage.counts import count
+from afpn_yolo.twostage.plan import Plan
+from afpn_yolo.twostage.train import Outcome
+
+SCORES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
+
+
+def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """Plain values: metrics of the last epoch, the curve, counts, conditions and versions."""
+    counts = count(plan.design, len(outcome.names) + 1)
+    return {
+        **{key: outcome.metrics.get(key) for key in SCORES},
+        "per_class": outcome.metrics.get("per_class"),
+        "curve": [line["AP"] for line in outcome.lines],
+        "seconds": round(sum(line["seconds"] or 0 for line in outcome.lines), 1),
+        "parameters": counts.parameters,
+        "gmacs": round(counts.gmacs, 2),
+        "checkpoint": str(outcome.last),
+        "conditions": plan.as_dict(),
+        "versions": {
+            "afpn_yolo": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+        },
+    }
+
+
+def table(told: dict[str, Any]) -> str:
+    """A line of headings and one of figures, in percent."""
+    heads = "".join(f"{key:>7}" for key in SCORES)
+    values = "".join(_percent(told[key]) for key in SCORES)
+    return f"{heads}\n{values}\n{told['checkpoint']}"
+
+
+def _percent(value: float | None) -> str:
+    return f"{'-':>7}" if value is None else f"{100 * value:7.1f}"

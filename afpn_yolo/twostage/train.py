@@ -1,0 +1,243 @@
+"""The loop that trains a two-stage detector: torchvision's recipe, with checkpoints to go on from.
+
+Every epoch draws its random numbers from the seed and its own number. So a training that was
+killed gives, once resumed, what it would have given in one go.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler
+from tqdm import tqdm
+
+from afpn_yolo.twostage import checkpoint
+from afpn_yolo.twostage.data import Images, augmentation, class_names, collate, read
+from afpn_yolo.twostage.detect import evaluate_detector
+from afpn_yolo.twostage.history import History, Line
+from afpn_yolo.twostage.plan import Plan, differences
+from afpn_yolo.twostage.processes import processes, rank, world_size
+from afpn_yolo.twostage.weights import backbone_weights
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave: its last checkpoint, COCO's metrics of that, classes and curve."""
+
+    last: Path
+    metrics: dict[str, Any]
+    names: dict[int, str]
+    lines: list[Line]
+
+
+def train(
+    plan: Plan, folder: Path, device: str | None = None, workers: int = 4, resume: bool = False
+) -> Outcome | None:
+    """Train, evaluate after every epoch, and keep `last.pt`, `best.pt` and `results.csv`.
+
+    Under torchrun every process calls this, with the same arguments.
+
+    Args:
+        plan: The training.
+        folder: Where the files go.
+        device: See `processes`.
+        workers: Processes that load images, for each process that trains.
+        resume: Go on from the folder's `last.pt`, if there is one.
+
+    Returns:
+        What came of it; None in all processes but the first.
+
+    Raises:
+        ValueError: When the folder has a training and `resume` is not set, or one of another plan;
+            when the loss is no number any more; on data or weights that don't fit.
+        OSError: When a file can't be read or written.
+    """
+    kept = _kept(plan, folder, resume)
+    with processes(device) as chosen:
+        training = _Training(plan, folder, chosen, workers, kept)
+        for epoch in range(len(training.history.lines), plan.schedule.epochs):
+            training.epoch(epoch)
+        if rank():
+            return None
+        return Outcome(folder / LAST, training.metrics, training.names, training.history.lines)
+
+
+def _kept(plan: Plan, folder: Path, resume: bool) -> checkpoint.Content | None:
+    """The checkpoint to go on from."""
+    last = folder / LAST
+    if not last.exists():
+        return None
+    if not resume:
+        raise ValueError(f"{folder} holds a training: go on with --resume, or choose another --out")
+    content = checkpoint.read(last)
+    if different := differences(content["plan"], plan):
+        raise ValueError(
+            f"{folder} holds a training under other conditions ({'; '.join(different)}); choose "
+            "another --out"
+        )
+    return content
+
+
+class _Training:
+    """A training in one process."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        device: torch.device,
+        workers: int,
+        kept: checkpoint.Content | None,
+    ) -> None:
+        if plan.batch % world_size():
+            raise ValueError(f"batch {plan.batch} can't be shared out among {world_size()} GPUs")
+        self.plan, self.folder, self.device, self.workers = plan, folder, device, workers
+        self.names = class_names(plan.source)
+        self.val = read(plan.source, "val", self.names)
+        self.loader, self.sampler = self._load()
+        self.metrics: dict[str, Any] = {}
+        _seed(plan.seed, 0)
+        self.model = self._build(kept).to(device)
+        self.optimizer = torch.optim.SGD(
+            [p for p in self.model.parameters() if p.requires_grad],
+            plan.learning_rate,
+            plan.momentum,
+            weight_decay=plan.decay,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=plan.half)
+        lines = None
+        if kept:
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.scaler.load_state_dict(kept["scaler"])
+            lines, self.metrics = kept["lines"], kept["metrics"]
+        self.history = History(folder, lines, write=rank() == 0)
+        self.parallel: nn.Module = self.model
+        if world_size() > 1:
+            where = [device.index] if device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(self.model, where)
+
+    def _load(self) -> tuple[DataLoader[Any], DistributedSampler[Any]]:
+        plan = self.plan
+        data_set = read(plan.source, "train", self.names)
+        images = Images(data_set, augmentation(plan.flip, plan.crop), empty=False)
+        if not len(images):
+            raise ValueError(f"{plan.source.train}: no image of the training has an object")
+        each = plan.batch // world_size()
+        sampler: DistributedSampler[Any] = DistributedSampler(
+            images, world_size(), rank(), seed=plan.seed
+        )
+        loader: DataLoader[Any] = DataLoader(
+            images,
+            each,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=collate,
+            drop_last=len(sampler) >= each,  # a single image left over is a poor step
+            pin_memory=self.device.type == "cuda",
+        )
+        return loader, sampler
+
+    def _build(self, kept: checkpoint.Content | None) -> Any:
+        plan = self.plan
+        if kept:
+            return checkpoint.rebuilt(kept, plan.trainable_layers)
+        start = backbone_weights(plan.weights_backbone, plan.design.backbone)
+        classes = len(self.names) + 1
+        return plan.design.build(classes, start, plan.sides, plan.trainable_layers)
+
+    def epoch(self, epoch: int) -> None:
+        """Train and evaluate one epoch, and write down what came of it."""
+        began = time.monotonic()
+        _seed(self.plan.seed, 1 + epoch * world_size() + rank())
+        losses = self._steps(epoch)
+        seconds = time.monotonic() - began
+        metrics = evaluate_detector(
+            self.model, self.val, self.plan.batch, self.workers, self.plan.half
+        ).as_dict()
+        self.metrics = metrics
+        scores: Any = {key: value for key, value in metrics.items() if key != "per_class"}
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.history.add({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **scores})
+        if rank() == 0:
+            self._write()
+
+    def _steps(self, epoch: int) -> dict[str, float]:
+        """One pass over the images; the mean of every loss."""
+        plan = self.plan
+        self.parallel.train()
+        self.sampler.set_epoch(epoch)
+        # None: only where the output is a terminal.
+        bar = tqdm(
+            self.loader, f"epoch {epoch + 1}/{plan.schedule.epochs}", disable=rank() > 0 or None
+        )
+        total: Counter[str] = Counter()
+        for i, (images, targets) in enumerate(bar):
+            factor = plan.schedule.rate(epoch, epoch * len(self.loader) + i, plan.warmup)
+            for group in self.optimizer.param_groups:
+                group["lr"] = plan.learning_rate * factor
+            losses = self._step(images, targets)
+            total.update(losses)
+            bar.set_postfix(
+                {k.removeprefix("loss_"): f"{v / (i + 1):.3f}" for k, v in total.items()}
+            )
+        return {key: value / len(self.loader) for key, value in total.items()}
+
+    def _step(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:
+        """One step of the optimizer."""
+        inputs = [image.to(self.device, non_blocking=True) for image in images]
+        wanted = [
+            {k: v.to(self.device, non_blocking=True) for k, v in each.items()} for each in targets
+        ]
+        with torch.autocast(self.device.type, enabled=self.plan.half):
+            losses: dict[str, Tensor] = self.parallel(inputs, wanted)
+            loss = sum(losses.values(), torch.zeros((), device=self.device))
+        values = {**{k: v.item() for k, v in losses.items()}, "loss": loss.item()}
+        if not math.isfinite(values["loss"]):
+            raise ValueError(
+                f"the loss is {values['loss']} at a learning rate of "
+                f"{self.optimizer.param_groups[0]['lr']:.4g}: try a lower --lr, or --clip 10"
+            )
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        if self.plan.clip:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return values
+
+    def _write(self) -> None:
+        """Keep the training to go on from, and the best detector so far."""
+        plan = self.plan
+        detector = checkpoint.described(self.model, plan.design, plan.sides, self.names)
+        detector |= {"metrics": self.metrics}
+        scores = [line["AP"] or 0.0 for line in self.history.lines]
+        if scores[-1] == max(scores):
+            checkpoint.save(self.folder / BEST, detector)
+        state = {
+            "plan": plan.as_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "lines": self.history.lines,
+        }
+        checkpoint.save(self.folder / LAST, {**detector, **state})
+
+
+def _seed(seed: int, step: int) -> None:
+    """Seed what draws random numbers, one way for every step."""
+    number = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)

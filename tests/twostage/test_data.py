@@ -1,0 +1,130 @@
+"""Data as torchvision's detectors take them: YOLO's format and COCO's JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.twostage.data import Images, Source, augmentation, class_names, collate, read
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two pictures, left half black, with labels in YOLO's format and in COCO's."""
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            image = np.zeros((40, 80, 3), np.uint8)
+            image[:, 40:] = (255, 0, 0)  # blue, as OpenCV counts
+            path = tmp_path / "images" / split / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image)
+        labels = tmp_path / "labels" / split
+        labels.mkdir(parents=True)
+        (labels / "a.txt").write_text("1 0.75 0.5 0.5 0.5\n0 0.1 0.1 0.1 0\n")
+        (labels / "b.txt").write_text("")
+    (tmp_path / "data.yaml").write_text(
+        f"path: {tmp_path}\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
+    )
+    coco: dict[str, Any] = {
+        "images": [{"id": 7, "file_name": "a.png"}, {"id": 3, "file_name": "b.png"}],
+        "categories": [
+            {"id": 9, "name": "dog"},
+            {"id": 0, "name": "animals"},  # a root that no object has
+            {"id": 4, "name": "cat"},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 9, "bbox": [40, 10, 40, 20]},
+            {"id": 2, "image_id": 7, "category_id": 4, "bbox": [1, 1, 9, 9], "iscrowd": 1},
+            {"id": 3, "image_id": 7, "category_id": 4, "bbox": [70, 30, 20, 20]},
+        ],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(coco))
+    return tmp_path
+
+
+def test_yolo(pictures: Path) -> None:
+    source = Source.named(str(pictures / "data.yaml"))
+    names = class_names(source)
+    assert names == {0: "cat", 1: "dog"}
+    images = Images(read(source, "train", names))
+    assert len(images) == 2
+    image, target = images[0]
+    assert image.shape == (3, 40, 80)
+    assert image.dtype == torch.float32
+    assert image[:, 0, -1].tolist() == [0, 0, 1]  # red first
+    assert target["boxes"].tolist() == [[40, 10, 80, 30]]  # the one without area is left out
+    assert target["labels"].tolist() == [2]  # 0 is the background
+    assert images[1][1]["boxes"].shape == (0, 4)
+    assert len(Images(read(source, "train", names), empty=False)) == 1
+
+
+def test_coco(pictures: Path) -> None:
+    file = str(pictures / "train.json")
+    source = Source.named(file, file, str(pictures / "images" / "train"))
+    names = class_names(source)
+    assert names == {0: "cat", 1: "dog"}  # by id
+    data_set = read(source, "train", names)
+    assert len(data_set.truth) == 3
+    images = Images(data_set)
+    target = images[images.places.tolist().index(data_set.ids.index(7))][1]
+    # A crowd is nothing to learn from; a box ends at the picture's edge.
+    assert target["boxes"].tolist() == [[40, 10, 80, 30], [70, 30, 80, 40]]
+    assert target["labels"].tolist() == [2, 1]
+
+
+def test_flip_moves_the_boxes(pictures: Path) -> None:
+    source = Source.named(str(pictures / "data.yaml"))
+    data_set = read(source, "train", class_names(source))
+    image, target = Images(data_set, augmentation(flip=1))[0]
+    assert image[:, 0, 0].tolist() == [0, 0, 1]
+    assert target["boxes"].tolist() == [[0, 10, 40, 30]]
+
+
+def test_crop_keeps_what_it_shows(pictures: Path) -> None:
+    source = Source.named(str(pictures / "data.yaml"))
+    images = Images(read(source, "train", class_names(source)), augmentation(0, 0.3), empty=False)
+    torch.manual_seed(0)
+    found = [images[0] for _ in range(30)]
+    sizes = {tuple(image.shape[1:]) for image, _ in found}
+    assert len(sizes) > 5
+    assert all(h >= 12 and w >= 24 for h, w in sizes)
+    for image, target in found:
+        blue = image[2] > 0.5
+        for left, top, right, bottom in target["boxes"].int().tolist():
+            assert blue[top:bottom, left:right].all()
+    batch = collate(found[:2])
+    assert [len(part) for part in batch] == [2, 2]
+
+
+def test_coco_folder(pictures: Path) -> None:
+    (pictures / "annotations").mkdir()
+    with pytest.raises(ValueError, match="laid out as COCO's, with .*instances_train2017.json"):
+        Source.named(str(pictures))
+    for split in ("train", "val"):
+        (pictures / "annotations" / f"instances_{split}2017.json").touch()
+    assert Source.named(str(pictures)).val.endswith("instances_val2017.json")
+
+
+def test_wrong_data(pictures: Path) -> None:
+    yaml, file = str(pictures / "data.yaml"), str(pictures / "train.json")
+    with pytest.raises(ValueError, match="name the JSON to evaluate on, too: --val"):
+        Source.named(file)
+    with pytest.raises(ValueError, match="says itself what its splits are"):
+        Source.named(yaml, file)
+    bad = pictures / "bad.json"
+    for content in ("{", "[]", "{}"):
+        bad.write_text(content)
+        with pytest.raises(EvaluationError, match="bad.json"):
+            class_names(Source.named(str(bad), file))
+    with pytest.raises(EvaluationError, match="No such file"):
+        class_names(Source.named("missing.json", file))
+    for options, message in (((2, 1), "flip: must be"), ((0.5, 0), "crop: the smallest")):
+        with pytest.raises(ValueError, match=message):
+            augmentation(*options)

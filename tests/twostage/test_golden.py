@@ -1,0 +1,49 @@
+"""The four-level neck computes what the authors' code computes, from their weights by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from afpn_yolo.mmyolo.twostage import convert_neck
+from afpn_yolo.twostage import AsymptoticFeaturePyramid
+from tests import neck
+
+TOLERANCE = 1e-5
+LEVELS = ("scalezero", "scaleone", "scaletwo", "scalethree")
+
+
+@pytest.mark.parametrize("eps", [1e-3, 1e-5])
+def test_four_levels(eps: float) -> None:
+    arrays = neck.golden("afpn4")
+    channels = [int(c) for c in arrays["channels"]]
+    pyramid = AsymptoticFeaturePyramid(channels, 64, LastLevelMaxPool()).eval()
+    tensors = convert_neck(neck.authors_tensors(arrays))
+    ours = {key.removeprefix("backbone.fpn."): value for key, value in tensors.items()}
+    assert {k for k in pyramid.state_dict() if "num_batches" not in k} == set(ours)
+    pyramid.load_state_dict(ours, strict=False)
+    for module in pyramid.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda module, args, output: seen.update({name: output})
+
+    for number, stage in enumerate(pyramid.stages, 1):
+        for level, fusion in zip(LEVELS, stage.fusions, strict=False):
+            fusion.register_forward_hook(keep(f"{level}{number}.output"))
+            fusion.weights.register_forward_hook(keep(f"{level}{number}.weights"))
+    with torch.no_grad():
+        outputs = pyramid({str(i): x for i, x in enumerate(neck.inputs(arrays))})
+    assert [*outputs] == ["0", "1", "2", "3", "pool"]
+    for i, output in enumerate(outputs.values()):
+        assert neck.difference(output, arrays[f"eval_eps{eps}_out{i}"]) <= TOLERANCE
+    if eps == 1e-3:  # what the golden file has of the fusions is at this one
+        assert len(seen) == 18
+        for name, value in seen.items():
+            assert neck.difference(value, arrays[f"asff_{name}"]) <= TOLERANCE

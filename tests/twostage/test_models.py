@@ -1,0 +1,202 @@
+"""Detectors of torchvision's with AFPN: they build, learn, predict, and count as the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights
+from torchvision.models.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from afpn_yolo.layers import AFPNFusion
+from afpn_yolo.twostage import (
+    AsymptoticFeaturePyramid,
+    DynamicRoIHeads,
+    fasterrcnn_resnet_afpn,
+    resnet_afpn_backbone,
+)
+from afpn_yolo.twostage.counts import count
+from afpn_yolo.twostage.design import Design
+
+SMALL: dict[str, Any] = {"min_size": 64, "max_size": 96}
+FEW: dict[str, Any] = {
+    **SMALL,
+    "rpn_post_nms_top_n_train": 20,
+    "rpn_post_nms_top_n_test": 20,
+    "box_batch_size_per_image": 8,
+}
+
+
+def backbone(**options: Any) -> nn.Module:
+    return resnet_afpn_backbone(backbone_name="resnet18", weights=None, **options)
+
+
+def faster(**options: Any) -> FasterRCNN:
+    return fasterrcnn_resnet_afpn("resnet18", num_classes=3, weights_backbone=None, **FEW | options)
+
+
+def mask() -> nn.Module:
+    return MaskRCNN(backbone(), 3, **FEW)
+
+
+def retina() -> nn.Module:
+    levels = LastLevelP6P7(256, 256)
+    return RetinaNet(backbone(returned_layers=[2, 3, 4], extra_blocks=levels), 3, **SMALL)
+
+
+def fcos() -> nn.Module:
+    levels = LastLevelP6P7(256, 256)
+    anchors = AnchorGenerator(((8,), (16,), (32,), (64,), (128,)), ((1.0,),) * 5)
+    chosen = backbone(returned_layers=[2, 3, 4], extra_blocks=levels)
+    return FCOS(chosen, 3, anchor_generator=anchors, **SMALL)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        faster,
+        lambda: faster(dynamic=True, upsample="carafe", p6="conv"),
+        lambda: faster(fusion="sum", neck="pafpn"),
+        lambda: faster(fusion="concat"),
+        mask,
+        retina,
+        fcos,
+    ],
+    ids=["faster", "dynamic carafe", "pafpn", "concat", "mask", "retina", "fcos"],
+)
+def test_builds_learns_and_predicts(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = make()
+    image = torch.rand(3, 60, 80)
+    boxes = torch.tensor([[5.0, 5, 40, 50], [30, 20, 70, 55]])
+    target = {
+        "boxes": boxes,
+        "labels": torch.tensor([1, 2]),
+        "masks": torch.ones(2, 60, 80, dtype=torch.uint8),
+    }
+    losses = model.train()([image], [target])
+    assert losses
+    sum(losses.values()).backward()
+    silent = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not silent
+    found = model.eval()([image])[0]
+    assert {"boxes", "labels", "scores"} <= set(found)
+    assert found["boxes"].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("design", "parameters", "gmacs"),
+    [
+        # The paper's figures; 81 outputs, 640 x 640.
+        (Design(), 50.2, 90.0),
+        (Design(p6="conv"), 50.2, 90.0),
+        (Design(upsample="carafe"), 52.2, 92.5),
+        (Design(neck="fpn"), 41.5, 91.4),
+    ],
+    ids=["AFPN", "AFPN, P6 by convolutions", "CARAFE", "FPN"],
+)
+def test_counts_are_the_papers_within_a_percent(
+    design: Design, parameters: float, gmacs: float
+) -> None:
+    counted = count(design)
+    assert counted.parameters / 1e6 == pytest.approx(parameters, rel=0.01)
+    assert counted.gmacs == pytest.approx(gmacs, rel=0.01)
+
+
+def test_counts_to_the_last_parameter() -> None:
+    assert count(Design()).neck_parameters == 11_385_669
+    assert count(Design(neck="fpn")).neck_parameters == 3_344_384
+    assert count(Design(upsample="carafe")).neck_parameters == 11_385_669 + 1_995_208
+    large = count(Design(), size=(800, 1024)).gmacs
+    assert large == pytest.approx(165.6, rel=0.01)
+
+
+def test_torchvisions_habits() -> None:
+    tensors = fasterrcnn_resnet_afpn("resnet18", num_classes=2, weights_backbone=None).backbone.body
+    start = tensors.state_dict()
+    model = fasterrcnn_resnet_afpn("resnet18", num_classes=2, weights_backbone=start)
+    body = model.backbone.body
+    assert model.backbone.out_channels == 256
+    assert torch.equal(body.conv1.weight, start["conv1.weight"])
+    assert isinstance(body.bn1, FrozenBatchNorm2d)
+    learning = {name.split(".")[0] for name, p in body.named_parameters() if p.requires_grad}
+    assert learning == {"layer2", "layer3", "layer4"}
+    assert all(p.requires_grad for p in model.backbone.fpn.parameters())
+    frozen = fasterrcnn_resnet_afpn(
+        "resnet18", num_classes=2, weights_backbone=start, trainable_backbone_layers=0
+    )
+    assert not any(p.requires_grad for p in frozen.backbone.body.parameters())
+    untrained = faster().backbone.body
+    assert isinstance(untrained.bn1, nn.BatchNorm2d)
+    assert all(p.requires_grad for p in untrained.parameters())
+
+
+def test_weights_by_enum_and_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = {k: v + 1 for k, v in faster().backbone.body.state_dict().items()}
+    start |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    asked = []
+
+    def fetch(self: ResNet18_Weights, *_: Any, **__: Any) -> dict[str, Tensor]:
+        asked.append(self)
+        return start
+
+    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", fetch)
+    for weights in (ResNet18_Weights.IMAGENET1K_V1, "IMAGENET1K_V1", "DEFAULT"):
+        model = fasterrcnn_resnet_afpn("resnet18", num_classes=2, weights_backbone=weights)
+        assert torch.equal(model.backbone.body.conv1.weight, start["conv1.weight"])
+    assert asked == [ResNet18_Weights.IMAGENET1K_V1] * 3
+
+
+def test_dynamic() -> None:
+    model = faster(dynamic=True)
+    assert isinstance(model.roi_heads, DynamicRoIHeads)
+    assert model.rpn.nms_thresh == 0.85
+    assert faster().rpn.nms_thresh == 0.7
+    assert faster(dynamic=True, rpn_nms_thresh=0.5).rpn.nms_thresh == 0.5
+
+
+def test_layers_are_those_of_yolo() -> None:
+    pyramid = faster().backbone.fpn
+    fusions = [m for m in pyramid.modules() if isinstance(m, AFPNFusion)]
+    assert [(len(m.channels), m.target) for m in fusions] == [
+        *((2, 0), (2, 1)),
+        *((3, 0), (3, 1), (3, 2)),
+        *((4, 0), (4, 1), (4, 2), (4, 3)),
+    ]
+    assert not any(isinstance(m, nn.SiLU) for m in pyramid.modules())
+    assert {m.eps for m in pyramid.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-5}
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_levels_and_sizes(levels: int) -> None:
+    channels = [16 * 2**i for i in range(levels)]
+    pyramid = AsymptoticFeaturePyramid(channels, 24).eval()
+    maps = {str(i): torch.rand(2, c, 32 >> i, 48 >> i) for i, c in enumerate(channels)}
+    found = pyramid(maps)
+    assert [*found] == [*maps]
+    assert [tuple(x.shape) for x in found.values()] == [
+        (2, 24, 32 >> i, 48 >> i) for i in range(levels)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"neck": "bifpn"}, "neck 'bifpn': choose one of afpn, fpn, pafpn"),
+        ({"fusion": "max"}, "fusion 'max': choose one of asff, sum, concat"),
+        ({"upsample": "nearest"}, "upsample 'nearest': choose one of bilinear, carafe"),
+        ({"p6": "none"}, "p6 'none': choose one of pool, conv"),
+        ({"weights_backbone": {}}, "conv1.weight is missing"),
+    ],
+)
+def test_wrong_names(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fasterrcnn_resnet_afpn("resnet18", **{"weights_backbone": None} | options)
+    with pytest.raises(ValueError, match="backbone 'vgg16': choose one of resnet18"):
+        fasterrcnn_resnet_afpn("vgg16", weights_backbone=None)

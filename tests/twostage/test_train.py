@@ -1,0 +1,164 @@
+"""`afpn train-rcnn`: what it leaves, and that a killed training goes on as if it had not been."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from afpn_yolo.cli import train_rcnn
+from afpn_yolo.twostage.checkpoint import is_detector, open_detector, read
+from afpn_yolo.twostage.data import Source
+from afpn_yolo.twostage.data import read as read_data
+from afpn_yolo.twostage.detect import detect, evaluate_detector, server_entries
+
+# As little as makes every part run.
+LEAST = (
+    *("--backbone", "resnet18", "--weights", "none", "--detector", "dynamic", "--epochs", "3"),
+    *("--batch", "4", "--min-size", "48", "64", "--max-size", "64", "--warmup", "2"),
+    *("--workers", "0", "--device", "cpu", "--crop", "0.7", "--clip", "10"),
+    *("--set", "rpn_post_nms_top_n_train=40", "rpn_post_nms_top_n_test=20"),
+    *("box_batch_size_per_image=16", "box_detections_per_img=20", "box_score_thresh=0.0"),
+)
+
+
+def words(data: Path, out: Path, *more: str) -> list[str]:
+    return ["--data", str(data), "--out", str(out), *LEAST, *more]
+
+
+def afpn(*given: str) -> int:
+    parser = argparse.ArgumentParser()
+    train_rcnn.add_arguments(parser)
+    return train_rcnn.run(parser.parse_args(given))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    """The folder of a training that nothing disturbed, with its figures in `told.json`."""
+    out = tmp_path_factory.mktemp("rcnn") / "whole"
+    out.parent.mkdir(exist_ok=True)
+    assert afpn(*words(small_data, out, "--json", str(out.parent / "told.json"))) == 0
+    return out
+
+
+def test_what_a_training_leaves(whole: Path) -> None:
+    told = json.loads((whole.parent / "told.json").read_text())
+    with (whole / "results.csv").open(newline="") as file:
+        lines = [*csv.DictReader(file)]
+    assert [line["epoch"] for line in lines] == ["1", "2", "3"]
+    assert all(np.isfinite(float(line["loss"])) for line in lines)
+    assert {"loss_classifier", "loss_box_reg", "loss_objectness", "AP", "AP50"} <= set(lines[0])
+    assert len(told["curve"]) == 3
+    assert told["AP"] == told["curve"][-1]
+    assert told["conditions"]["design"]["dynamic"] is True
+    assert told["parameters"] > 10**7
+    assert {path.name for path in whole.iterdir()} >= {"last.pt", "best.pt", "results.csv"}
+    assert not [*whole.glob("*.part")]
+
+
+def test_checkpoint_predicts_and_is_evaluated(whole: Path, small_data: Path) -> None:
+    model, names = open_detector(whole / "last.pt")
+    assert len(names) == 4
+    assert not model.training
+    data_set = read_data(Source.named(str(small_data)), "val", names)
+    detections = detect(model, data_set, batch=2)
+    assert len(detections)
+    assert set(detections[:, 1].astype(int)) <= set(names)
+    assert (detections[:, 2:6] >= 0).all()
+    assert (detections[:, 2:4] + detections[:, 4:6] <= 160.001).all()  # the original's pixels
+    told = json.loads((whole.parent / "told.json").read_text())
+    metrics = evaluate_detector(model, data_set, batch=4)
+    assert pytest.approx(told["AP"], abs=1e-9) == metrics.AP
+    entries = server_entries(data_set, detections)
+    assert len(entries) == len(detections)
+    assert {entry["image_id"] for entry in entries} <= set(data_set.ids)
+
+
+def test_killed_it_goes_on_as_if_it_had_not_been(
+    whole: Path, small_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    code = f"from tests.twostage.test_train import afpn; afpn(*{words(small_data, out)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    try:
+        while not (out / "last.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = len(read(out / "last.pt")["lines"])
+    assert done < 3
+    assert afpn(*words(small_data, out, "--resume")) == 0
+    one, other = (read(folder / "last.pt") for folder in (whole, out))
+    assert len(other["lines"]) == 3
+    assert [line["AP"] for line in one["lines"]] == [line["AP"] for line in other["lines"]]
+    for key, value in one["model"].items():
+        assert torch.equal(value, other["model"][key]), key
+    assert int(one["model"]["roi_heads.iteration"]) == 3 * 2
+
+
+def test_a_finished_one_is_reported_again(
+    whole: Path, small_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (whole / "last.pt").stat().st_mtime_ns
+    assert afpn(*words(small_data, whole, "--resume", "--json", "-")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["AP"] == json.loads((whole.parent / "told.json").read_text())["AP"]
+    assert (whole / "last.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "holds a training: go on with --resume, or choose another --out"),
+        (("--resume", "--seed", "1"), "under other conditions (seed: 0 there, 1 here)"),
+        (("--set", "anchors=3"), "torchvision's FasterRCNN has no such argument"),
+        (("--set", "box_nms_thresh"), "expected NAME=VALUE"),
+        (("--lr", "1e30", "--out", "other"), "lr must be from 0 to 10"),
+        (("--device", "cuda:99", "--out", "other"), "device cuda:99"),
+        (("--weights", "missing.pth", "--out", "other"), "missing.pth"),
+        (("--weights", "V9", "--out", "other"), "choose one of IMAGENET1K_V1, none, or a file"),
+        (("--backbone", "resnet7", "--out", "other"), "backbone 'resnet7': choose one of"),
+    ],
+)
+def test_mistakes_are_a_sentence(
+    more: tuple[str, ...],
+    message: str,
+    whole: Path,
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("other") if more[:1] == ("--set",) else whole
+    with pytest.raises((ValueError, OSError)) as caught:
+        afpn(*words(small_data, out, *more))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(small_data: Path, tmp_path: Path) -> None:
+    given: Any = words(small_data, tmp_path / "nan", "--lr", "10", "--warmup", "0", "--clip", "0")
+    with pytest.raises(ValueError, match="the loss is (nan|inf) at a learning rate of 10"):
+        afpn(*given, "--epochs", "30")
+
+
+def test_only_these_checkpoints_are_opened(whole: Path, tmp_path: Path) -> None:
+    assert is_detector(whole / "best.pt")
+    other = tmp_path / "other.pt"
+    torch.save({"model": torch.zeros(1)}, other)
+    for path in (other, tmp_path / "missing.pt"):
+        assert not is_detector(path)
+    with pytest.raises(ValueError, match="no checkpoint of a two-stage detector"):
+        open_detector(other)
