@@ -4,7 +4,7 @@
     python -m afpn_yolo.edge best.onnx 0 --out drawn        # a camera, until Ctrl-C
 
 A line per source goes to standard output. What can't be read is named on standard error, the rest
-is still processed, and the exit code is 2.
+is still processed; the exit code is then 1, or 2 where nothing could be processed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from afpn_yolo.edge.arguments import add_arguments, input_size
 from afpn_yolo.edge.results import Album, JsonList
 from afpn_yolo.edge.sources import Film, Frames, Picture, Source, find
 
-FAULT = 2
+PARTLY, FAULT = 1, 2
 INTERRUPTED, PIPE_CLOSED = 130, 141  # as a shell reports SIGINT and SIGPIPE
 
 
@@ -35,7 +35,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class Run:
+class Pipeline:
     """One run of the command: what is detected goes where the options say."""
 
     def __init__(self, detector: Detector, album: Album | None, report: JsonList | None) -> None:
@@ -93,13 +93,14 @@ class Run:
 
 def run(args: argparse.Namespace) -> int:
     """Process all sources; returns the exit code."""
-    code = 0
+    failed, done = False, 0
     sources: list[Source] = []
     for argument in args.sources:
         try:
             sources += find(argument)
         except (OSError, ValueError) as error:
-            code = _complain(error)
+            failed = True
+            _complain(error)
     with ExitStack() as stack:
         try:
             size = input_size(args.imgsz)
@@ -108,15 +109,19 @@ def run(args: argparse.Namespace) -> int:
             report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
         except (OSError, ValueError) as error:
             return _complain(error)
-        work = Run(detector, album, report)
+        work = Pipeline(detector, album, report)
         for source in sources:
             try:
                 work.process(source)
+                done += 1
             except BrokenPipeError:
                 raise
             except (OSError, ValueError) as error:
-                code = _complain(error)
-    return code
+                failed = True
+                _complain(error)
+    if not failed:
+        return 0
+    return PARTLY if done else FAULT
 
 
 def _complain(error: Exception) -> int:

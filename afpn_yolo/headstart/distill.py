@@ -19,7 +19,7 @@ HELD_BACK = 10  # one image in ten is kept to measure with
 
 
 @dataclass(frozen=True)
-class Result:
+class HeadStart:
     """What the head start gave.
 
     Attributes:
@@ -45,7 +45,7 @@ def distill(
     schedule: Schedule | None = None,
     device: str = "cpu",
     progress: Callable[[int, list[float]], None] = lambda step, missed: None,
-) -> Result:
+) -> HeadStart:
     """Teach a neck and write the model.
 
     Args:
@@ -76,7 +76,7 @@ def distill(
     state = out.with_name(f"{out.name}.state")
     teaching = Teaching(lesson, learnt, kept, schedule, state, _device(device))
     teaching.run(progress)
-    result = Result(teaching.before, teaching.measure(), head, len(learnt))
+    result = HeadStart(teaching.before, teaching.measure(), head, len(learnt))
     save_checkpoint(lesson.student.cpu(), out)
     state.unlink(missing_ok=True)
     return result

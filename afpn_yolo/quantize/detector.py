@@ -17,7 +17,7 @@ Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Result:
+class Quantized:
     """What came out.
 
     Attributes:
@@ -42,7 +42,7 @@ def quantize_detector(
     count: int = 200,
     keep: Sequence[str] = (),
     reduce_range: bool = False,
-) -> Result:
+) -> Quantized:
     """Quantise an ONNX detector that Ultralytics exported.
 
     Args:
@@ -65,7 +65,7 @@ def quantize_detector(
     images = calibration_images(data, split, count)
     name = onnx.load(source, load_external_data=False).graph.input[0].name
     kept = quantize(source, target, Calibration(model, name, images), keep, reduce_range)
-    return Result(
+    return Quantized(
         kept=kept,
         images=len(images),
         size=target.stat().st_size,

@@ -25,7 +25,7 @@ Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Frame:
+class Fit:
     """Where an image lies in what the model sees: resized, with padding around it.
 
     Attributes:
@@ -55,14 +55,14 @@ class FusionMap:
         strides: Of the N source levels, finest first.
         target: Position among the sources of the level that comes out.
         weights: (N, H, W) at the target's size, padding included; they sum to 1 over N.
-        frame: Where the image lies under them.
+        fit: Where the image lies under them.
     """
 
     row: int
     strides: tuple[int, ...]
     target: int
     weights: Floats
-    frame: Frame
+    fit: Fit
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -75,14 +75,14 @@ class FusionMap:
 
         They reach beyond the image where there was padding.
         """
-        height, width = self.frame.seen
+        height, width = self.fit.seen
         corners = np.array([[0, 0], [width, height]], np.float32)
-        (left, top), (right, bottom) = self.frame.to_original(corners).tolist()
+        (left, top), (right, bottom) = self.fit.to_original(corners).tolist()
         return left, right, bottom, top
 
     def means(self) -> Floats:
         """(N,) mean weight of each source over the image, without the padding."""
-        left, top, right, bottom = self.frame.box
+        left, top, right, bottom = self.fit.box
         stride = self.strides[self.target]
         rows, columns = self.weights.shape[1:]
         # A cell at the edge counts by the part of it that lies over the image.
@@ -144,14 +144,14 @@ def look(
     size = trained_size(network) if imgsz is None else imgsz
     check_int("fusion maps", "imgsz", size, 1)
     x, box = letterbox(pixels, math.ceil(size / stride) * stride, stride)
-    frame = Frame(pixels.shape[:2], (x.shape[2], x.shape[3]), box)
+    fit = Fit(pixels.shape[:2], (x.shape[2], x.shape[3]), box)
     weight = next(network.parameters())
     with torch.no_grad(), _evaluating(network), _recording(fusions, x.shape[2]) as recorders:
         output = network(x.to(weight.device, weight.dtype))
         boxes = detections(network, output)
-    corners = frame.to_original(boxes[:, :4].reshape(-1, 2, 2))
-    boxes[:, :4] = corners.clip(0, frame.original[::-1]).reshape(-1, 4)
-    maps = [recorder.map(frame) for recorder in recorders]
+    corners = fit.to_original(boxes[:, :4].reshape(-1, 2, 2))
+    boxes[:, :4] = corners.clip(0, fit.original[::-1]).reshape(-1, 4)
+    maps = [recorder.map(fit) for recorder in recorders]
     return FusionView(pixels, maps, boxes, dict(network.names))
 
 
@@ -217,9 +217,9 @@ class _Recorder:
         for hook in self.hooks:
             hook.remove()
 
-    def map(self, frame: Frame) -> FusionMap:
+    def map(self, fit: Fit) -> FusionMap:
         row: Any = self.fusion.i  # what Ultralytics' parser attaches
-        return FusionMap(row, self.strides, self.fusion.target, self.weights, frame)
+        return FusionMap(row, self.strides, self.fusion.target, self.weights, fit)
 
 
 @contextmanager
