@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from functools import wraps
 from typing import Protocol
 
 PARTLY, FAULT = 1, 2
@@ -66,35 +65,3 @@ def complain(error: object) -> int:
     """Print a sentence as an error; returns the exit code for one."""
     print(f"error: {error}", file=sys.stderr, flush=True)
     return FAULT
-
-
-Main = Callable[..., int]
-
-
-def command(
-    stopped: str = "stopped",
-    failures: tuple[type[Exception], ...] = (),
-) -> Callable[[Main], Main]:
-    """Decorate a script's `main`.
-
-    Args:
-        stopped: What Ctrl-C says.
-        failures: What else than `OSError` and `ValueError` says what happened in its message.
-    """
-
-    told: tuple[type[Exception], ...] = (OSError, ValueError, *failures)
-
-    def decorate(main: Main) -> Main:
-        @wraps(main)
-        def run(argv: list[str] | None = None) -> int:
-            try:
-                return main(argv)
-            except told as error:
-                return complain(error)
-            except KeyboardInterrupt:
-                print(f"\n{stopped}", file=sys.stderr)
-                return INTERRUPTED
-
-        return run
-
-    return decorate
