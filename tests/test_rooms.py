@@ -25,6 +25,7 @@ FLOORS = (
 
 NEIGHBOURS = {
     "bench": {"compare", "quantize"},  # the necks that a user names; INT8 models to measure
+    "mmyolo": {"twostage"},  # the authors' two-stage checkpoints become its detectors
 }
 APART = {"edge", "shapes"}
 """They import nothing else of ours: edge runs without torch, shapes is called by Ultralytics."""

@@ -153,7 +153,7 @@ class Images(Dataset[tuple[Tensor, Target]]):
         height, width = image.shape[1:]
         corners = np.concatenate((rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]), 1)
         corners = corners.clip(0, [width, height] * 2)
-        boxes = tv_tensors.BoundingBoxes(  # type: ignore[no-untyped-call]
+        boxes = tv_tensors.BoundingBoxes(
             torch.from_numpy(corners).float(), format="XYXY", canvas_size=(height, width)
         )
         labels = torch.from_numpy(rows[:, 1]).long() + 1

@@ -210,7 +210,7 @@ class _Training:
                 f"{self.optimizer.param_groups[0]['lr']:.4g}: try a lower --lr, or --clip 10"
             )
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.plan.clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
