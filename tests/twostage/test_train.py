@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torchvision.models import resnet18
-from torchvision.models.detection import faster_rcnn
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.twostage.checkpoint import is_detector, open_detector, read
 from afpn_yolo.twostage.data import Source
 from afpn_yolo.twostage.data import read as read_data
 from afpn_yolo.twostage.detect import detect, evaluate_detector, server_entries
+from tests.twostage import small
 
 # As little as makes every part run.
 LEAST = (
@@ -35,30 +33,20 @@ LEAST = (
 )
 
 
-class SmallHead(nn.Sequential):
-    """In place of 14 million weights that every checkpoint would hold."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__(nn.Flatten(), nn.Linear(channels, 8), nn.ReLU(), nn.Linear(8, width))
-
-
 def words(data: Path, out: Path, *more: str) -> list[str]:
-    start = data.with_name("resnet18.pth")
-    if not start.exists():
-        torch.manual_seed(0)
-        torch.save(resnet18().state_dict(), start)
+    start = small.backbone_file(data.parent)
     return ["--data", str(data), "--out", str(out), "--weights", str(start), *LEAST, *more]
 
 
 def afpn(*given: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faster_rcnn, "TwoMLPHead", SmallHead)
+        small.use(patch)
         return main(["train-rcnn", *given])
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faster_rcnn, "TwoMLPHead", SmallHead)
+    small.use(monkeypatch)
 
 
 @pytest.fixture(scope="module")
