@@ -20,6 +20,8 @@ from afpn_yolo.cli.command import Command, complain, ended
 COMMANDS = {
     "evaluate": "measure a detector by COCO's metrics, on YOLO's or COCO's data",
     "compare": "train and evaluate necks under equal conditions",
+    "train-rcnn": "train Faster R-CNN or Dynamic R-CNN with AFPN",
+    "export-rcnn": "turn a detector of train-rcnn into ONNX for detect",
     "distill": "give AFPN's neck a head start from a trained stock model",
     "quantize": "turn an ONNX model into INT8, calibrated on your images",
     "benchmark": "measure time, memory and size of necks where they run",

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from afpn_yolo.cli.arguments import add_json
 
 STOPPED = "stopped: --resume goes on from the last whole epoch"
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--val-images", help="folder of the images of the other JSON")
     add("--out", type=Path, default=Path("runs/rcnn/train"), help="folder (%(default)s)")
     add("--resume", action="store_true", help="go on from OUT/last.pt, if there is one")
-    add("--json", help="write the figures to this file; - is standard output")
+    add_json(parser)
 
     model = parser.add_argument_group("detector").add_argument
     model("--detector", choices=("faster", "dynamic"), default="faster")
@@ -131,12 +131,8 @@ def run(args: argparse.Namespace) -> int:
     outcome = train(plan, args.out, args.device, args.workers, args.resume)
     if outcome is None:  # not the first of several processes
         return 0
-    told: dict[str, Any] = figures(plan, outcome)
-    print(table(told), file=sys.stderr if args.json == "-" else sys.stdout)
+    told = figures(plan, outcome)
+    print(table(told))
     if args.json:
-        text = json.dumps(told, allow_nan=False)
-        if args.json == "-":
-            print(text)
-        else:
-            Path(args.json).write_text(f"{text}\n", encoding="utf-8")
+        args.json.write(told)
     return 0

@@ -151,7 +151,8 @@ def _backbone(tensors: dict[str, Tensor]) -> str:
     found = RESNETS.get((len(blocks), bottleneck))
     if found is None:
         raise NotAuthorsCheckpointError(
-            f"its backbone has {len(blocks)} blocks in layer3: none of {', '.join(RESNETS.values())}"
+            f"its backbone has {len(blocks)} blocks in layer3: it is none of "
+            f"{', '.join(RESNETS.values())}"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Two-stage detectors with AFPN, and others that take a backbone: torchvision's, with our layers."""
+"""torchvision's detectors with AFPN: Faster R-CNN, Dynamic R-CNN, and all that take a backbone."""
 
 from afpn_yolo.twostage.models import fasterrcnn_resnet_afpn, resnet_afpn_backbone
 from afpn_yolo.twostage.pyramid import AsymptoticFeaturePyramid

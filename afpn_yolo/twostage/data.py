@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
+from ultralytics.utils.patches import imread
 
 from afpn_yolo.base.values import EvaluationError
-from afpn_yolo.evaluation.cocojson import read_coco
 from afpn_yolo.evaluation.datasets import DataSet
-from afpn_yolo.evaluation.yolodata import read_yolo
+from afpn_yolo.evaluation.evaluate import read_data
 from afpn_yolo.upstream.data import open_data
-from afpn_yolo.upstream.images import decode
 from afpn_yolo.upstream.tell import warn
 
 Target = dict[str, Tensor]
@@ -101,13 +100,10 @@ def read(source: Source, split: str, names: Mapping[int, str]) -> DataSet:
     Raises:
         EvaluationError: When they can't be read, or aren't of these classes.
     """
-    file = source.train if split == "train" else source.val
-    if not file.endswith(".json"):
-        data_set = read_yolo(file, split, dict(names), "the detector")
-    else:
-        folder = source.train_images if split == "train" else source.val_images
-        chosen = Path(folder) if folder else None
-        data_set = read_coco(Path(file), chosen, dict(names), "the detector")
+    train = split == "train"
+    file = source.train if train else source.val
+    folder = source.train_images if train else source.val_images
+    data_set = read_data(file, names, split, folder, "the detector")
     if data_set.damaged:
         path, reason = next(iter(data_set.damaged.items()))
         warn(f"{file}: {len(data_set.damaged)} images are left out, e.g. {path}: {reason}")
@@ -145,15 +141,17 @@ class Images(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         place = int(self.places[index])
         try:
-            pixels = decode(self._files[place], cv2.IMREAD_COLOR)
-        except Exception as error:  # Ultralytics' reader raises whatever it comes across
-            raise ValueError(f"{self._files[place]}: {error}") from error
+            pixels = imread(str(self._files[place]), cv2.IMREAD_COLOR)
+        except Exception:  # releases differ in what they raise, and for what they give None
+            pixels = None
+        if pixels is None:
+            raise ValueError(f"{self._files[place]}: it can't be decoded; repair or remove it")
         image = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
         rows = self._truth[self._truth[:, 0] == place]
         height, width = image.shape[1:]
         corners = np.concatenate((rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]), 1)
         corners = corners.clip(0, [width, height] * 2)
-        boxes = tv_tensors.BoundingBoxes(  # type: ignore[no-untyped-call]
+        boxes = tv_tensors.BoundingBoxes(
             torch.from_numpy(corners).float(), format="XYXY", canvas_size=(height, width)
         )
         labels = torch.from_numpy(rows[:, 1]).long() + 1

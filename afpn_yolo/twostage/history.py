@@ -54,4 +54,4 @@ def _tensorboard(folder: Path, epochs: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=epochs + 1)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=epochs + 1)

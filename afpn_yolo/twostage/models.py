@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
@@ -34,7 +34,7 @@ BACKBONES = (
 OUT_CHANNELS = 256
 DYNAMIC_RPN_NMS = 0.85  # Dynamic R-CNN's, where Faster R-CNN has 0.7
 
-Weights = WeightsEnum | str | Mapping[str, Tensor] | None
+Weights: TypeAlias = WeightsEnum | str | Mapping[str, Tensor] | None
 
 
 class BackboneWithAFPN(nn.Module):

@@ -77,6 +77,18 @@ class Plan:
         """The one asked for, or the paper's."""
         return learning_rate(self.batch) if self.rate is None else self.rate
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Plan:
+        """What `as_dict` gave."""
+        sides, schedule = plain["sides"], plain["schedule"]
+        parts = {
+            "source": Source(**plain["source"]),
+            "design": Design(**plain["design"]),
+            "sides": Sides(tuple(sides["shorter"]), sides["longest"]),
+            "schedule": Schedule(schedule["epochs"], tuple(schedule["steps"])),
+        }
+        return cls(**{**plain, **parts})
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
         plain: dict[str, Any] = _plain(asdict(self))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 T = TypeVar("T")
 
@@ -34,6 +34,13 @@ def gathered(mine: T) -> list[T]:
     parts: list[T | None] = [None] * world_size()
     distributed.all_gather_object(parts, mine)
     return parts  # type: ignore[return-value]
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give all processes the first one's buffers, e.g. its running means, to evaluate with."""
+    if _several():
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
@@ -126,7 +126,7 @@ def _activate_by_relu(module: nn.Module) -> None:
 UPSAMPLES = ("bilinear", "carafe")
 
 
-def check_choice(what: str, value: str, allowed: Sequence[str] | dict[str, object]) -> None:
+def check_choice(what: str, value: str, allowed: Collection[str]) -> None:
     """Raise `ValueError` when a name is none of those allowed."""
     if value not in allowed:
         raise ValueError(f"{what} {shown(value)}: choose one of {', '.join(allowed)}")
@@ -153,7 +153,7 @@ class LastLevelConv(ExtraFPNBlock):  # type: ignore[misc]
     def forward(
         self, results: list[Tensor], x: list[Tensor], names: list[str]
     ) -> tuple[list[Tensor], list[str]]:
-        """Add the level `pool`, called as torchvision's pooled one is, half the size of the last."""
+        """Add a level of half the size; it is called as torchvision calls its pooled one."""
         return [*results, self.smooth(self.down(results[-1]))], [*names, "pool"]
 
 
@@ -186,4 +186,7 @@ class BottomUpPath(ExtraFPNBlock):  # type: ignore[misc]
         return added
 
 
-LAST_LEVELS = {"pool": lambda channels: LastLevelMaxPool(), "conv": LastLevelConv}
+LAST_LEVELS: dict[str, Callable[[int], ExtraFPNBlock]] = {
+    "pool": lambda channels: LastLevelMaxPool(),
+    "conv": LastLevelConv,
+}

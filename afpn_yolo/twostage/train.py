@@ -26,7 +26,7 @@ from afpn_yolo.twostage.data import Images, augmentation, class_names, collate, 
 from afpn_yolo.twostage.detect import evaluate_detector
 from afpn_yolo.twostage.history import History, Line
 from afpn_yolo.twostage.plan import Plan, differences
-from afpn_yolo.twostage.processes import processes, rank, world_size
+from afpn_yolo.twostage.processes import processes, rank, share_buffers, world_size
 from afpn_yolo.twostage.weights import backbone_weights
 
 LAST, BEST = "last.pt", "best.pt"
@@ -71,7 +71,17 @@ def train(
             training.epoch(epoch)
         if rank():
             return None
-        return Outcome(folder / LAST, training.metrics, training.names, training.history.lines)
+    return outcome_of(folder / LAST)
+
+
+def outcome_of(last: Path) -> Outcome:
+    """What a training's last checkpoint says of it.
+
+    Raises:
+        OSError, ValueError: See `checkpoint.read`.
+    """
+    content = checkpoint.read(last)
+    return Outcome(last, content["metrics"], dict(content["names"]), content["lines"])
 
 
 def _kept(plan: Plan, folder: Path, resume: bool) -> checkpoint.Content | None:
@@ -163,6 +173,7 @@ class _Training:
         _seed(self.plan.seed, 1 + epoch * world_size() + rank())
         losses = self._steps(epoch)
         seconds = time.monotonic() - began
+        share_buffers(self.model)
         metrics = evaluate_detector(
             self.model, self.val, self.plan.batch, self.workers, self.plan.half
         ).as_dict()
@@ -210,7 +221,7 @@ class _Training:
                 f"{self.optimizer.param_groups[0]['lr']:.4g}: try a lower --lr, or --clip 10"
             )
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.plan.clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)

@@ -92,7 +92,7 @@ def test_what_is_no_such_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     name = "rpn_head.rpn_cls.weight"
     refused({}, "neck.", "its neck is not AFPN")
     refused({}, name, f"lacks the key '{name}' of resnet18")
-    refused({}, "backbone.layer3.1", "1 blocks in layer3: none of resnet18")
+    refused({}, "backbone.layer3.1", "1 blocks in layer3: it is none of resnet18")
     refused({name: torch.zeros(3, 8, 1, 1)}, "-", r"has shape \[3, 8, 1, 1\]")
     refused({"neck.extra.weight": torch.zeros(1)}, "-", "neck.extra.weight, which AFPN has not")
     refused({}, "backbone.layer1.0.conv2", "layer1.0.conv2.weight is missing")

@@ -147,7 +147,7 @@ def test_a_step_and_a_prediction() -> None:
     features = {"0": torch.rand(1, 4, 8, 8, requires_grad=True)}
     target = {"boxes": squares(20), "labels": torch.tensor([1])}
     losses = module.train()(features, [squares(16, 18, 3)], [(32, 32)], [target])[1]
-    sum(losses.values()).backward()  # type: ignore[union-attr]
+    sum(losses.values()).backward()
     assert set(losses) == {"loss_classifier", "loss_box_reg"}
     assert all(p.grad is not None for p in module.parameters())
     assert module.iteration == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,8 @@ def test_four_levels(eps: float) -> None:
     def keep(name: str) -> Callable[..., None]:
         return lambda module, args, output: seen.update({name: output})
 
-    for number, stage in enumerate(pyramid.stages, 1):
+    stages: Any = pyramid.stages
+    for number, stage in enumerate(stages, 1):
         for level, fusion in zip(LEVELS, stage.fusions, strict=False):
             fusion.register_forward_hook(keep(f"{level}{number}.output"))
             fusion.weights.register_forward_hook(keep(f"{level}{number}.weights"))

@@ -1,0 +1,44 @@
+"""Export a detector that `afpn train-rcnn` trained to ONNX, for `afpn detect`.
+
+    afpn export-rcnn runs/rcnn/train/best.pt --imgsz 800 1344
+    afpn detect runs/rcnn/train/best.onnx photos/
+
+Pictures are fitted into the size of the export.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add = parser.add_argument
+    add("model", metavar="MODEL.pt", type=Path, help="checkpoint of afpn train-rcnn")
+    add("--out", metavar="FILE.onnx", type=Path, help="file to write (MODEL.onnx)")
+    add(
+        "--imgsz",
+        type=int,
+        nargs="+",
+        default=[800, 1344],
+        metavar="N",
+        help="height and width, or one side; multiples of 32 (800 1344)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    if len(args.imgsz) > 2:
+        raise ValueError(f"--imgsz takes one side, or height and width, got {args.imgsz}")
+    target = args.out or args.model.with_suffix(".onnx")
+    if target.suffix != ".onnx":
+        raise ValueError(f"{target}: the name must end in .onnx")
+    from afpn_yolo.twostage.checkpoint import open_detector
+    from afpn_yolo.twostage.export import export
+
+    model, names = open_detector(args.model)
+    size = (args.imgsz[0], args.imgsz[-1])
+    export(model, names, target, size)
+    print(f"{target}: {len(names)} classes, pictures of {size[1]} x {size[0]}")
+    return 0

@@ -1,0 +1,81 @@
+"""A two-stage detector as ONNX: the same detections, and the edge detector's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from ultralytics.utils import ASSETS
+
+from afpn_yolo.cli.__main__ import main
+from afpn_yolo.edge import Detector
+from afpn_yolo.twostage import checkpoint
+from afpn_yolo.twostage.design import Design, Sides
+from afpn_yolo.twostage.export import Exportable
+from tests.twostage import small
+
+NAMES = {0: "cat", 1: "dog", 2: "cow"}
+SIZE = (160, 192)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint and, beside it, what the command makes of it."""
+    folder = tmp_path_factory.mktemp("export")
+    options = {"rpn_post_nms_top_n_test": 60, "box_score_thresh": 0.2}
+    with pytest.MonkeyPatch.context() as patch:
+        small.use(patch)
+        model = small.lively(3, **options)
+        design = Design("resnet18", options=options)
+        content = checkpoint.described(model, design, Sides(), NAMES)
+        checkpoint.save(folder / "best.pt", content)
+        assert main(["export-rcnn", str(folder / "best.pt"), "--imgsz", *map(str, SIZE)]) == 0
+    return folder
+
+
+def test_outputs_are_equal_on_a_photograph(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.use(monkeypatch)
+    model, names = checkpoint.open_detector(exported / "best.pt")
+    assert names == NAMES
+    session = onnxruntime.InferenceSession(exported / "best.onnx")
+    for name in ("bus.jpg", "zidane.jpg"):
+        picture = cv2.resize(cv2.imread(str(ASSETS / name)), SIZE[::-1])[..., ::-1]
+        image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255
+        with torch.no_grad():
+            expected = Exportable(model)(torch.from_numpy(image)).numpy()
+        (found,) = session.run(None, {"images": image})
+        assert found.shape == expected.shape
+        assert found.shape[1] > 5
+        assert np.abs(found[..., :4] - expected[..., :4]).max() < 0.5
+        assert np.abs(found[..., 4] - expected[..., 4]).max() < 0.01
+        assert (found[..., 5] == expected[..., 5]).all()
+
+
+def test_the_edge_detector_takes_it(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.use(monkeypatch)
+    detector = Detector(exported / "best.onnx", conf=0.25)
+    assert detector.names == NAMES
+    picture = cv2.imread(str(ASSETS / "bus.jpg"))
+    found = detector(picture)
+    assert len(found.scores)
+    height, width = picture.shape[:2]
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= [width, height, width, height]).all()
+    assert set(found.classes.tolist()) <= set(NAMES)
+
+
+def test_mistakes_are_a_sentence(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = str(exported / "best.pt")
+    for words, message in (
+        ((best, "--imgsz", "100"), "sides must be multiples of 32, got 100x100"),
+        ((best, "--imgsz", "1", "2", "3"), "takes one side, or height and width"),
+        ((best, "--out", "x.pt"), "x.pt: the name must end in .onnx"),
+        ((str(exported / "best.onnx"),), "no checkpoint of a two-stage detector"),
+        (("missing.pt",), "missing.pt"),
+    ):
+        assert main(["export-rcnn", *words]) == 2
+        assert message in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""The paper's tables: their rows, and that a table goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from afpn_yolo.twostage import tables
+from afpn_yolo.twostage.counts import count
+from afpn_yolo.twostage.data import Source
+from afpn_yolo.twostage.plan import Plan
+from afpn_yolo.twostage.train import Outcome
+
+BASE = Plan(Source("data.yaml", "data.yaml"), batch=4)
+
+
+def test_rows_are_the_papers() -> None:
+    rows = {name: [entry.label for entry in entries] for name, entries in tables.TABLES.items()}
+    assert rows == {
+        "I": ["FPN", "PAFPN", "AFPN", "AFPN + CARAFE"],
+        "II": ["FPN R-50", "AFPN R-50", "FPN R-101", "AFPN R-101"],
+        "III": [
+            f"{name} {neck} {schedule}"
+            for schedule in ("1x", "2x")
+            for name in ("Faster", "Dynamic")
+            for neck in ("FPN", "AFPN")
+        ],
+        "V-rcnn": ["sum", "concat", "ASFF"],
+    }
+    plans = [
+        tables.plan_of(entry, BASE, 3, None, None)
+        for entries in tables.TABLES.values()
+        for entry in entries
+    ]
+    assert {plan.schedule.epochs for plan in plans} == {12, 24, 36}
+    assert {plan.batch for plan in plans} == {4}
+    assert {plan.seed for plan in plans} == {3}
+    assert len({json.dumps(plan.as_dict()) for plan in plans}) == len(plans) - 3  # FPN, AFPN thrice
+
+
+def test_every_row_is_another_detector() -> None:
+    entries = tables.TABLES["I"] + tables.TABLES["V-rcnn"]
+    counted = {entry.label: count(entry.design).parameters for entry in entries}
+    assert counted["AFPN"] == counted["ASFF"]
+    assert counted["sum"] < counted["ASFF"] < counted["concat"]
+    assert counted["FPN"] < counted["PAFPN"]
+    r101 = count(tables.TABLES["II"][3].design)
+    assert r101.parameters / 1e6 == pytest.approx(68.8, rel=0.01)
+    assert r101.gmacs == pytest.approx(119.7, rel=0.01)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans that would have been trained."""
+    seen: list[Plan] = []
+    scores = dict.fromkeys(("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100"), 0.25)
+    line: dict[str, Any] = {"AP": 0.25, "seconds": 2.0}
+
+    def fake(plan: Plan, folder: Path, *_: object, resume: bool) -> None:
+        assert resume
+        if plan.design.fusion == "concat" and len(seen) < 3:
+            raise KeyboardInterrupt
+        seen.append(plan)
+
+    def outcome(last: Path) -> Outcome:
+        return Outcome(last, {**scores, "per_class": {}}, {0: "cat"}, [line, line])
+
+    monkeypatch.setattr(tables, "train", fake)
+    monkeypatch.setattr(tables, "outcome_of", outcome)
+    return seen
+
+
+def test_a_table_goes_on_where_it_stopped(trained: list[Plan], tmp_path: Path) -> None:
+    out = tmp_path / "table.json"
+    given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        tables.carry_out("V-rcnn", BASE, **given)
+    assert [*json.loads(out.read_text())["runs"]] == ["sum-seed0"]
+    trained += [BASE] * 2  # the next one is not interrupted
+    told: list[int] = []
+    records = tables.carry_out(
+        "V-rcnn", BASE, **given, seeds=(0, 1), finished=lambda records: told.append(len(records))
+    )
+    assert told == [2, 3, 4, 5, 6]
+    assert json.loads(out.read_text())["runs"] == records
+    assert {record["label"] for record in records.values()} == {"sum", "concat", "ASFF"}
+    assert {record["seed"] for record in records.values()} == {0, 1}
+    one = records["ASFF-seed1"]
+    assert one["metrics"]["AP"] == 0.25
+    assert one["curve"]["AP"] == [0.25, 0.25]
+    assert one["gflops"] > 0
+    with pytest.raises(ValueError, match=r"sum-seed0 under other conditions \(batch: 4 there, 8"):
+        tables.carry_out("V-rcnn", replace(BASE, batch=8), **given)
+
+
+def test_a_plan_comes_back_from_json() -> None:
+    entry = tables.TABLES["I"][3]
+    plan = tables.plan_of(entry, BASE, 1, "resnet18", 7)
+    assert Plan.of(json.loads(json.dumps(plan.as_dict()))) == plan
+
+
+def test_several_devices_are_torchruns(
+    trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], env: dict[str, str], check: bool) -> Any:
+        ran.append((command, env))
+        return type("Done", (), {"returncode": len(ran) - 1})
+
+    monkeypatch.setattr(tables.subprocess, "run", run)
+    with pytest.raises(ValueError, match="training on 2 devices ended with exit code 1"):
+        tables.carry_out(
+            "V-rcnn", BASE, tmp_path / "t.json", tmp_path, device="0,3", backbone="resnet18"
+        )
+    assert not trained
+    command, environment = ran[0]
+    assert "--nproc-per-node=2" in command
+    assert environment["CUDA_VISIBLE_DEVICES"] == "0,3"
+    job = json.loads(Path(command[-1]).read_text())
+    assert Plan.of(job["plan"]).design.fusion == "sum"
+    assert torch.distributed.is_available()
