@@ -15,9 +15,9 @@ from ultralytics.data.utils import IMG_FORMATS, exif_size
 from ultralytics.utils import patches
 from ultralytics.utils.patches import imread
 
-from afpn_yolo.evaluation.letterbox import Size
 from afpn_yolo.upstream.tell import one_line
 
+Size = tuple[int, int]  # height, width
 IMAGE_SUFFIXES = frozenset(IMG_FORMATS)
 HEIC = (".heic", ".heif")
 
@@ -57,18 +57,6 @@ def _open(path: Path) -> Image.Image:
         if path.stat().st_size == 0:
             raise ValueError("the file is empty") from None
         raise UnidentifiedImageError("it is no image, whatever its name says") from None
-    return image
-
-
-def decode(path: Path, flags: int) -> NDArray[np.uint8]:
-    """Decode an image, upright, to (height, width, channels), blue first.
-
-    Raises:
-        ValueError: When that is impossible.
-    """
-    image = imread(str(path), flags)
-    if image is None:
-        raise ValueError("it can't be decoded")
     return image
 
 
