@@ -150,7 +150,7 @@ class _Evaluation(COCOeval):  # type: ignore[misc]
         super().__init__(truth, found, "bbox")
         self._all: dict[tuple[int, int], tuple[NDArray[np.bool_], list[dict[str, Any]]]] = {}
 
-    def computeIoU(self, image: int, category: int) -> Any:  # noqa: N802
+    def computeIoU(self, image: int, category: int) -> Any:
         """IoU of the detections that can match; `evaluateImg` will see no others."""
         key = image, category
         found, ious = self._dts[key], super().computeIoU(image, category)
@@ -162,7 +162,7 @@ class _Evaluation(COCOeval):  # type: ignore[misc]
         self._dts[key] = [one for one, may in zip(found, can, strict=True) if may]
         return ious
 
-    def evaluateImg(  # noqa: N802
+    def evaluateImg(
         self, image: int, category: int, area: list[float], most: int
     ) -> dict[str, Any]:
         """The matches of an image, with all its detections in their order."""

@@ -73,12 +73,14 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
     files = _files(path, folder, _images(path, images))
     known = {entry["id"] for entry in files.values()}
     rows: defaultdict[Id, list[list[float]]] = defaultdict(list)
-    for place, annotation in enumerate(annotations):
+    for annotation in annotations:
         image, category = annotation["image_id"], annotation["category_id"]
         if image not in known:
             raise EvaluationError(f"{path}: an annotation is for image {image!r}, which it lacks")
         if category not in classes:
-            raise EvaluationError(f"{path}: an annotation has category {category!r}, which it lacks")
+            raise EvaluationError(
+                f"{path}: an annotation has category {category!r}, which it lacks"
+            )
         rows[image].append([classes[category], *annotation["row"]])
     tables = {file: np.array(rows[e["id"]], float).reshape(-1, 7) for file, e in files.items()}
     measured = not annotations or any(_given(a.get("area")) for a in annotations)
@@ -98,7 +100,9 @@ def _load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
-        lists.append([_entry(f"{path}: entry {i} of {key!r}", e, read) for i, e in enumerate(entries)])
+        lists.append(
+            [_entry(f"{path}: entry {i} of {key!r}", e, read) for i, e in enumerate(entries)]
+        )
     images, annotations, categories = lists
     if not images:
         raise EvaluationError(f"{path} lists no images")

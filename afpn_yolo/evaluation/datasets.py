@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,15 +89,27 @@ def read_data(
     paths = listed(source, split, content)
     annotations = _cocos_own(content, split, paths)
     if annotations:
-        return _of_json(source, annotations, paths[0].parent, dict(names), model)
+        try:
+            return _of_json(source, annotations, paths[0].parent, dict(names), model, paths)
+        except EvaluationError as error:
+            warn(f"{source} is judged by its labels, not by COCO's annotations: {error}")
     return _of_labels(source, split, content, paths)
 
 
 def _of_json(
-    source: str, path: Path, folder: Path | None, names: dict[int, str], model: str
+    source: str,
+    path: Path,
+    folder: Path | None,
+    names: dict[int, str],
+    model: str,
+    only: Collection[Path] = (),
 ) -> DataSet:
     content = read_coco(path, folder, names, model)
-    sizes, damaged = read_sizes(content.files)
+    wanted = {*only}
+    absent = wanted - {*content.files}
+    if absent:
+        raise EvaluationError(f"{path} doesn't know {min(absent)}")
+    sizes, damaged = read_sizes([file for file in content.files if not wanted or file in wanted])
     for file in [file for file in sizes if content.contradicts(file, sizes[file])]:
         height, width = sizes.pop(file)
         damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from ultralytics.engine.model import Model
 
 from afpn_yolo import __version__
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.evaluation.coco import Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.tell import warn
-from afpn_yolo.upstream.validator import MAX_DETECTIONS, Found, OpenModel, find, open_model
+from afpn_yolo.upstream.validator import (
+    MAX_DETECTIONS,
+    AnyModel,
+    Found,
+    OpenModel,
+    find,
+    open_model,
+)
 
 TOLD = 10  # damaged images that are named on the screen; the report has them all
 
@@ -94,7 +100,7 @@ def detect(
 
 
 def evaluate_model(
-    model: str | Path | Model,
+    model: AnyModel,
     data: str | Path,
     imgsz: int = 640,
     split: str = "val",

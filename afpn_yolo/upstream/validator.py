@@ -44,6 +44,7 @@ BOXED = ("detect", "segment", "pose")  # tasks whose models predict upright boxe
 COLUMNS = 7  # image, class, left, top, width, height, score
 
 Floats = NDArray[np.float64]
+AnyModel = str | Path | Model
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class OpenModel:
     device: str
 
 
-def open_model(model: str | Path | Model, device: str | None = None) -> OpenModel:
+def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
     """Open anything that `YOLO()` opens; an open `YOLO` stays as it is.
 
     Raises:
@@ -103,8 +104,8 @@ class Found:
     """What a model found on N images.
 
     Attributes:
-        rows: (M, 7): image, class, left, top, width, height, score; by image and falling score; boxes in pixels of the
-            original.
+        rows: (M, 7): image, class, left, top, width, height, score. By image and falling score;
+            boxes in pixels of the original.
         failed: Which images could not be decoded, with the reason.
         imgsz: Height and width that images were resized into.
         square: Whether every image was padded to that.
@@ -191,7 +192,6 @@ class Collector(DetectionValidator):  # type: ignore[misc]
         args = {**options, "mode": "val", "split": "val", "plots": False, "verbose": False}
         super().__init__(save_dir=folder, args=args)
         self._images, self._sizes, self._clip = images, sizes, clip
-        self._rectangles = self.args.rect
         self.found: list[Floats] = []
         self.failed: dict[int, str] = {}
         self.fixed = False
@@ -204,7 +204,8 @@ class Collector(DetectionValidator):  # type: ignore[misc]
 
     def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
         """The images, loaded by other processes; the validator has opened the model by now."""
-        self.fixed = self._rectangles and not self.args.rect or isinstance(self.args.imgsz, list)
+        # It has set the shape of an export that takes but one, and forbidden rectangles.
+        self.fixed = not isinstance(self.args.imgsz, int)
         dataset = Shown(
             self._images,
             self._sizes,

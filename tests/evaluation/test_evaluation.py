@@ -21,12 +21,13 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.metrics import compute_ap
+from ultralytics.utils.patches import imread
 
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.evaluation.coco import Floats, Scores
-from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model, read_data
-from afpn_yolo.upstream.detect import Detector
-from afpn_yolo.upstream.images import decode
+from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
+from afpn_yolo.upstream.validator import open_model
 from tests.evaluation.test_coco import plain
 from tests.evaluation_data import cut, found_by, write_coco, write_yolo
 from tests.lively import NAMES, save_lively
@@ -89,11 +90,17 @@ def figures(scores: Scores) -> list[float | None]:
     return [getattr(scores, field.name) for field in fields(Scores)]
 
 
+def rows_of(model: Path, data: Path, clip: bool = False) -> tuple[DataSet, Floats]:
+    """A data set, and what a model finds on it."""
+    opened = open_model(model)
+    data_set, found = detect(opened, read_data(data, opened.names), SIDE, clip=clip)
+    return data_set, found.rows
+
+
 def test_equals_plain_pycocotools_on_yolo_data(case: Case) -> None:
     with unchanged(case.yaml.parent):
         report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
-        found = Detector(case.model, SIDE)
-        data, rows = detect(found, read_data(case.yaml, found.names))
+        data, rows = rows_of(case.model, case.yaml)
     expected = plain(data.truth, rows, NAMES)
     got = figures(report)
     assert [-1 if value is None else value for value in got] == pytest.approx(expected, abs=1e-9)
@@ -104,8 +111,7 @@ def test_equals_plain_pycocotools_on_yolo_data(case: Case) -> None:
 def test_equals_plain_pycocotools_on_coco_json_with_crowds(case: Case) -> None:
     report = evaluate_model(case.model, case.json, imgsz=SIDE, images=case.images)
     assert report.split is None
-    found = Detector(case.model, SIDE)
-    data, rows = detect(found, read_data(case.json, found.names))
+    data, rows = rows_of(case.model, case.json)
     results = [
         {
             "image_id": data.ids[int(row[0])],
@@ -144,8 +150,7 @@ def test_detections_are_those_of_the_validator(case: Case, tmp_path: Path) -> No
 
     options = {"imgsz": SIDE, "plots": False, "project": str(tmp_path), "verbose": False}
     YOLO(case.model).val(data=str(case.yaml), validator=Recorder, **options)
-    found = Detector(case.model, SIDE, clip=True)  # what the recorder scales, is clipped
-    data, rows = detect(found, read_data(case.yaml, found.names))
+    data, rows = rows_of(case.model, case.yaml, clip=True)  # what the recorder scales, is clipped
     assert len(theirs) == len(data.images)
     for number, image in enumerate(data.images):
         mine = rows[rows[:, 0] == number]
@@ -171,8 +176,8 @@ def test_agrees_with_the_command_yolo_val(case: Case, tmp_path: Path) -> None:
 
 
 def test_boxes_are_judged_as_predicted_or_clipped(case: Case) -> None:
-    data = read_data(case.yaml, NAMES)
-    rows = {clip: detect(Detector(case.model, SIDE, clip=clip), data)[1] for clip in (False, True)}
+    both = {clip: rows_of(case.model, case.yaml, clip=clip) for clip in (False, True)}
+    data, rows = both[True][0], {clip: rows for clip, (_, rows) in both.items()}
     sizes = np.array([(width, height) * 2 for height, width in data.sizes])
     far = sizes[rows[True][:, 0].astype(int)]
     corners = {c: np.hstack([r[:, 2:4], r[:, 2:4] + r[:, 4:6]]) for c, r in rows.items()}
@@ -257,12 +262,12 @@ def test_an_image_that_fails_to_decode_is_left_out(
 ) -> None:
     whole = evaluate_model(case.model, case.yaml, imgsz=SIDE)
 
-    def fail(path: Path, flags: int) -> Any:
-        if path.name == "005.png":
+    def fail(path: str, flags: int) -> Any:
+        if path.endswith("005.png"):
             raise ValueError("broken inside")
-        return decode(path, flags)
+        return imread(path, flags)
 
-    monkeypatch.setattr("afpn_yolo.upstream.detect.decode", fail)
+    monkeypatch.setattr("ultralytics.data.base.imread", fail)
     report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
     labels = case.yaml.parent / "labels" / "val" / "005.txt"
     assert report.instances == whole.instances - len(labels.read_text().splitlines())
