@@ -119,6 +119,8 @@ def _entry(where: str, entry: object, read: Any) -> Entry:
 
 
 def _image(entry: Entry) -> Entry:
+    if not isinstance(entry.get("file_name", ""), str):
+        raise ValueError(f"has the file_name {shown(entry['file_name'])}, expected a string")
     return {"id": _id(entry, "id"), "file_name": _text(entry, "file_name")}
 
 

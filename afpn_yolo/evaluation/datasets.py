@@ -183,7 +183,7 @@ def _check_any(source: str, images: Mapping[Path, Size], damaged: dict[Path, str
     if not images:
         first, reason = next(iter(damaged.items()))
         raise EvaluationError(
-            f"{source}: none of its {len(damaged)} images can be read; {first}: {reason}"
+            f"{source}: none of its {len(damaged)} images can be used; {first}: {reason}"
         )
 
 

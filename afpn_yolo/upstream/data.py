@@ -116,7 +116,8 @@ def read_labels(
         jobs = [(blank, str(label_path(image)), "", False, *rest) for image in sizes]
         for image, result in zip(sizes, pool.imap(verify_image_label, jobs), strict=True):
             if result[0] is None:
-                faulty[image] = one_line(ValueError(result[-1])).removeprefix(f"{blank}: ")
+                reason = one_line(ValueError(result[-1])).removeprefix(f"{blank}: ")
+                faulty[image] = f"{label_path(image)}: {reason}"
             elif min(sizes[image]) < LEAST:
                 height, width = sizes[image]
                 faulty[image] = f"it is {width} x {height} pixels, Ultralytics takes {LEAST} a side"

@@ -90,7 +90,7 @@ def test_an_image_with_a_wrong_label_is_left_out_as_by_ultralytics(
     data = read(yolo(tmp_path, {"a.jpg": f"0 0.5 0.5 0.2 0.4\n{line}\n", "b.jpg": "0 0.5 0.5 1 1"}))
     (image,) = data.damaged
     assert image.name == "a.jpg"
-    assert data.damaged[image].startswith("ignoring corrupt image/label: ")
+    assert "a.txt: ignoring corrupt image/label: " in data.damaged[image]
     assert message in data.damaged[image]
     assert [path.name for path in data.images] == ["b.jpg"]
     assert data.truth == pytest.approx(np.array([row(0, 0, 0, 0, 200, 100)]))
@@ -150,7 +150,7 @@ def test_mistakes_in_a_data_yaml(tmp_path: Path) -> None:
 def test_a_set_of_damaged_images_is_refused(tmp_path: Path) -> None:
     yaml = yolo(tmp_path, {"a.jpg": "0 0.5 0.5 1 1"})
     (tmp_path / "images" / "val" / "a.jpg").write_text("no image")
-    with pytest.raises(EvaluationError, match=r"none of its 1 images can be read; .*a\.jpg"):
+    with pytest.raises(EvaluationError, match=r"none of its 1 images can be used; .*a\.jpg"):
         read(yaml)
 
 
