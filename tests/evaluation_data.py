@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.upstream.validator import find, open_model
+from afpn_yolo.upstream.opened import open_model
+from afpn_yolo.upstream.validator import find
 from tests.lively import NAMES, PHOTOGRAPHS, photograph
 
 SHAPES = ((320, 240), (200, 320), (280, 280))  # portrait, landscape, square

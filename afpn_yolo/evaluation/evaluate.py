@@ -14,15 +14,9 @@ from afpn_yolo import __version__
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.evaluation.coco import Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.upstream.opened import AnyModel, OpenModel, open_model
 from afpn_yolo.upstream.tell import warn
-from afpn_yolo.upstream.validator import (
-    MAX_DETECTIONS,
-    AnyModel,
-    Found,
-    OpenModel,
-    find,
-    open_model,
-)
+from afpn_yolo.upstream.validator import MAX_DETECTIONS, Found, find
 
 TOLD = 10  # damaged images that are named on the screen; the report has them all
 

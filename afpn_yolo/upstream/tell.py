@@ -56,3 +56,17 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         LOGGER.setLevel(before)
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Without what Ultralytics tells of its doings; warnings and progress stay."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+    LOGGER.addFilter(keep)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(keep)

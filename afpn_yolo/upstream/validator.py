@@ -6,12 +6,10 @@ Nothing is written outside a temporary folder.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,82 +19,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from ultralytics import YOLO
 from ultralytics.data.build import build_dataloader
-from ultralytics.data.dataset import YOLODataset
-from ultralytics.engine.model import Model
 from ultralytics.models.yolo.detect import DetectionValidator
-from ultralytics.nn.autobackend import AutoBackend
-from ultralytics.nn.tasks import BaseModel, guess_model_task
-from ultralytics.utils import LOGGER, YAML
+from ultralytics.nn.tasks import guess_model_task
+from ultralytics.utils import YAML
 from ultralytics.utils.nms import non_max_suppression
-from ultralytics.utils.torch_utils import select_device
 
-from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.upstream.images import Size
-from afpn_yolo.upstream.tell import one_line, warn
+from afpn_yolo.upstream.opened import OpenModel
+from afpn_yolo.upstream.shown import PAD, Shown
+from afpn_yolo.upstream.tell import briefly, warn
 
 NMS_IOU, MAX_DETECTIONS = 0.7, 300  # the validator's
 SHOWN = 0.25  # the confidence from which `yolo predict` shows a box
-PAD = 0.5  # of a stride, around a rectangle; the validator's
 LOADERS = 8  # processes that load images; Ultralytics' default
-BOXED = ("detect", "segment", "pose")  # tasks whose models predict upright boxes
 COLUMNS = 7  # image, class, left, top, width, height, score
 
 Floats = NDArray[np.float64]
-AnyModel = str | Path | Model
-
-
-@dataclass(frozen=True)
-class OpenModel:
-    """A model that can be evaluated.
-
-    Attributes:
-        source: As the user named it.
-        model: The network, or the path of an export.
-        names: Class number to name.
-        channels: Of the images it takes.
-        device: As in `yolo device=`; "" lets Ultralytics choose.
-    """
-
-    source: str
-    model: torch.nn.Module | str
-    names: dict[int, str]
-    channels: int
-    device: str
-
-
-def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
-    """Open anything that `YOLO()` opens; an open `YOLO` stays as it is.
-
-    Raises:
-        EvaluationError: When it can't be opened, or predicts no upright boxes by its nature.
-    """
-    source = str(model)
-    if isinstance(model, Model):
-        source = str(model.ckpt_path or getattr(model, "cfg", None) or type(model).__name__)
-    try:
-        chosen = select_device(device or "", verbose=False)
-    except Exception as error:  # torch and Ultralytics each have their own
-        raise EvaluationError(f"device {device!r}: {one_line(error)}") from error
-    try:
-        with _told_less():
-            opened = model if isinstance(model, Model) else YOLO(str(model), task="detect")
-            native = isinstance(opened.model, torch.nn.Module)
-            # An export says of itself what it is, once its library has opened it.
-            info: Any = opened.model if native else AutoBackend(opened.model, device=chosen)
-    except Exception as error:  # each format's library has its own kinds
-        raise EvaluationError(f"{source} can't be opened: {one_line(error)}") from error
-    if native and not isinstance(info, BaseModel):
-        kind = type(info).__name__
-        raise EvaluationError(f"{source} holds a {kind}, no model of Ultralytics'")
-    task = opened.task if native else getattr(info, "task", None) or opened.task
-    if not isinstance(opened, YOLO) or task not in BOXED:
-        kind = f"{type(opened).__name__}, task {task}"
-        hint = "; its boxes are rotated, COCO's are not" if task == "obb" else ""
-        raise EvaluationError(f"{source} is no YOLO detector: {kind}{hint}")
-    channels = info.yaml.get("channels", 3) if native else getattr(info, "channels", 3)
-    return OpenModel(source, opened.model, dict(info.names), channels, device or "")
 
 
 @dataclass(frozen=True)
@@ -148,7 +87,7 @@ def find(
         options = {"imgsz": imgsz, "batch": batch, "rect": not square, "max_det": most}
         options |= {"data": str(yaml), "device": model.device, "model": model.source}
         collector = Collector(images, sizes, clip, Path(folder), options)
-        with _told_less(), redirect_stdout(sys.stderr):  # the bar is no result
+        with briefly(), redirect_stdout(sys.stderr):  # the bar is no result
             collector(model=deepcopy(model.model))  # layers are fused in place
     height, width = collector.shape()
     if collector.fixed and (imgsz, imgsz) != (height, width):
@@ -156,20 +95,6 @@ def find(
     rows = np.concatenate([np.zeros((0, COLUMNS)), *collector.found])
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     return Found(rows, collector.failed, (height, width), not collector.args.rect)
-
-
-@contextmanager
-def _told_less() -> Iterator[None]:
-    """Without Ultralytics' summaries; warnings and progress stay."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING
-
-    LOGGER.addFilter(keep)
-    try:
-        yield
-    finally:
-        LOGGER.removeFilter(keep)
 
 
 class Collector(DetectionValidator):  # type: ignore[misc]
@@ -284,60 +209,6 @@ class Collector(DetectionValidator):  # type: ignore[misc]
 
     def run_callbacks(self, event: str) -> None:
         """Nothing: services that watch trainings would take this for one of their own."""
-
-
-class Shown(YOLODataset):  # type: ignore[misc]
-    """Images as Ultralytics shows them in validation, without labels; its caches are left alone."""
-
-    def __init__(self, images: list[Path], sizes: list[Size], **options: Any) -> None:
-        self._shapes = sizes
-        self._images = [str(image) for image in images]
-        super().__init__(img_path="", **options)
-        # What a training left beside the images would be used, or rewritten: no such file.
-        self.npy_files = [Path(image, "none") for image in self.im_files]
-
-    def get_img_files(self, img_path: str) -> list[str]:
-        """The images that were given."""
-        return [*self._images]
-
-    def get_labels(self) -> list[dict[str, Any]]:
-        """An entry without objects for each; `place` is where the image was given."""
-        return [
-            {
-                "im_file": image,
-                "shape": shape,
-                "cls": np.zeros((0, 1), np.float32),
-                "bboxes": np.zeros((0, 4), np.float32),
-                "segments": [],
-                "normalized": True,
-                "bbox_format": "xywh",
-                "place": place,
-            }
-            for place, (image, shape) in enumerate(zip(self._images, self._shapes, strict=True))
-        ]
-
-    def set_rectangle(self) -> None:
-        """As the original, and of images of one shape the first comes first on every machine."""
-        super().set_rectangle()
-        places = [label["place"] for label in self.labels]
-        ratios = {place: self._shapes[place][0] / self._shapes[place][1] for place in places}
-        self.labels.sort(key=lambda label: (ratios[label["place"]], label["place"]))
-        self.im_files = [label["im_file"] for label in self.labels]
-
-    def get_image_and_label(self, index: int) -> dict[str, Any]:
-        """An image that can't be decoded is blank, and `failed` says why."""
-        expected = self._shapes[self.labels[index]["place"]]
-        failed = ""
-        try:
-            label: dict[str, Any] = super().get_image_and_label(index)
-            if label["ori_shape"] != expected:
-                failed = f"its header says {expected}, decoded it is {label['ori_shape']}"
-        except Exception as error:  # OpenCV and Pillow have their own kinds
-            failed = one_line(error)
-            blank = np.zeros((*expected, self.channels), np.uint8)
-            self.ims[index], self.im_hw0[index], self.im_hw[index] = blank, expected, expected
-            label = super().get_image_and_label(index)
-        return {**label, "failed": failed}
 
 
 def detections(model: torch.nn.Module, output: object) -> NDArray[np.float32]:

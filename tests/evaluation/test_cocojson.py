@@ -140,7 +140,10 @@ def test_a_size_that_contradicts_the_image_is_damage(tmp_path: Path, sizes: list
         (changed(annotations_image_id=[1, None]), ("entry 1 of 'annotations' has no 'image_id'",)),
         (changed(images_id=[1, [2]]), ("entry 1 of 'images' has the id [2]",)),
         (changed(images_id=[1, True]), ("entry 1 of 'images' has the id True",)),
-        (changed(images_file_name=["a.png", None]), ("entry 1 of 'images' has the file_name None",)),
+        (
+            changed(images_file_name=["a.png", None]),
+            ("entry 1 of 'images' has the file_name None",),
+        ),
         (changed(annotations_bbox=[[4, 4, 20, 16], [1, 2, None, 4]]), ("[1, 2, None, 4]",)),
         (changed(annotations_bbox=[[4, 4, 20, 16], []]), ("entry 1", "the bbox []")),
         (changed(annotations_bbox=[[4, 4, 20, 16], [0, 0, -1, 4]]), ("the bbox [0, 0, -1, 4]",)),

@@ -28,7 +28,8 @@ from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.coco import Floats, Scores
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
-from afpn_yolo.upstream.validator import find, open_model
+from afpn_yolo.upstream.opened import open_model
+from afpn_yolo.upstream.validator import find
 from tests.evaluation.test_coco import plain
 from tests.evaluation_data import cut, found_by, write_coco, write_yolo
 from tests.lively import NAMES, save_lively
