@@ -87,6 +87,23 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
     return Content(files, tables, categories, ANNOTATIONS if measured else BOXES)
 
 
+def read_names(path: Path) -> list[str]:
+    """Names of the categories that have objects, by their ids.
+
+    Raises:
+        EvaluationError: When the file is not as it must be.
+    """
+    _, annotations, categories = _load(path)
+    used = {annotation["category_id"] for annotation in annotations}
+    kept = [item for item in _names(path, categories).items() if item[0] in used]
+    # Some tools put a root category first that no object has.
+    return [name for _, name in sorted(kept, key=lambda item: _order(item[0]))]
+
+
+def _order(number: Id) -> tuple[bool, Any]:
+    return isinstance(number, str), number
+
+
 def _load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
     """Images, annotations and categories, their ids and boxes brought into one form."""
     try:
@@ -197,7 +214,7 @@ def _images(path: Path, images: list[Entry]) -> list[Entry]:
                 f"{path}: image id {entry['id']!r} is on two files, {other['file_name']} and "
                 f"{entry['file_name']}; give each an id of its own"
             )
-    return sorted(by_id.values(), key=lambda e: (isinstance(e["id"], str), e["id"]))
+    return sorted(by_id.values(), key=lambda entry: _order(entry["id"]))
 
 
 def _place(entry: Entry) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,8 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from afpn_yolo.base.values import EvaluationError
-from afpn_yolo.evaluation.cocojson import read_coco
-from afpn_yolo.evaluation.datasets import DataSet
-from afpn_yolo.evaluation.yolodata import read_yolo
+from afpn_yolo.evaluation.cocojson import read_names
+from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.data import open_data
 from afpn_yolo.upstream.images import decode
 from afpn_yolo.upstream.tell import warn
@@ -82,17 +79,7 @@ def class_names(source: Source) -> dict[int, str]:
     """
     if not source.train.endswith(".json"):
         return dict(open_data(source.train)["names"])
-    path = Path(source.train)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        used = {annotation["category_id"] for annotation in content["annotations"]}
-        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-    except OSError as error:
-        raise EvaluationError(f"{path}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise EvaluationError(f"{path} is not in COCO's instances format: {error!r}") from None
-    # Some tools put a root category first that no object has.
-    return dict(enumerate(name for number, name in sorted(categories.items()) if number in used))
+    return dict(enumerate(read_names(Path(source.train))))
 
 
 def read(source: Source, split: str, names: Mapping[int, str]) -> DataSet:
@@ -102,12 +89,8 @@ def read(source: Source, split: str, names: Mapping[int, str]) -> DataSet:
         EvaluationError: When they can't be read, or aren't of these classes.
     """
     file = source.train if split == "train" else source.val
-    if not file.endswith(".json"):
-        data_set = read_yolo(file, split, dict(names), "the detector")
-    else:
-        folder = source.train_images if split == "train" else source.val_images
-        chosen = Path(folder) if folder else None
-        data_set = read_coco(Path(file), chosen, dict(names), "the detector")
+    folder = source.train_images if split == "train" else source.val_images
+    data_set = read_data(file, names, split, folder, "the detector")
     if data_set.damaged:
         path, reason = next(iter(data_set.damaged.items()))
         warn(f"{file}: {len(data_set.damaged)} images are left out, e.g. {path}: {reason}")
