@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.upstream.detect import Detector
+from afpn_yolo.upstream.opened import open_model
+from afpn_yolo.upstream.validator import find
 from tests.lively import NAMES, PHOTOGRAPHS, photograph
 
 SHAPES = ((320, 240), (200, 320), (280, 280))  # portrait, landscape, square
@@ -40,7 +41,7 @@ def found_by(model: Path, images: list[Path], imgsz: int, seed: int = 0) -> Floa
     """(M, 8) ground truth of three classes: some of the detections, moved, and a few others."""
     g = np.random.default_rng(seed)
     sizes = [size_of(image) for image in images]
-    rows, _ = Detector(model, imgsz, device="cpu").detect(images, sizes)
+    rows = find(open_model(model, "cpu"), images, sizes, imgsz).rows
     truth = []
     for number, (height, width) in enumerate(sizes):
         mine = rows[rows[:, 0] == number]

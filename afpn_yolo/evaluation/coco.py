@@ -11,6 +11,7 @@ import contextlib
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,12 +130,53 @@ def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, F
             images,
             [_annotation(row, area=row[4] * row[5], score=row[6]) for row in detections],
         )
-        run = COCOeval(truth, found, "bbox")
+        run = _Evaluation(truth, found)
         run.params.catIds = [0]
         run.params.imgIds = images
+        run.params.maxDets = [MOST]
         run.evaluate()
         run.accumulate()
     return run.eval["precision"][:, :, 0, :, -1], run.eval["recall"][:, 0, :, -1]
+
+
+class _Evaluation(COCOeval):  # type: ignore[misc]
+    """pycocotools' evaluation, which matches only those detections that can match.
+
+    For every threshold, area and object it goes through all detections of an image in Python. Most
+    of them overlap no object by the lowest threshold: they match nothing, whatever others do.
+    """
+
+    def __init__(self, truth: COCO, found: COCO) -> None:
+        super().__init__(truth, found, "bbox")
+        self._all: dict[tuple[int, int], tuple[NDArray[np.bool_], list[dict[str, Any]]]] = {}
+
+    def computeIoU(self, image: int, category: int) -> Any:
+        """IoU of the detections that can match; `evaluateImg` will see no others."""
+        key = image, category
+        found, ious = self._dts[key], super().computeIoU(image, category)
+        can = np.zeros(len(found), bool)
+        if len(ious):
+            can = ious.max(1) >= self.params.iouThrs[0]
+            ious = ious[can]
+        self._all[key] = can, found
+        self._dts[key] = [one for one, may in zip(found, can, strict=True) if may]
+        return ious
+
+    def evaluateImg(
+        self, image: int, category: int, area: list[float], most: int
+    ) -> dict[str, Any]:
+        """The matches of an image, with all its detections in their order."""
+        can, found = self._all[image, category]
+        result = super().evaluateImg(image, category, area, most) or {"gtIgnore": np.array([])}
+        areas = np.array([one["area"] for one in found])
+        outside = (areas < area[0]) | (areas > area[1])
+        thresholds = len(self.params.iouThrs)
+        matches = np.zeros((thresholds, len(found)))
+        ignored = np.tile(outside, (thresholds, 1))
+        if can.any():
+            matches[:, can], ignored[:, can] = result["dtMatches"], result["dtIgnore"]
+        scores = [one["score"] for one in found]
+        return {**result, "dtScores": scores, "dtMatches": matches, "dtIgnore": ignored}
 
 
 def _best(detections: Floats) -> Floats:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.evaluation.coco import GROUND_TRUTH, Floats
-from afpn_yolo.evaluation.letterbox import Size
-from afpn_yolo.upstream.images import measure
-from afpn_yolo.upstream.tell import one_line
+from afpn_yolo.evaluation.cocojson import read_coco
+from afpn_yolo.upstream.data import label_path, listed, open_data, read_labels, read_sizes
+from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.tell import warn
+
+LABELS = "boxes of the YOLO labels"
+COCO_SPLIT = "val2017"
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class DataSet:
         ids: COCO's id of each image; their places where the labels know none.
         categories: COCO's id of each class, in the order of `names`.
         damaged: Images that were left out with their objects, and why.
-        undecoded: How many of them are among `images`: their headers could be read.
+        area: What an object's area is.
+        undecoded: How many of the damaged are among `images`: their headers could be read.
     """
 
     source: str
@@ -37,9 +43,10 @@ class DataSet:
     sizes: list[Size]
     truth: Floats
     names: dict[int, str]
-    ids: list[int]
-    categories: list[int]
+    ids: list[int | float | str]
+    categories: list[int | float | str]
     damaged: dict[Path, str]
+    area: str
     undecoded: int = 0
 
     def without(self, failed: dict[int, str]) -> DataSet:
@@ -52,27 +59,142 @@ class DataSet:
         return replace(self, truth=kept, damaged={**self.damaged, **damaged}, undecoded=len(failed))
 
 
-def read_sizes(images: Iterable[Path]) -> tuple[dict[Path, Size], dict[Path, str]]:
-    """Heights and widths of what can be read, and the reasons for what can't."""
-    sizes: dict[Path, Size] = {}
-    damaged: dict[Path, str] = {}
-    for image in images:
+def read_data(
+    data: str | Path,
+    names: Mapping[int, str],
+    split: str = "val",
+    images: str | Path | None = None,
+    model: str = "the model",
+) -> DataSet:
+    """Read a data YAML or, where the name ends in `.json`, COCO's format.
+
+    Args:
+        data: The file, or a name that `yolo data=` finds.
+        names: Class number and name of the model that will be evaluated.
+        split: Of a data YAML: `train`, `val` or `test`.
+        images: The folder of the images of a JSON; None finds COCO's own layout.
+        model: What messages call the model.
+
+    Raises:
+        EvaluationError: When it can't be read, or isn't of these classes.
+    """
+    source = str(data)
+    if source.endswith(".json"):
+        folder = Path(images) if images else None
+        return _of_json(source, Path(data), folder, dict(names), model)
+    if images:
+        raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
+    content = open_data(source)
+    _check_names(source, content["names"], model, dict(names))
+    paths = listed(source, split, content)
+    annotations = _cocos_own(content, split, paths)
+    if annotations:
         try:
-            sizes[image] = measure(image)
-        except Exception as error:  # Pillow's plug-ins raise whatever they come across
-            damaged[image] = one_line(error)
-    return sizes, damaged
+            return _of_json(source, annotations, paths[0].parent, dict(names), model, paths)
+        except EvaluationError as error:
+            warn(f"{source} is judged by its labels, not by COCO's annotations: {error}")
+    return _of_labels(source, split, content, paths)
 
 
-def check_any(source: str, images: dict[Path, Size], damaged: dict[Path, str]) -> None:
-    """Raise `EvaluationError` when not one image can be read."""
+def _of_json(
+    source: str,
+    path: Path,
+    folder: Path | None,
+    names: dict[int, str],
+    model: str,
+    only: Collection[Path] = (),
+) -> DataSet:
+    content = read_coco(path, folder, names, model)
+    wanted = {*only}
+    absent = wanted - {*content.files}
+    if absent:
+        raise EvaluationError(f"{path} doesn't know {min(absent)}")
+    sizes, damaged = read_sizes([file for file in content.files if not wanted or file in wanted])
+    for file in [file for file in sizes if content.contradicts(file, sizes[file])]:
+        height, width = sizes.pop(file)
+        damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"
+    _check_any(str(path), sizes, damaged)
+    return DataSet(
+        source=source,
+        images=[*sizes],
+        sizes=[*sizes.values()],
+        truth=_as_table([content.tables[file] for file in sizes]),
+        names=names,
+        ids=[content.files[file]["id"] for file in sizes],
+        categories=content.categories,
+        damaged=damaged,
+        area=content.area,
+    )
+
+
+def _cocos_own(content: dict[str, Any], split: str, images: list[Path]) -> Path | None:
+    """COCO's annotations of its val2017, where a split is that, or a part of it."""
+    sources = content[split] if isinstance(content[split], list) else [content[split]]
+    if {Path(source).stem for source in sources} != {COCO_SPLIT}:
+        return None
+    if len({image.parent for image in images}) > 1:
+        return None
+    path = Path(content["path"], "annotations", f"instances_{COCO_SPLIT}.json")
+    return path if path.is_file() else None
+
+
+def _of_labels(source: str, split: str, content: dict[str, Any], images: list[Path]) -> DataSet:
+    missing = [image for image in images if not label_path(image).is_file()]
+    if len(missing) == len(images):
+        raise EvaluationError(
+            f"{source}: none of the {len(images)} images of split {split!r} has a label file; "
+            f"expected e.g. {label_path(images[0])}"
+        )
+    if missing:
+        warn(f"{source}: {len(missing)} images without a label file are backgrounds")
+    sizes, damaged = read_sizes(images)
+    labels, faulty = read_labels(sizes, content)
+    damaged |= faulty
+    sizes = {image: size for image, size in sizes.items() if image in labels}
+    _check_any(source, sizes, damaged)
+    return DataSet(
+        source=source,
+        images=[*sizes],
+        sizes=[*sizes.values()],
+        truth=_as_table([_to_pixels(size, labels[image]) for image, size in sizes.items()]),
+        names=content["names"],
+        ids=[*range(len(sizes))],
+        categories=[*content["names"]],
+        damaged=damaged,
+        area=LABELS,
+    )
+
+
+def _check_names(data: str, names: dict[int, str], model: str, model_names: dict[int, str]) -> None:
+    if len(names) != len(model_names):
+        raise EvaluationError(
+            f"{data} has {len(names)} classes, {model} has {len(model_names)}; "
+            "evaluate a model on the classes it was trained for"
+        )
+    twice = sorted({name for name in names.values() if [*names.values()].count(name) > 1})
+    if twice:
+        raise EvaluationError(f"{data}: several classes have the name {twice[0]!r}")
+    other = [(names[k], model_names.get(k)) for k in names if names[k] != model_names.get(k)]
+    if other:
+        warn(f"{data} calls a class {other[0][0]!r} that {model} calls {other[0][1]!r}")
+
+
+def _check_any(source: str, images: Mapping[Path, Size], damaged: dict[Path, str]) -> None:
     if not images:
         first, reason = next(iter(damaged.items()))
         raise EvaluationError(
-            f"{source}: none of its {len(damaged)} images can be read; {first}: {reason}"
+            f"{source}: none of its {len(damaged)} images can be used; {first}: {reason}"
         )
 
 
-def as_table(rows: list[Floats]) -> Floats:
-    """Stack the tables of the images."""
-    return np.concatenate([np.zeros((0, len(GROUND_TRUTH))), *rows])
+def _to_pixels(size: Size, labels: Floats) -> Floats:
+    """(N, 7), a row of the ground truth without its image, from the labels of one image."""
+    height, width = size
+    number, x, y, w, h = labels.T * np.array([[1], [width], [height], [width], [height]])
+    return np.stack([number, x - w / 2, y - h / 2, w, h, w * h, np.zeros(len(labels))], 1)
+
+
+def _as_table(rows: list[Floats]) -> Floats:
+    """Stack the tables of the images, the image's place before each."""
+    numbered = [np.insert(table, 0, place, axis=1) for place, table in enumerate(rows)]
+    return np.concatenate([np.zeros((0, len(GROUND_TRUTH))), *numbered])

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
-from ultralytics.engine.model import Model
 
 from afpn_yolo import __version__
 from afpn_yolo.base.values import EvaluationError
-from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
-from afpn_yolo.evaluation.cocojson import read_coco
-from afpn_yolo.evaluation.datasets import DataSet
-from afpn_yolo.evaluation.yolodata import read_yolo
-from afpn_yolo.upstream.detect import MAX_DETECTIONS, Detector
+from afpn_yolo.evaluation.coco import Scores, evaluate
+from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.upstream.opened import AnyModel, OpenModel, open_model
 from afpn_yolo.upstream.tell import warn
+from afpn_yolo.upstream.validator import MAX_DETECTIONS, Found, find
 
 TOLD = 10  # damaged images that are named on the screen; the report has them all
 
@@ -46,6 +43,8 @@ class Report(Scores):
         clip: Whether boxes were cut off at the image's edge.
         damaged: Images that can't be read; they and their objects are left out.
         versions: Of what the figures depend on.
+        area: What an object's area is, by which it is small, medium or large: that of COCO's
+            annotations, or that of the boxes of the YOLO labels.
     """
 
     per_class: dict[str, ClassScores]
@@ -59,6 +58,7 @@ class Report(Scores):
     clip: bool
     damaged: list[str]
     versions: dict[str, str]
+    area: str
 
     def as_dict(self) -> dict[str, object]:
         """For JSON: plain dictionaries, and `imgsz` one number where both are the same."""
@@ -66,38 +66,19 @@ class Report(Scores):
         return {**asdict(self), "imgsz": height if height == width else [height, width]}
 
 
-def read_data(
-    data: str | Path,
-    names: Mapping[int, str],
-    split: str = "val",
-    images: str | Path | None = None,
-    model: str = "the model",
-) -> DataSet:
-    """Read a data YAML or, where the name ends in `.json`, COCO's format.
-
-    Args:
-        data: The file, or a name that `yolo data=` finds.
-        names: Class number and name of the model that will be evaluated.
-        split: Of a data YAML.
-        images: The folder of the images of a JSON; None finds COCO's own layout.
-        model: What messages call the model.
-
-    Raises:
-        EvaluationError: When it can't be read, or isn't of these classes.
-    """
-    if str(data).endswith(".json"):
-        return read_coco(Path(data), Path(images) if images else None, dict(names), model)
-    if images:
-        raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
-    return read_yolo(str(data), split, dict(names), model)
-
-
-def detect(detector: Detector, data_set: DataSet) -> tuple[DataSet, Floats]:
-    """Find the objects of a data set.
+def detect(
+    model: OpenModel,
+    data_set: DataSet,
+    imgsz: int = 640,
+    batch: int = 16,
+    square: bool = False,
+    clip: bool = False,
+) -> tuple[DataSet, Found]:
+    """Find the objects of a data set; see `find`.
 
     Returns:
-        The set, without the objects of images that could not be decoded, and (M, 7), columns as in
-        `coco.DETECTION`; an image's number is its place in the set's `images`.
+        The set, without the objects of images that could not be decoded, and what was found; an
+        image's number is its place in the set's `images`.
 
     Raises:
         EvaluationError: When not one image can be decoded.
@@ -105,15 +86,15 @@ def detect(detector: Detector, data_set: DataSet) -> tuple[DataSet, Floats]:
     per_image = np.bincount(data_set.truth[:, 0].astype(int), minlength=1)
     # The validator, too, looks for as many as there are.
     most = max(MAX_DETECTIONS, int(per_image.max()))
-    detections, failed = detector.detect(data_set.images, data_set.sizes, most)
-    data_set = data_set.without(failed)
-    if len(failed) == len(data_set.images):
+    found = find(model, data_set.images, data_set.sizes, imgsz, batch, square, clip, most)
+    data_set = data_set.without(found.failed)
+    if len(found.failed) == len(data_set.images):
         raise EvaluationError(f"{data_set.source}: none of its images can be decoded")
-    return data_set, detections
+    return data_set, found
 
 
 def evaluate_model(
-    model: str | Path | Model,
+    model: AnyModel,
     data: str | Path,
     imgsz: int = 640,
     split: str = "val",
@@ -141,11 +122,11 @@ def evaluate_model(
     Raises:
         EvaluationError: On a user's mistake; it names the file and what to do.
     """
-    detector = Detector(model, imgsz, device, batch, square, clip)
-    data_set = read_data(data, detector.names, split, images, detector.source)
-    data_set, detections = detect(detector, data_set)
+    opened = open_model(model, device)
+    data_set = read_data(data, opened.names, split, images, opened.source)
+    data_set, found = detect(opened, data_set, imgsz, batch, square, clip)
     _tell(data_set)
-    metrics = evaluate(data_set.truth, detections, data_set.names)
+    metrics = evaluate(data_set.truth, found.rows, data_set.names)
     count = {k: _instances(data_set, k) for k in data_set.names}
     per_class = {
         name: ClassScores(**asdict(metrics.per_class[name]), instances=count[number])
@@ -155,14 +136,15 @@ def evaluate_model(
         **{**asdict(metrics), "per_class": per_class},
         images=len(data_set.images) - data_set.undecoded,
         instances=sum(count.values()),
-        model=detector.source,
+        model=opened.source,
         data=str(data),
-        imgsz=detector.imgsz,
+        imgsz=found.imgsz,
         split=None if str(data).endswith(".json") else split,
-        square=detector.square,
+        square=found.square,
         clip=clip,
         damaged=[str(path) for path in data_set.damaged],
         versions=_versions(),
+        area=data_set.area,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ultralytics.utils import RANK
 
 from afpn_yolo.base.files import PartPath, written_whole
+from afpn_yolo.base.values import quoted
 from afpn_yolo.layers import CHECKPOINT_CLASSES
 
 
@@ -50,7 +51,7 @@ class CheckpointPath(type(Path())):  # type: ignore[misc]
             return state
         return (
             f"{state}. Make room or let it be written, then go on with "
-            f"`yolo train resume model={found}`"
+            f"`yolo train resume {quoted(f'model={found}')}`"
         )
 
     def __reduce__(self) -> Any:
@@ -118,7 +119,7 @@ def remedy(path: Path) -> str:
     listed = ", ".join(f"{other.path.name} (epoch {other.epochs})" for other in others)
     return (
         f"{fault} Whole checkpoints beside it: {listed}. "
-        f"Go on with `yolo train resume model={others[0].path}`"
+        f"Go on with `yolo train resume {quoted(f'model={others[0].path}')}`"
     )
 
 

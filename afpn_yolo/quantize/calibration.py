@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader
 from afpn_yolo.edge import images
 from afpn_yolo.edge.letterbox import fill, fit
 from afpn_yolo.edge.model import Model
-from afpn_yolo.evaluation.yolodata import images_of
+from afpn_yolo.upstream.data import images_of
 from afpn_yolo.upstream.find_images import find_images
 from afpn_yolo.upstream.tell import progress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from ultralytics.utils.patches import imread
 
-from afpn_yolo.base.values import EvaluationError
-from afpn_yolo.evaluation.datasets import DataSet
-from afpn_yolo.evaluation.evaluate import read_data
+from afpn_yolo.evaluation.cocojson import read_names
+from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.data import open_data
 from afpn_yolo.upstream.tell import warn
 
@@ -81,17 +79,7 @@ def class_names(source: Source) -> dict[int, str]:
     """
     if not source.train.endswith(".json"):
         return dict(open_data(source.train)["names"])
-    path = Path(source.train)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        used = {annotation["category_id"] for annotation in content["annotations"]}
-        categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-    except OSError as error:
-        raise EvaluationError(f"{path}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise EvaluationError(f"{path} is not in COCO's instances format: {error!r}") from None
-    # Some tools put a root category first that no object has.
-    return dict(enumerate(name for number, name in sorted(categories.items()) if number in used))
+    return dict(enumerate(read_names(Path(source.train))))
 
 
 def read(source: Source, split: str, names: Mapping[int, str]) -> DataSet:
@@ -100,9 +88,8 @@ def read(source: Source, split: str, names: Mapping[int, str]) -> DataSet:
     Raises:
         EvaluationError: When they can't be read, or aren't of these classes.
     """
-    train = split == "train"
-    file = source.train if train else source.val
-    folder = source.train_images if train else source.val_images
+    file = source.train if split == "train" else source.val
+    folder = source.train_images if split == "train" else source.val_images
     data_set = read_data(file, names, split, folder, "the detector")
     if data_set.damaged:
         path, reason = next(iter(data_set.damaged.items()))

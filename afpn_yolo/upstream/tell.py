@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,10 +25,21 @@ def announce(message: str) -> None:
     LOGGER.info(message)
 
 
+# Colours and cursor movements of a terminal; pictures; marks that turn the direction of writing.
+CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\^_])")
+PICTURES = re.compile("[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?\u200d?")
+MARKS = re.compile("[\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
 def one_line(error: BaseException) -> str:
-    """Put a message, which may have several lines and pictures, into one plain line."""
-    plain = str(error).encode("ascii", "ignore").decode()
-    return " ".join(plain.replace("ERROR", "").split()) or type(error).__name__
+    """Put a message, which may have several lines and pictures, into one plain line.
+
+    Letters of all languages stay: they are in names of files.
+    """
+    plain = MARKS.sub("", PICTURES.sub("", CODES.sub("", str(error))))
+    plain = "".join(" " if unicodedata.category(c) == "Cc" else c for c in plain)
+    plain = plain.encode("utf-8", "replace").decode()  # bytes of a name that are no letters
+    return " ".join(plain.split()).removeprefix("ERROR ") or type(error).__name__
 
 
 def progress(items: Collection[Item], what: str) -> Iterable[Item]:
@@ -43,3 +56,17 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         LOGGER.setLevel(before)
+
+
+@contextmanager
+def briefly() -> Iterator[None]:
+    """Without what Ultralytics tells of its doings; warnings and progress stay."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+    LOGGER.addFilter(keep)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(keep)

@@ -16,9 +16,9 @@ from torch import nn
 
 from afpn_yolo.base.values import check_int
 from afpn_yolo.layers import FusionWeights, LevelFusion
-from afpn_yolo.upstream.detect import detections
 from afpn_yolo.upstream.images import letterbox, read_image
 from afpn_yolo.upstream.models import load_model, trained_size
+from afpn_yolo.upstream.validator import detections
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]

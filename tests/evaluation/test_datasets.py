@@ -13,8 +13,7 @@ from PIL import Image
 
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.evaluation.datasets import DataSet
-from afpn_yolo.evaluation.evaluate import read_data
+from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.data import coco_category_ids
 
 NAMES = {0: "cat", 1: "dog"}
@@ -75,20 +74,26 @@ def test_labels_become_boxes_in_pixels(tmp_path: Path, text: str, expected: list
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("2 0.5 0.5 0.2 0.4", "class 2 is not among 0 to 1"),
-        ("0.5 0.5 0.5 0.2 0.4", "class 0.5 is not among"),
-        ("0 0.5 0.5 0.2", "got 4 numbers"),
-        ("0 0.5 0.5 0.2 0.4 0.9", "got 6 numbers"),
-        ("0 80 30 40 40", "fractions of the image"),
-        ("0 0.5 0.5 -0.005 0.4", "fractions of the image"),
-        ("cat 0.5 0.5 0.2 0.4", "numbers expected"),
-        ("0 nan 0.5 0.2 0.4", "fractions of the image"),
+        ("2 0.5 0.5 0.2 0.4", "class 2 exceeds dataset class count 2"),
+        ("0.5 0.5 0.5 0.2 0.4", "non-integer class labels"),
+        ("0 0.5 0.5 0.2", ""),
+        ("0 0.5 0.5 0.2 0.4 0.9", ""),
+        ("0 80 30 40 40", "non-normalized or out of bounds"),
+        ("0 0.5 0.5 -0.005 0.4", "negative label values"),
+        ("cat 0.5 0.5 0.2 0.4", "could not convert string to float: 'cat'"),
+        ("1 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3", "labels mix segment and detection rows"),
     ],
 )
-def test_a_wrong_label_is_told_with_its_line(tmp_path: Path, line: str, message: str) -> None:
-    data = yolo(tmp_path, {"a.jpg": f"0 0.5 0.5 0.2 0.4\n{line}\n"})
-    with pytest.raises(EvaluationError, match=rf"a\.txt, line 2: .*{message}"):
-        read(data)
+def test_an_image_with_a_wrong_label_is_left_out_as_by_ultralytics(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    data = read(yolo(tmp_path, {"a.jpg": f"0 0.5 0.5 0.2 0.4\n{line}\n", "b.jpg": "0 0.5 0.5 1 1"}))
+    (image,) = data.damaged
+    assert image.name == "a.jpg"
+    assert "a.txt: ignoring corrupt image/label: " in data.damaged[image]
+    assert message in data.damaged[image]
+    assert [path.name for path in data.images] == ["b.jpg"]
+    assert data.truth == pytest.approx(np.array([row(0, 0, 0, 0, 200, 100)]))
 
 
 def test_keypoints_behind_a_box_are_skipped(tmp_path: Path) -> None:
@@ -145,7 +150,7 @@ def test_mistakes_in_a_data_yaml(tmp_path: Path) -> None:
 def test_a_set_of_damaged_images_is_refused(tmp_path: Path) -> None:
     yaml = yolo(tmp_path, {"a.jpg": "0 0.5 0.5 1 1"})
     (tmp_path / "images" / "val" / "a.jpg").write_text("no image")
-    with pytest.raises(EvaluationError, match=r"none of its 1 images can be read; .*a\.jpg"):
+    with pytest.raises(EvaluationError, match=r"none of its 1 images can be used; .*a\.jpg"):
         read(yaml)
 
 

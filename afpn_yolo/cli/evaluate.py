@@ -1,0 +1,82 @@
+"""Measure a detector by COCO's metrics, on data in YOLO's or in COCO's format.
+
+    afpn evaluate best.pt my.yaml --imgsz 640 --json report.json
+    afpn evaluate best.onnx annotations/instances_val2017.json
+
+Figures are pycocotools' own. Of models of segmentation and pose the boxes are measured. Nothing is
+written but the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from afpn_yolo.cli.arguments import add_json, check_least
+
+if TYPE_CHECKING:
+    from afpn_yolo.evaluation.evaluate import Report
+
+COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="anything that YOLO() opens: .pt, .onnx, …")
+    add("data", metavar="DATA", help="data YAML, or COCO's instances_*.json")
+    add("--imgsz", type=int, default=640, help="input size in pixels (640)")
+    add("--split", default="val", help="of a data YAML: train, val or test (val)")
+    add("--device", help="as in yolo device=: cpu, 0, …")
+    add("--batch", type=int, default=16, help="images at a time (16)")
+    add("--images", metavar="FOLDER", help="images of a .json, if not as in COCO")
+    add("--square", action="store_true", help="pad to squares, as a fixed-size export must")
+    add("--clip", action="store_true", help="cut boxes off at the image's edge, as predict does")
+    add_json(parser, "the report")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    check_least(args, imgsz=1, batch=1)
+    from afpn_yolo.evaluation.evaluate import evaluate_model
+
+    report = evaluate_model(
+        args.model,
+        args.data,
+        imgsz=args.imgsz,
+        split=args.split,
+        device=args.device,
+        batch=args.batch,
+        images=args.images,
+        square=args.square,
+        clip=args.clip,
+    )
+    if args.json:
+        args.json.write(report.as_dict())
+    height, width = report.imgsz
+    padding = "squares" if report.square else "rectangles"
+    print(f"{report.images} images, {width} x {height}, padded to {padding}")
+    print(f"small, medium and large by {report.area}")
+    if report.damaged:
+        print(f"{len(report.damaged)} damaged images are left out")
+    print(table(report))
+    return 0
+
+
+def table(report: Report) -> str:
+    """Figures in percent, as the COCO literature prints them; a dash where there is no object."""
+    width = max(len("class"), *(len(name) for name in report.per_class))
+    head = f"{'class':{width}} {'objects':>8}" + "".join(f"{name:>7}" for name in COLUMNS)
+    rows = [_row("all", report.instances, vars(report), width)]
+    rows += [
+        _row(name, scores.instances, vars(scores), width)
+        for name, scores in report.per_class.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def _row(name: str, instances: int, scores: Mapping[str, float | None], width: int) -> str:
+    figures = [scores[key] for key in COLUMNS]
+    printed = ["-" if figure is None else f"{100 * figure:.1f}" for figure in figures]
+    return f"{name:{width}} {instances:>8}" + "".join(f"{figure:>7}" for figure in printed)
