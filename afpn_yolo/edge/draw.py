@@ -23,7 +23,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 def draw_boxes(
     image: Image, xyxy: NDArray[np.float32], labels: Sequence[str], classes: Sequence[int]
 ) -> Image:
-    """Return a copy, in colour, with boxes (N, 4); every class has a colour, every box its label."""
+    """Return a colour copy with boxes (N, 4); every class has a colour, every box its label."""
     picture = np.ascontiguousarray(as_bgr(image, "image")).copy()
     width = max(round(sum(picture.shape[:2]) / 2 * 0.003), 1)
     rows = list(zip(np.rint(xyxy).astype(int).tolist(), labels, classes, strict=True))

@@ -59,9 +59,10 @@ def spread(levels: Sequence[Tensor]) -> Tensor:
 def _varied(variance: Tensor, images: Sequence[Path]) -> Tensor:
     """Return the variances, one a level, unless one is zero or no number: shares need them."""
     if not bool((variance > 0).all() and variance.isfinite().all()):
+        names = f"{images[0]}{', ...' if len(images) > 1 else ''}"
         raise ValueError(
-            f"{images[0]}{', ...' if len(images) > 1 else ''}: the teacher gives the same "
-            f"everywhere, or no numbers; are they blank? ({len(images)} images) Give others, or more"
+            f"{names}: the teacher gives the same everywhere, or no numbers; "
+            f"are they blank? ({len(images)} in all) Give others, or more"
         )
     return variance
 

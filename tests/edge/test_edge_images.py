@@ -36,10 +36,10 @@ def by_opencv(*pages: np.ndarray) -> Callable[[Path], None]:
     return lambda path: None if cv2.imwritemulti(str(path), pages) else pytest.fail(str(path))
 
 
-def turned(number: int) -> Image.Exif:
+def turned(number: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = number  # orientation
-    return exif
+    return exif.tobytes()  # saving changes the object
 
 
 MIXED = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])
