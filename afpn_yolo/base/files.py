@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,13 @@ from pathlib import Path
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what is there at the end becomes `path`, or nothing on an error."""
+    """Give a path to write to; what is there at the end becomes `path`, or nothing on an error.
+
+    Each call has a path of its own: threads, processes and machines may write one file at once, and
+    the last one's stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
     try:
         yield part
         os.replace(part, path)
@@ -25,7 +30,7 @@ class PartPath(type(Path())):  # type: ignore[misc]
     """A file of `written_whole`; in a message it has the name that it is about to take."""
 
     def __format__(self, spec: str) -> str:
-        # Beside `written_whole`, which makes the name: two suffixes, process and `part`.
+        # Beside `written_whole`, which makes the name: two suffixes, a random one and `part`.
         return format(str(self.with_suffix("").with_suffix("")), spec)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import psutil
+
 STATUS = Path("/proc/self/status")
 
 
@@ -17,6 +19,8 @@ def peak() -> float:
     if STATUS.exists():
         line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
     import resource  # Windows has none
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -78,7 +78,7 @@ class Pipeline:
                         writer.write(found.draw(frame))
                     frames, boxes = frames + 1, boxes + len(found)
             except KeyboardInterrupt:
-                if not source.is_camera:  # a camera has no other end
+                if not source.is_live:  # a camera has no other end
                     raise
         # No fault: some files only estimate it.
         fewer = f" of {announced} that it announces" if announced and frames < announced else ""
@@ -103,8 +103,16 @@ def run(args: argparse.Namespace) -> int:
             _complain(error)
     with ExitStack() as stack:
         try:
-            size = input_size(args.imgsz)
-            detector = Detector(args.model, args.conf, args.iou, imgsz=size, threads=args.threads)
+            detector = Detector(
+                args.model,
+                args.conf,
+                args.iou,
+                args.max_det,
+                args.agnostic_nms,
+                input_size(args.imgsz),
+                args.threads,
+                args.classes,
+            )
             album = Album(args.out, sources) if args.out else None
             report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
         except (OSError, ValueError) as error:

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="image, folder, pattern in quotes, video, or the number of a camera",
+        help="image, folder, pattern in quotes, video, URL of a stream, or the number of a camera",
     )
     parser.add_argument("--conf", type=float, default=0.25, help="scores above it (0.25)")
     parser.add_argument("--iou", type=float, default=0.7, help="overlap that suppresses (0.7)")
@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="N",
         help="side, or height and width; only for a model of dynamic size",
+    )
+    parser.add_argument("--classes", type=int, nargs="+", metavar="N", help="only these (all)")
+    parser.add_argument("--max-det", type=int, default=300, metavar="N", help="most boxes (300)")
+    parser.add_argument(
+        "--agnostic-nms", action="store_true", help="boxes of different classes suppress each other"
     )
     parser.add_argument("--threads", type=int, help="threads of ONNX Runtime (it decides)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="pictures and videos with boxes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,14 @@ class Found(NamedTuple):
     classes: Ints
 
 
-def decode(output: Floats, conf: float, iou: float, limit: int, agnostic: bool) -> Found:
+def decode(
+    output: Floats,
+    conf: float,
+    iou: float,
+    limit: int,
+    agnostic: bool,
+    wanted: Sequence[int] | None = None,
+) -> Found:
     """Decode a raw output (4 + classes, anchors): centre, width and height, then class scores.
 
     Args:
@@ -32,20 +40,27 @@ def decode(output: Floats, conf: float, iou: float, limit: int, agnostic: bool) 
         iou: Of two boxes that overlap more than this, the lower score goes.
         limit: At most so many boxes.
         agnostic: Boxes of different classes suppress each other, too.
+        wanted: The only classes that count. A box is of its best class, even if that is another.
     """
     candidates = np.flatnonzero(output[4:].max(0) > conf)
     centres, sides, scores = np.split(output[:, candidates].T, (2, 4), axis=1)
     corners = (centres - sides / 2, centres + sides / 2)
     boxes = np.asarray(np.hstack(corners), np.float32)
     classes, best = scores.argmax(1), scores.max(1)
+    if wanted is not None:
+        among = np.isin(classes, wanted)
+        boxes, classes, best = boxes[among], classes[among], best[among]
     moved = boxes if agnostic else boxes + classes[:, None].astype(np.float32) * APART
     kept = suppress(moved, best, iou, limit)
     return Found(boxes[kept], best[kept], classes[kept])
 
 
-def select(output: Floats, conf: float, limit: int) -> Found:
+def select(output: Floats, conf: float, limit: int, wanted: Sequence[int] | None = None) -> Found:
     """Take the rows above `conf` of an output (rows, 6) that the model has suppressed itself."""
-    rows = output[output[:, 4] > conf][:limit]
+    taken = output[:, 4] > conf
+    if wanted is not None:
+        taken &= np.isin(output[:, 5], wanted)
+    rows = output[taken][:limit]
     return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
 
 

@@ -33,6 +33,7 @@ class Detector:
         agnostic: bool = False,
         imgsz: int | Sequence[int] | None = None,
         threads: int | None = None,
+        classes: int | Sequence[int] | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
     ) -> None:
         """Open a model. Defaults are those of Ultralytics' predict.
@@ -47,6 +48,7 @@ class Detector:
             imgsz: One side, or height and width, for a model of dynamic size. Without it, the size
                 of the export.
             threads: Threads of ONNX Runtime; None leaves it to ONNX Runtime.
+            classes: Numbers of the only classes to look for. None: all.
             providers: Execution providers of ONNX Runtime, best first.
 
         Raises:
@@ -60,6 +62,7 @@ class Detector:
         self._max_det, self._agnostic = max_det, agnostic
         self._model = Model(model, threads, providers)
         self._size = self._model.size if imgsz is None else _size(imgsz, self._model)
+        self._classes = None if classes is None else _classes(classes, self._model)
 
     @property
     def names(self) -> dict[int, str]:
@@ -90,13 +93,14 @@ class Detector:
         """Detect in one image, or in each of a list.
 
         Args:
-            image: A BGR array (H, W, 3) of uint8, a path, or a list of either.
+            image: A path; a BGR array (H, W, 3) of uint8, or a grey one, with alpha or of uint16 as
+                `images.as_bgr` takes them; or a list of these.
             conf: For this call, instead of the detector's.
             iou: For this call, instead of the detector's.
 
         Raises:
             OSError: When a file can't be read.
-            ValueError: When an image is not 8-bit BGR, with its path or its place in the list.
+            ValueError: When an image is none of these, with its path or its place in the list.
         """
         conf = self._conf if conf is None else _fraction("conf", conf)
         iou = self._iou if iou is None else _fraction("iou", iou)
@@ -132,9 +136,9 @@ class Detector:
 
     def _decode(self, output: np.ndarray, fitted: Fit, conf: float, iou: float) -> Detections:
         if self._model.suppressed:
-            found = select(output, conf, self._max_det)
+            found = select(output, conf, self._max_det, self._classes)
         else:
-            found = decode(output, conf, iou, self._max_det, self._agnostic)
+            found = decode(output, conf, iou, self._max_det, self._agnostic, self._classes)
         boxes = restore(found.boxes, fitted)
         return Detections(boxes, found.scores, found.classes, self._model.names)
 
@@ -142,7 +146,7 @@ class Detector:
 def _load(image: object, name: str) -> Image:
     if isinstance(image, (str, os.PathLike)):
         return images.read(image)
-    return images.check(image, name)
+    return images.as_bgr(image, name)
 
 
 def _fraction(name: str, value: float) -> float:
@@ -154,6 +158,18 @@ def _fraction(name: str, value: float) -> float:
 def _count(name: str, value: int) -> None:
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+
+
+def _classes(classes: int | Sequence[int], model: Model) -> list[int]:
+    numbers = [classes] if isinstance(classes, Integral) else classes
+    try:
+        wanted = [index(number) for number in numbers]  # type: ignore[union-attr]
+    except TypeError:
+        raise ValueError(f"classes must be whole numbers, got {classes!r}") from None
+    if unknown := [number for number in wanted if number not in model.names]:
+        known = ", ".join(f"{number} {name}" for number, name in [*model.names.items()][:20])
+        raise ValueError(f"classes: {unknown[0]} is no class of the model; it has {known}")
+    return wanted
 
 
 def _size(imgsz: int | Sequence[int], model: Model) -> Size:

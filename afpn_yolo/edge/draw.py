@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from afpn_yolo.edge.images import Image
+from afpn_yolo.edge.images import Image, as_bgr
 
 Colour = tuple[int, int, int]  # BGR
 
@@ -23,8 +23,8 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 def draw_boxes(
     image: Image, xyxy: NDArray[np.float32], labels: Sequence[str], classes: Sequence[int]
 ) -> Image:
-    """Return a copy with boxes (N, 4); every class has a colour, every box its label."""
-    picture = np.ascontiguousarray(image).copy()
+    """Return a colour copy with boxes (N, 4); every class has a colour, every box its label."""
+    picture = np.ascontiguousarray(as_bgr(image, "image")).copy()
     width = max(round(sum(picture.shape[:2]) / 2 * 0.003), 1)
     rows = list(zip(np.rint(xyxy).astype(int).tolist(), labels, classes, strict=True))
     for box, _, number in rows[::-1]:

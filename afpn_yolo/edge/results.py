@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -14,7 +15,10 @@ from afpn_yolo.edge.sources import Source
 
 
 class Album:
-    """A folder that pictures and videos with boxes go into, under their sources' names."""
+    """A folder that pictures and videos with boxes go into, under their sources' names.
+
+    Several threads may use it.
+    """
 
     def __init__(self, folder: Path, sources: Iterable[Source]) -> None:
         """Make the folder.
@@ -26,6 +30,7 @@ class Album:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._taken = {source.path.resolve() for source in sources}
+        self._lock = Lock()
 
     def save(self, source: Source, picture: Image) -> None:
         """Write a picture as JPEG.
@@ -47,10 +52,11 @@ class Album:
     def _name(self, source: Source, suffix: str) -> Path:
         """A name that is free: `a/x.png` and `b/x.jpg` become `x.jpg` and `x-2.jpg`."""
         path, k = self._folder / f"{source.path.stem}{suffix}", 1
-        while path.resolve() in self._taken:
-            k += 1
-            path = self._folder / f"{source.path.stem}-{k}{suffix}"
-        self._taken.add(path.resolve())
+        with self._lock:
+            while path.resolve() in self._taken:
+                k += 1
+                path = self._folder / f"{source.path.stem}-{k}{suffix}"
+            self._taken.add(path.resolve())
         return path
 
 
@@ -82,13 +88,17 @@ class FilmWriter:
 
 
 class JsonList:
-    """A JSON list in a file, entry by entry: a camera may run for days."""
+    """A JSON list in a file, entry by entry: a camera may run for days.
+
+    Several threads may append to it.
+    """
 
     def __init__(self, path: Path) -> None:
         # Unbuffered: what could not be written must not come back later.
         self._file = path.open("wb", buffering=0)
         self._end = 0  # of the last whole entry, in bytes
         self._broken = False  # something may stand behind it
+        self._lock = Lock()
         self._write("[")
 
     def append(self, entry: dict[str, Any]) -> None:
@@ -97,8 +107,9 @@ class JsonList:
         Raises:
             OSError: When it can't be written.
         """
-        separator = "\n" if self._end == 1 else ",\n"
-        self._write(separator + json.dumps(entry, ensure_ascii=False))
+        text = json.dumps(entry, ensure_ascii=False)
+        with self._lock:
+            self._write(("\n" if self._end == 1 else ",\n") + text)
 
     def close(self) -> None:
         """Write the end of the list."""

@@ -1,8 +1,9 @@
-"""What a command line may name as a source: images, folders, patterns, videos, cameras."""
+"""What a command line may name: images, folders, patterns, videos, streams, cameras."""
 
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,14 @@ import numpy as np
 
 from afpn_yolo.edge.images import Image
 
-IMAGES = ".avif .bmp .jp2 .jpe .jpeg .jpg .png .tif .tiff .webp".split()  # noqa: SIM905
+# fmt: off
+IMAGES = (
+    ".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".png",
+    ".tif", ".tiff", ".webp",
+)
+# fmt: on
 VIDEOS = ".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split()  # noqa: SIM905
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a drive of Windows has one letter, and a `\\`
 
 
 @dataclass(frozen=True)
@@ -28,22 +35,28 @@ class Picture:
 
 @dataclass(frozen=True)
 class Film:
-    """A video file, or a camera by its number."""
+    """A video file, a stream by its URL, or a camera by its number."""
 
-    origin: Path | int
+    origin: Path | str | int
 
     @property
-    def is_camera(self) -> bool:
-        """Whether it goes on until somebody stops it."""
-        return isinstance(self.origin, int)
+    def is_live(self) -> bool:
+        """Whether it may go on until somebody stops it."""
+        return not isinstance(self.origin, Path)
 
     @property
     def path(self) -> Path:
-        """The file, or a name for what a camera gives."""
-        return self.origin if isinstance(self.origin, Path) else Path(f"camera{self.origin}")
+        """The file, or a name for what a stream or camera gives."""
+        if isinstance(self.origin, Path):
+            return self.origin
+        if isinstance(self.origin, str):
+            return Path(re.sub(r"\W+", "-", str(self)).strip("-"))
+        return Path(f"camera{self.origin}")
 
     def __str__(self) -> str:
-        return f"camera {self.origin}" if self.is_camera else str(self.origin)
+        if isinstance(self.origin, str):  # its user's password is nothing for reports
+            return re.sub(r"(?<=://)[^/?#]*@", "", self.origin)
+        return f"camera {self.origin}" if self.is_live else str(self.origin)
 
 
 Source = Picture | Film
@@ -55,6 +68,8 @@ def find(argument: str) -> list[Source]:
     Raises:
         ValueError: When a folder holds no image or video, or no file matches a pattern.
     """
+    if URL.match(argument):
+        return [Film(argument)]
     path = Path(argument)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in (*IMAGES, *VIDEOS))
@@ -90,21 +105,23 @@ class Frames:
         """Open a film.
 
         Raises:
-            OSError: When the file is missing or may not be read.
+            OSError: When a file is missing or may not be read.
             ValueError: When OpenCV can't open it.
         """
         self._film = film
-        if isinstance(film.origin, int):
+        if not isinstance(film.origin, Path):
             self._capture = cv2.VideoCapture(film.origin)
         else:
             with film.origin.open("rb"):  # an error that names the file and the reason
                 pass
             self._capture = cv2.VideoCapture(str(film.origin))
         if not self._capture.isOpened():
-            raise ValueError(f"{film}: OpenCV can't open it; damaged, missing, or in use")
+            stream = isinstance(film.origin, str)
+            reason = "no such stream, or none that it reads" if stream else "damaged, or in use"
+            raise ValueError(f"{film}: OpenCV can't open it; {reason}")
         fps, count = (self._capture.get(p) for p in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.fps = fps if 0 < fps < 1000 else 30.0  # some files and cameras give 0 or nonsense
-        self.count = int(count) if 0 < count < 1e9 and not film.is_camera else None
+        self.count = int(count) if 0 < count < 1e9 and not isinstance(film.origin, int) else None
 
     def close(self) -> None:
         """Free the file or the camera."""

@@ -56,12 +56,12 @@ def distill(
         model: Model YAML of the student; None: `yolov5-afpn.yaml` at the teacher's scale.
         teacher_model: Model YAML that an `.npz`'s tensors fit: `yolov5n.yaml`.
         schedule: How long, how large, how fast.
-        device: Where to compute, as torch names it.
+        device: Where to compute, as `yolo` takes it: cpu, 0, cuda:0, ...
         progress: Hears the step and what share of the variance each level missed in it.
 
     Raises:
-        ValueError: When teacher and student don't fit, there are no images, no such device, or the
-            crops are too small.
+        ValueError: When teacher and student don't fit, there are no images, no such device, the
+            crops are too small, or nothing can be learnt from the images.
     """
     if not images:
         raise ValueError("no images to learn from")
@@ -74,19 +74,12 @@ def distill(
     head = not bare and lesson.take_head()
     kept, learnt = _hold_back(images)
     state = out.with_name(f"{out.name}.state")
-    teaching = Teaching(lesson, learnt, kept, schedule, state, _device(device))
+    teaching = Teaching(lesson, learnt, kept, schedule, state, device)
     teaching.run(progress)
     result = HeadStart(teaching.before, teaching.measure(), head, len(learnt))
     save_checkpoint(lesson.student.cpu(), out)
     state.unlink(missing_ok=True)
     return result
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device {name!r}: there is none; write cpu, cuda:0, ...") from None
 
 
 def _check_schedule(schedule: Schedule, student: nn.Module) -> None:

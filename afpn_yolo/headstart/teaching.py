@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.headstart.lesson import Lesson
 from afpn_yolo.headstart.views import Views
+from afpn_yolo.upstream.models import move
 
 SAVE_EVERY = 100  # steps
 
@@ -54,6 +56,17 @@ def spread(levels: Sequence[Tensor]) -> Tensor:
     return torch.stack([level.var((0, 2, 3)).mean() for level in levels])
 
 
+def _varied(variance: Tensor, images: Sequence[Path]) -> Tensor:
+    """Return the variances, one a level, unless one is zero or no number: shares need them."""
+    if not bool((variance > 0).all() and variance.isfinite().all()):
+        names = f"{images[0]}{', ...' if len(images) > 1 else ''}"
+        raise ValueError(
+            f"{names}: the teacher gives the same everywhere, or no numbers; "
+            f"are they blank? ({len(images)} in all) Give others, or more"
+        )
+    return variance
+
+
 class Teaching:
     """The training of a student's neck, which can be stopped and taken up again.
 
@@ -63,7 +76,10 @@ class Teaching:
         held_back: Image files to measure with.
         schedule: How.
         state: File that keeps what has been done, until the end.
-        device: Where to compute.
+        device: Where to compute, as `yolo` takes it.
+
+    Raises:
+        ValueError: When there is no such device, or the teacher gives the same for all images.
     """
 
     def __init__(
@@ -73,22 +89,22 @@ class Teaching:
         held_back: Sequence[Path],
         schedule: Schedule,
         state: Path,
-        device: torch.device,
+        device: str,
     ) -> None:
         self.lesson = lesson
         self.schedule = schedule
         self.state = state
-        self.device = device
         self.images = [*images]
         self.held_back = [*held_back]
         for model in (lesson.teacher, lesson.student):
-            model.to(device)
+            move(model, device)
+        self.device = next(lesson.student.parameters()).device
         self.optimizer = torch.optim.AdamW(lesson.neck.parameters(), lr=schedule.lr, weight_decay=0)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, schedule.lr, total_steps=schedule.steps + 1, pct_start=0.1
         )
         self.step = 0
-        self.variance = spread(self._goal())
+        self.variance = _varied(spread(self._goal()), self.images)
         self.before = self.measure()
         self._resume()
 
@@ -100,7 +116,11 @@ class Teaching:
         )[1]
 
     def run(self, progress: Callable[[int, list[float]], None]) -> None:
-        """Teach up to the last step; `progress` hears the step and the share missed per level."""
+        """Teach up to the last step; `progress` hears the step and the share missed per level.
+
+        Raises:
+            ValueError: When the student's answers are no numbers any more.
+        """
         schedule, neck = self.schedule, self.lesson.neck
         first, length = self.step * schedule.batch, schedule.steps * schedule.batch
         views = Views(self.images, schedule.imgsz, schedule.seed, length, first)
@@ -116,13 +136,20 @@ class Teaching:
             self.optimizer.step()
             self.scheduler.step()
             self.step += 1
-            progress(self.step, each.detach().tolist())
+            shares = each.detach().tolist()
+            if not all(map(math.isfinite, shares)):
+                raise ValueError(f"the loss of step {self.step} is {sum(shares)}; take a lower lr")
+            progress(self.step, shares)
             if self.step % SAVE_EVERY == 0:
                 self._save()
         neck.eval()
 
     def measure(self, count: int = 64) -> list[float]:
-        """The share of the teacher's variance that each level explains, on images held back."""
+        """The share of the teacher's variance that each level explains, on images held back.
+
+        Raises:
+            ValueError: When the teacher gives the same for all of them.
+        """
         views = Views(self.held_back, self.schedule.imgsz, self.schedule.seed + 1, count)
         error, total = torch.zeros_like(self.variance), torch.zeros_like(self.variance)
         self.lesson.neck.eval()
@@ -132,7 +159,7 @@ class Teaching:
                 pairs = zip(got, goal, strict=True)
                 error += torch.stack([((a - b) ** 2).mean() for a, b in pairs])
                 total += spread(goal)
-        return (1 - error / total).tolist()
+        return (1 - error / _varied(total, self.held_back)).tolist()
 
     def _save(self) -> None:
         kept = {

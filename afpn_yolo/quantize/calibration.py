@@ -48,7 +48,7 @@ def blob(path: Path, model: Model) -> NDArray[Any]:
 
     Raises:
         OSError: When the file can't be read.
-        ValueError: When it is no 8-bit colour image.
+        ValueError: When it is no image that detection takes.
     """
     image = images.read(path)
     height, width = image.shape[:2]

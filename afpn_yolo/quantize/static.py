@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnxruntime
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -56,11 +57,14 @@ def quantize(
         detector: Whether its outputs are decoded boxes; a neck's are features.
 
     Raises:
-        ValueError: When the model is quantised already, or a pattern matches nothing.
+        ValueError: When the model is quantised already, computes in half precision, or gives
+            nothing that ONNX Runtime opens; or when a pattern matches nothing.
     """
     original = onnx.load(source)
     if any(node.op_type == "DequantizeLinear" for node in original.graph.node):
         raise ValueError(f"{source} is quantised already; give the float model")
+    if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in original.graph.initializer):
+        raise ValueError(f"{source} computes in half precision; export it without half=True")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         prepared = Path(folder) / "prepared.onnx"
         # ONNX's own shape inference knows all that a detector has; the symbolic one wants sympy.
@@ -84,6 +88,7 @@ def quantize(
                 nodes_to_exclude=kept.all(),
             )
             _finish(part, original)
+            _check_opens(part, source)
     return kept
 
 
@@ -101,6 +106,16 @@ def _finish(path: Path, original: onnx.ModelProto) -> None:
     del model.metadata_props[:]
     model.metadata_props.extend(original.metadata_props)
     onnx.save(model, path)
+
+
+def _check_opens(path: Path, source: Path) -> None:
+    try:
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no class of their own in common
+        raise ValueError(
+            f"{source}: ONNX Runtime {onnxruntime.__version__} can't open what its quantisation "
+            f"made of this model, so nothing is written ({' '.join(str(error).split())})"
+        ) from error
 
 
 @contextmanager

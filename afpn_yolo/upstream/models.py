@@ -93,7 +93,8 @@ def move(model: nn.Module, device: str | None) -> nn.Module:
     try:
         return model.to(select_device(device, verbose=False))
     except Exception as error:  # torch and Ultralytics each have their own
-        raise ValueError(f"device {device}: {one_line(error)}") from error
+        reason = one_line(error).split(" torch.cuda.")[0]  # what follows is about installations
+        raise ValueError(f"device {device}: {reason}") from error
 
 
 def trained_size(model: nn.Module) -> int:

@@ -119,6 +119,21 @@ def test_list_is_one_by_one(exported: Exported, tmp_path: Path, options: tuple[s
     assert detector([]) == []
 
 
+@pytest.mark.parametrize("nms", [False, True])
+def test_only_some_classes(exported: Exported, nms: bool) -> None:
+    embedded = ("nms=True", f"conf={CONF}", f"iou={IOU}") if nms else ()
+    path = exported("imgsz=160", *embedded)
+    model, image = YOLO(path, task="detect"), photograph(PHOTOGRAPHS[0], 160, 160)
+    present = np.unique(Detector(path, CONF, IOU)(image).class_ids).tolist()
+    assert len(present) > 1
+    for classes, most in ((present[:1], 300), (present[-1], 300), (present, 4), ([], 300)):
+        found = Detector(path, CONF, IOU, max_det=most, classes=classes)(image)
+        options = {"conf": CONF, "iou": IOU, "max_det": most, "classes": classes}
+        expected = model.predict(image, imgsz=160, verbose=False, **options)[0].boxes.data.numpy()
+        assert_same(found, expected)
+        assert bool(len(found)) == (classes != [])
+
+
 def test_metadata(exported: Exported) -> None:
     detector = Detector(exported("imgsz=160"))
     assert detector.names == YOLO(exported("imgsz=160"), task="detect").names

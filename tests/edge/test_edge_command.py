@@ -8,7 +8,11 @@ import re
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -43,10 +47,17 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_folder_pattern_and_clip(edge_model: Path, folder: Path, tmp_path: Path) -> None:
+def test_folder_pattern_and_clip(
+    edge_model: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     options = ("--out", "drawn", "--json", "found.json", "--conf", "0.1")
-    result = run(*EDGE, edge_model, folder, f"{folder}/*.jpg", *options, cwd=tmp_path)
-    names = [text.rsplit(": ", 1)[0] for text in result.stdout.splitlines()]
+    assert main([str(edge_model), str(folder), f"{folder}/*.jpg", *options]) == 0
+    names = [text.rsplit(": ", 1)[0] for text in capsys.readouterr().out.splitlines()]
     listed = [*("a b.jpg", "b.jpg", "b.png", "clip.avi"), *("a b.jpg", "b.jpg")]
     assert names == [str(folder / name) for name in listed]
     drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
@@ -71,7 +82,7 @@ def test_folder_pattern_and_clip(edge_model: Path, folder: Path, tmp_path: Path)
 
 def test_results_beside_the_sources_write_over_none(edge_model: Path, folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    run(*EDGE, edge_model, folder, "--out", folder, cwd=folder)
+    assert main([str(edge_model), str(folder), "--out", str(folder)]) == 0
     assert {path: path.read_bytes() for path in before} == before
     assert len([*folder.iterdir()]) == len(before) + 4
 
@@ -82,10 +93,13 @@ def test_a_picture_too_large_for_a_jpeg(tmp_path: Path) -> None:
         album.save(Picture(tmp_path / "high.png"), np.zeros((66000, 1, 3), np.uint8))
 
 
-def test_a_clip_that_ends_early_says_so(edge_model: Path, tmp_path: Path) -> None:
+def test_a_clip_that_ends_early_says_so(
+    edge_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = save_clip(tmp_path / "clip.avi", 40)
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
-    printed = run(*EDGE, edge_model, clip, cwd=tmp_path).stdout
+    assert main([str(edge_model), str(clip)]) == 0
+    printed = capsys.readouterr().out
     assert re.search(r"clip\.avi: \d+ frames of 40 that it announces, \d+ boxes", printed)
 
 
@@ -167,6 +181,7 @@ def test_an_entry_that_could_not_be_written_whole(tmp_path: Path, before: int) -
     code = f"""
 import resource, signal
 from pathlib import Path
+from threading import Thread
 from afpn_yolo.edge.results import JsonList
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 report = JsonList(Path({str(path)!r}))
@@ -193,6 +208,62 @@ def test_reader_that_goes_away(edge_model: Path, tmp_path: Path) -> None:
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
     json.loads((tmp_path / "found.json").read_text())
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A web server that says nothing."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_stream_by_its_url(
+    edge_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_clip(tmp_path / "clip.avi", 4)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}/clip.avi"
+        code = main([str(edge_model), f"http://me:secret@{host}", "--out", "drawn", "--json", "f"])
+        server.shutdown()
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert f"http://{host}: 4 frames" in printed.out
+    assert "secret" not in printed.out + printed.err + Path("f").read_text()
+    (drawn,) = Path("drawn").iterdir()
+    assert drawn.name == f"http-127-0-0-1-{server.server_port}-clip-avi.avi"
+
+
+def test_options_of_predict(
+    edge_model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--classes", "0", "1", "--max-det", "3", "--agnostic-nms", "--conf", "0.1")
+    assert main([str(edge_model), str(folder / "b.png"), "--json", "f.json", *options]) == 0
+    (entry,) = json.loads(Path("f.json").read_text())
+    expected = Detector(edge_model, 0.1, max_det=3, agnostic=True, classes=[0, 1])
+    assert entry["detections"] == expected(folder / "b.png").as_dicts()
+    assert 0 < len(entry["detections"]) <= 3
+
+
+def test_writers_in_several_threads(tmp_path: Path) -> None:
+    album, report = Album(tmp_path / "drawn", []), JsonList(tmp_path / "found.json")
+
+    def write(number: int) -> None:
+        album.save(Picture(Path("a.png")), np.full((8, 8, 3), number, np.uint8))
+        report.append({"frame": number, "text": "x" * 1000})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(80)))
+    report.close()
+    frames = [entry["frame"] for entry in json.loads((tmp_path / "found.json").read_text())]
+    assert sorted(frames) == [*range(80)]
+    values = {int(cv2.imread(str(file))[0, 0, 0]) for file in (tmp_path / "drawn").iterdir()}
+    assert len(values) > 70  # a JPEG may round
 
 
 def test_help_names_the_options(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,7 @@ def test_teaching_brings_the_levels_closer(
     teacher: Path, images: list[Path], tmp_path: Path
 ) -> None:
     schedule = Schedule(steps=40, batch=4, imgsz=64, lr=1e-2)
-    teaching = Teaching(
-        lesson(teacher), images, images, schedule, tmp_path / "state", torch.device("cpu")
-    )
+    teaching = Teaching(lesson(teacher), images, images, schedule, tmp_path / "state", "cpu")
     teaching.run(lambda step, share: None)
     after = teaching.measure()
     assert all(b > a for a, b in zip(teaching.before, after, strict=True))
@@ -106,9 +105,7 @@ def test_teaching_brings_the_levels_closer(
 def test_only_the_neck_is_taught(teacher: Path, images: list[Path], tmp_path: Path) -> None:
     taught = lesson(teacher)
     before = {k: v.clone() for k, v in taught.student.state_dict().items()}
-    Teaching(taught, images, images, SHORT, tmp_path / "s", torch.device("cpu")).run(
-        lambda step, share: None
-    )
+    Teaching(taught, images, images, SHORT, tmp_path / "s", "cpu").run(lambda step, share: None)
     changed = {
         int(k.split(".")[1])
         for k, v in taught.student.state_dict().items()
@@ -134,7 +131,7 @@ def test_stopped_and_taken_up(
             if step == stop:
                 raise Stop
 
-        teaching = Teaching(taught, images, images, SHORT, tmp_path / name, torch.device("cpu"))
+        teaching = Teaching(taught, images, images, SHORT, tmp_path / name, "cpu")
         with contextlib.suppress(Stop):
             teaching.run(progress)
         return steps, taught.neck
@@ -149,10 +146,40 @@ def test_stopped_and_taken_up(
 
 def test_a_broken_state_starts_anew(teacher: Path, images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"PK broken")
-    teaching = Teaching(
-        lesson(teacher), images, images, SHORT, tmp_path / "state", torch.device("cpu")
-    )
+    teaching = Teaching(lesson(teacher), images, images, SHORT, tmp_path / "state", "cpu")
     assert teaching.step == 0
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "0", "gpu"])
+def test_a_device_that_is_not_there(
+    teacher: Path, images: list[Path], tmp_path: Path, device: str
+) -> None:
+    if device != "gpu" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match=f"^device {device}: Invalid CUDA .* Use 'device=cpu'"):
+        distill(teacher, images, tmp_path / "a.pt", schedule=SHORT, device=device)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_blank_images_teach_nothing(images: list[Path], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    Model("yolov5n.yaml").save(tmp_path / "fresh.pt")  # without a bias anywhere, black gives zeros
+    blank = tmp_path / "blank.png"
+    cv2.imwrite(str(blank), np.zeros((90, 120, 3), np.uint8))
+    teach = partial(distill, tmp_path / "fresh.pt", out=tmp_path / "a.pt", schedule=SHORT)
+    with pytest.raises(ValueError, match=r"blank\.png: the teacher gives the same everywhere"):
+        teach([blank])
+    with pytest.raises(ValueError, match=r"blank\.png: the teacher gives the same everywhere"):
+        teach([blank, *images[:9]])  # the one that is held back
+    assert {path.name for path in tmp_path.iterdir()} == {"fresh.pt", "blank.png"}
+
+
+def test_a_loss_that_is_no_number_ends_it(
+    teacher: Path, images: list[Path], tmp_path: Path
+) -> None:
+    wild = Schedule(steps=30, batch=2, imgsz=64, lr=1e30)
+    with pytest.raises(ValueError, match=r"the loss of step \d+ is (nan|inf); take a lower lr"):
+        distill(teacher, images, tmp_path / "a.pt", schedule=wild)
 
 
 def test_views_repeat(images: list[Path]) -> None:

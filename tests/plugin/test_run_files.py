@@ -6,14 +6,17 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 import torch
 
+from afpn_yolo.base import files
 from afpn_yolo.base.files import PartPath, written_whole
-from afpn_yolo.plugin.checkpoints import CheckpointPath, forget_epochs
+from afpn_yolo.plugin.checkpoints import CheckpointPath, forget_epochs, forget_parts
 
 HEAD = "epoch,time,loss"
 
@@ -56,10 +59,36 @@ def test_a_message_names_the_file_that_will_be(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_what_is_said_of_a_file_that_could_not_be_written(tmp_path: Path) -> None:
+def test_several_threads_write_one_file(tmp_path: Path) -> None:
+    path, together = tmp_path / "found.json", Barrier(8)
+
+    def write(number: int) -> None:
+        together.wait()
+        with written_whole(path) as part:
+            part.write_text(f"{number}" * 1000)
+            together.wait()  # all have a part by now
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert path.read_text() in {f"{number}" * 1000 for number in range(8)}
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_killed_processes_left_is_found(tmp_path: Path) -> None:
+    (tmp_path / "mine.part").touch()
+    part = written_whole(tmp_path / "last.pt")
+    part.__enter__().touch()
+    forget_parts(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.part"]
+
+
+def test_what_is_said_of_a_file_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "1")
     weights = CheckpointPath(tmp_path)
     for path in (weights / "best.pt", weights / "last.pt"):
-        path.with_name(f"{path.name}.{os.getpid()}.part").mkdir()
+        path.with_name(f"{path.name}.1.part").mkdir()
     with pytest.raises(IsADirectoryError, match=r"; it is missing: .*best\.pt"):
         (weights / "best.pt").write_bytes(b"new")
     (tmp_path / "last.pt").write_bytes(b"old")

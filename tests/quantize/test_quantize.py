@@ -14,6 +14,7 @@ import pytest
 from ultralytics import YOLO
 
 from afpn_yolo.edge import Detector
+from afpn_yolo.quantize import static
 from afpn_yolo.quantize.calibration import calibration_images, choose
 from afpn_yolo.quantize.graph import decoding, matching
 from tests.lively import PHOTOGRAPHS, export, photograph
@@ -168,6 +169,40 @@ def test_a_stock_model_has_its_end_in_float(
 
 def test_a_model_that_is_quantised_already_is_refused(small: Path, photographs: Path) -> None:
     refused(small, photographs, "quantised already", "--out", "again.onnx")
+
+
+def test_half_precision_inside_is_refused(model: Path, photographs: Path) -> None:
+    """As `half=True` exports on a CPU: float32 in and out, half precision between."""
+    half = onnx.load(model)
+    for tensor in half.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    taken, given = half.graph.input[0].name, half.graph.output[0].name
+    for node in half.graph.node:
+        node.input[:] = ["image" if name == taken else name for name in node.input]
+        node.output[:] = ["found" if name == given else name for name in node.output]
+    cast = onnx.helper.make_node
+    half.graph.node.insert(0, cast("Cast", [taken], ["image"], to=onnx.TensorProto.FLOAT16))
+    half.graph.node.append(cast("Cast", ["found"], [given], to=onnx.TensorProto.FLOAT))
+    onnx.save(half, model.with_name("half.onnx"))
+    refused(model.with_name("half.onnx"), photographs, "computes in half precision; export it")
+
+
+def test_what_was_written_is_opened(
+    model: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ONNX Runtime's tools make of a model: a file it can't open is no success."""
+    made = static.quantize_static
+
+    def spoilt(source: str, target: str, *args: Any, **kwargs: Any) -> None:
+        made(source, target, *args, **kwargs)
+        broken = onnx.load(target)
+        broken.graph.node[5].input[0] = "nowhere"
+        onnx.save(broken, target)
+
+    monkeypatch.setattr(static, "quantize_static", spoilt)
+    refused(model, photographs, "can't open what its quantisation made", "--out", "spoilt.onnx")
 
 
 @pytest.mark.parametrize(

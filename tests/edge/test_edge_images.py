@@ -1,0 +1,163 @@
+"""`afpn_yolo.edge` does with every file and array what Ultralytics' predict does with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from ultralytics import YOLO
+from ultralytics.utils.patches import imread
+
+from afpn_yolo.edge import Detections, Detector, images
+from tests.lively import PHOTOGRAPHS, photograph
+
+COLOUR = photograph(PHOTOGRAPHS[0], 160, 128)  # BGR
+GREY = np.ascontiguousarray(COLOUR[..., 1])
+ALPHA = np.indices(GREY.shape).sum(0).astype(np.uint8)
+DEEP = 256  # 16-bit values are no multiples of 257: rounding and cutting differ
+RGB = Image.fromarray(COLOUR[..., ::-1])
+
+
+def deep(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array.astype(np.uint16) * DEEP + ALPHA.reshape(*GREY.shape, 1)[: len(array)])
+
+
+def by_pillow(image: Image.Image, **options: Any) -> Callable[[Path], None]:
+    return lambda path: image.save(path, **options)
+
+
+def by_opencv(*pages: np.ndarray) -> Callable[[Path], None]:
+    return lambda path: None if cv2.imwritemulti(str(path), pages) else pytest.fail(str(path))
+
+
+def turned(number: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = number  # orientation
+    return exif.tobytes()  # saving changes the object
+
+
+MIXED = Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(ALPHA)])
+RGBA = Image.merge("RGBA", [*RGB.split(), Image.fromarray(ALPHA)])
+PALETTE = RGB.quantize(32)
+DEEP_GREY = Image.fromarray(GREY.astype(np.uint16) * DEEP + ALPHA)
+FILES: dict[str, Callable[[Path], None]] = {
+    **{f"colour.{kind}": by_pillow(RGB) for kind in "png jpg bmp tif webp jp2 avif".split()},  # noqa: SIM905
+    **{f"grey.{kind}": by_pillow(Image.fromarray(GREY)) for kind in ("png", "jpg", "bmp", "tiff")},
+    **{f"grey and alpha.{kind}": by_pillow(MIXED) for kind in ("png", "tif", "jp2")},
+    **{f"alpha.{kind}": by_pillow(RGBA) for kind in ("png", "tif", "webp", "avif", "bmp")},
+    **{f"palette.{kind}": by_pillow(PALETTE) for kind in ("png", "tif", "bmp")},
+    "palette, transparent.png": by_pillow(PALETTE, transparency=3),
+    **{f"1 bit.{k}": by_pillow(Image.fromarray(GREY > 99)) for k in ("png", "tif", "bmp")},
+    **{f"16 bits, grey.{kind}": by_pillow(DEEP_GREY) for kind in ("png", "tif")},
+    **{f"16 bits.{kind}": by_opencv(deep(COLOUR)) for kind in ("png", "tif")},
+    **{
+        f"16 bits, alpha.{kind}": by_opencv(deep(np.dstack((COLOUR, ALPHA))))
+        for kind in ("png", "tif")
+    },
+    "cmyk.jpg": by_pillow(RGB.convert("CMYK")),
+    "cmyk.tif": by_pillow(RGB.convert("CMYK")),
+    "pages.tif": by_opencv(COLOUR, COLOUR[::-1]),
+    "grey pages.tif": by_opencv(GREY, GREY[::-1]),
+    "a TIFF's name.png": lambda path: by_pillow(RGBA, format="TIFF")(path),
+    **{
+        f"turned {number}.{kind}": by_pillow(RGB, exif=turned(number))
+        for number in (3, 6)
+        for kind in ("jpg", "png", "webp", "tif", "avif")
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def agree(edge_model: Path) -> Callable[[Any, Any], int]:
+    """Check that both find the same, to the last bit of the boxes; returns how many."""
+    model, detector = YOLO(edge_model, task="detect"), Detector(edge_model, 0.1)
+
+    def check(source: Any, name: str) -> int:
+        boxes = model.predict(source, imgsz=160, conf=0.1, verbose=False)[0].boxes
+        found: Detections = detector(source)
+        assert np.array_equal(found.xyxy, boxes.xyxy.numpy()), name
+        assert np.array_equal(found.scores, boxes.conf.numpy()), name
+        assert np.array_equal(found.class_ids, boxes.cls.numpy()), name
+        return len(found)
+
+    return check
+
+
+def test_every_kind_of_file(agree: Callable[[Any, Any], int], tmp_path: Path) -> None:
+    found = 0
+    for name, write in FILES.items():
+        write(tmp_path / name)
+        read = images.read(tmp_path / name)
+        assert (read.dtype, read.ndim, read.shape[2]) == (np.uint8, 3, 3), name
+        assert np.array_equal(read, imread(tmp_path / name)), name
+        found += agree(tmp_path / name, name)
+    assert found > len(FILES)
+
+
+def test_an_avif_lies_as_it_was_turned(tmp_path: Path) -> None:
+    FILES["turned 6.avif"](tmp_path / "a.avif")
+    assert images.read(tmp_path / "a.avif").shape == (128, 160, 3)
+
+
+ARRAYS = {
+    "grey": GREY,
+    "one channel": GREY[..., None],
+    "grey and alpha": np.dstack((GREY, ALPHA)),
+    "BGR": COLOUR,
+    "a view": COLOUR[::-1, ::-1],
+    "BGRA": np.dstack((COLOUR, ALPHA)),
+    "five bands": np.dstack((COLOUR, GREY, ALPHA)),
+    "16 bits": deep(COLOUR),
+    "16 bits, grey": deep(GREY[..., None])[..., 0],
+    "16 bits, alpha": deep(np.dstack((COLOUR, ALPHA))),
+}
+
+
+def test_every_kind_of_array(agree: Callable[[Any, Any], int]) -> None:
+    assert sum(agree(array, name) for name, array in ARRAYS.items()) > len(ARRAYS)
+
+
+def test_boxes_are_drawn_in_colour_on_grey(edge_model: Path) -> None:
+    picture = Detector(edge_model, 0.1)(GREY).draw(GREY)
+    assert picture.shape == (*GREY.shape, 3)
+    assert (picture[..., 0] != picture[..., 2]).any()
+
+
+@pytest.mark.parametrize("kind", ["float32", "int32"])
+@pytest.mark.parametrize("name", ["x.tif", "x.png"])
+def test_other_numbers_are_refused(kind: str, name: str, tmp_path: Path) -> None:
+    array = GREY.astype(kind)
+    Image.fromarray(array).save(tmp_path / name, format="TIFF")
+    with pytest.raises(ValueError, match=rf"{name}: values of type {kind}; give uint8"):
+        images.read(tmp_path / name)
+    with pytest.raises(ValueError, match=f"^image: values of type {kind}"):
+        images.as_bgr(array, "image")
+
+
+def test_what_pillow_reads_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FILES["colour.avif"](tmp_path / "x.avif")
+    (tmp_path / "x.heic").write_bytes((tmp_path / "x.avif").read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pi_heif", None)
+        with pytest.raises(ValueError, match=r"x\.heic: .* pip install pi-heif"):
+            images.read(tmp_path / "x.heic")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ValueError, match=r"x\.avif: .* pip install 'pillow"):
+        images.read(tmp_path / "x.avif")
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    FILES["colour.avif"](tmp_path / "x.avif")
+    FILES["16 bits.tif"](tmp_path / "x.tif")
+    for file in (tmp_path / "x.avif", tmp_path / "x.tif"):
+        file.write_bytes(file.read_bytes()[:100])
+        with pytest.raises(ValueError, match=r"damaged, or no image"):
+            images.read(file)
