@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ import torch
 from ultralytics import YOLO
 
 from tests.lively import PHOTOGRAPHS, blob, export, photograph, save_lively
-from tests.processes import YOLO as COMMAND
-from tests.processes import run
 
 PIXELS, SCORES = 0.05, 1e-4
 
@@ -82,10 +79,3 @@ def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Pa
         found += bool((same & (difference[:, 5] == 0)).any())
     # A pair whose overlap is the threshold to seven digits may fall to either side.
     assert found >= max(len(expected), len(got)) - 1
-
-
-def test_stock_commands_with_a_trained_checkpoint(best: Path, tmp_path: Path) -> None:
-    path = export(Path(shutil.copy(best, tmp_path)), "imgsz=160")
-    command = (COMMAND, "predict", f"model={path}", f"source={PHOTOGRAPHS[0]}", "imgsz=160")
-    run(*command, f"project={tmp_path}", cwd=tmp_path)
-    assert list(tmp_path.rglob("bus.jpg"))
