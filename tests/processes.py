@@ -137,8 +137,3 @@ def without_us(code: str) -> tuple[str, ...]:
     start-up files out, `-I` the environment's and the current folder.
     """
     return (sys.executable, "-S", "-I", "-c", WITHOUT.format(path=path_without_us()) + code)
-
-
-def yolo_without_us(*arguments: str) -> tuple[str, ...]:
-    """The command for `yolo` in such an interpreter; it does what Ultralytics' own script does."""
-    return (*without_us(COMMAND), *arguments)

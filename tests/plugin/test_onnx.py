@@ -1,4 +1,4 @@
-"""Exported models agree with PyTorch on photographs, in ONNX Runtime."""
+"""Exported models agree with PyTorch on photographs, in ONNX Runtime and as TorchScript."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
     """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
     torch_model = YOLO(model).model.eval()
-    runtime = session(path)
+    runtime = torch.jit.load(path) if path.suffix == ".torchscript" else session(path)
     for height, width in sizes:
         answers = []
         for path_of_image in PHOTOGRAPHS:
             x = blob(path_of_image, height, width)
             with torch.no_grad():
                 expected = torch_model(x)[0].numpy()
-            (got,) = runtime.run(None, {"images": x.numpy()})
+                if isinstance(runtime, onnxruntime.InferenceSession):
+                    (got,) = runtime.run(None, {"images": x.numpy()})
+                else:
+                    got = runtime(x).numpy()
             assert got.shape == expected.shape
             assert np.abs(got[:, :4] - expected[:, :4]).max() <= PIXELS
             assert np.abs(got[:, 4:] - expected[:, 4:]).max() <= SCORES
@@ -57,6 +60,11 @@ def test_dynamic_size(lively: Path) -> None:
     path = export(lively, "imgsz=160", "dynamic=True")
     assert "BatchNormalization" not in operators(path)
     assert_agrees(lively, path, [(160, 160), (96, 96), (128, 224)])
+
+
+def test_torchscript(lively: Path) -> None:
+    path = Path(YOLO(lively).export(format="torchscript", imgsz=160))
+    assert_agrees(lively, path, [(160, 160)])
 
 
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
