@@ -169,7 +169,7 @@ class Gated(LevelFusion):
         factors = self.factors
         if not isinstance(factors, list):
             factors = factors / factors.sum()
-        return sum(x * factors[i] for i, x in enumerate(levels))  # type: ignore[return-value]
+        return sum(x * factors[i] for i, x in enumerate(levels))
 
     def fuse(self) -> None:
         """Constants, and no division."""

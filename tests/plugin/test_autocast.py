@@ -11,7 +11,6 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import DEFAULT_CFG
 
 
-
 def step(model: Any, dtype: torch.dtype | None) -> tuple[float, dict[str, Tensor]]:
     """Ultralytics' own loss of a batch, and every gradient."""
     generator = torch.Generator().manual_seed(1)

@@ -24,7 +24,11 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
     """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
     torch_model = YOLO(model).model.eval()
-    runtime = torch.jit.load(path) if path.suffix == ".torchscript" else session(path)
+    runtime: Any
+    if path.suffix == ".torchscript":
+        runtime = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    else:
+        runtime = session(path)
     for height, width in sizes:
         answers = []
         for path_of_image in PHOTOGRAPHS:
