@@ -20,8 +20,12 @@ $(READY): setup.cfg setup.py pyproject.toml
 	mkdir -p $(YOLO_CONFIG_DIR)
 	touch $@
 
-test: $(READY) lint types ## Lint, types, tests (about 14 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow"
+# As many workers as there are cores to keep busy; a file's tests stay together. WORKERS=0: none.
+WORKERS := 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test: $(READY) lint types ## Lint, types, tests
+	$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## The tests that train for minutes
 	$(BIN)/python -m pytest -m slow
@@ -43,9 +47,9 @@ test-bench: $(READY) ## Install OpenVINO and NCNN, and run the tests that need t
 	$(BIN)/python -m pytest tests/bench/test_runtimes.py
 
 # What depends on the versions of Python, torch and Ultralytics.
-CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin refuse models startup yolo_command onnx safe_load)
+CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin refuse models autocast startup yolo_command onnx safe_load)
 test-core: $(READY) ## The tests that depend on the versions of what is underneath
-	$(BIN)/python -m pytest -m "not slow" $(CORE)
+	$(PYTEST) -m "not slow" $(CORE)
 
 # Another Ultralytics is laid beside the installed one and comes first in PYTHONPATH; with it scipy,
 # the one thing that 8.4.0 requires and newer ones don't.
@@ -58,7 +62,7 @@ $(VENV)/ultralytics-%: $(READY)
 
 test-ultralytics-%: $(VENV)/ultralytics-% ## The same on another Ultralytics: make test-ultralytics-8.4.0
 	PYTHONPATH=$(abspath $<) $(BIN)/python -c "import ultralytics as u; assert u.__version__ == '$*'"
-	PYTHONPATH=$(abspath $<) $(BIN)/python -m pytest -m "not slow" $(CORE)
+	PYTHONPATH=$(abspath $<) $(PYTEST) -m "not slow" $(CORE)
 
 # A newer Python than PYTHON: named, or the newest that is found here.
 NEWER ?= $(shell for p in python3.15 python3.14 python3.13 python3.12 \

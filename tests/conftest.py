@@ -1,21 +1,28 @@
-"""Fixtures: a private Ultralytics configuration, a small data set, one trained model."""
+"""Fixtures: a private Ultralytics configuration, a small data set, one trained model.
+
+Where several workers run the tests (`pytest -n 2`), what is slow to make is made by one of them,
+and every worker has a copy of its own, beside which its tests may write.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-# Before anything imports Ultralytics: it reads these once.
+# Before anything imports Ultralytics or torch: they read these once.
 os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="ultralytics-config-")
+os.environ["OMP_NUM_THREADS"] = "1"  # or two workers wait for each other's threads
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["YOLO_OFFLINE"] = "true"
 
 from afpn_yolo.shapes import CLASSES, generate
 from tests.processes import YOLO, run
+from tests.shared import made_once
 
 
 def pytest_report_header() -> str:
@@ -39,11 +46,17 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
-    """The folder in which `yolo train` ran once; weights are in `run/weights`."""
-    folder = tmp_path_factory.mktemp("empty")
-    command = (YOLO, "train", "model=yolov5n-afpn.yaml", f"data={small_data}", *TRAIN)
-    run(*command, "epochs=2", f"project={folder}", "name=run", cwd=folder)
-    return folder
+    """A copy of the folder in which `yolo train` ran once; weights are in `run/weights`."""
+
+    def train(folder: Path) -> None:
+        command = (YOLO, "train", "model=yolov5n-afpn.yaml", f"data={small_data}", *TRAIN)
+        run(*command, "epochs=2", f"project={folder}", "name=run", cwd=folder, cold=True)
+
+    return _copy(made_once("trained", train), tmp_path_factory)
+
+
+def _copy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(folder, tmp_path_factory.mktemp(folder.name) / folder.name))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +70,8 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with many and various detections on photographs; four classes."""
     from tests.lively import save_lively  # it imports Ultralytics
 
-    return save_lively("", tmp_path_factory.mktemp("lively") / "lively.pt")
+    folder = made_once("lively", lambda folder: save_lively("", folder / "lively.pt"))
+    return _copy(folder, tmp_path_factory) / "lively.pt"
 
 
 @pytest.fixture(scope="session")

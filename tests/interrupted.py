@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.processes import YOLO, run
+from tests.processes import YOLO, forked, run
 
 # Places at which a training dies. In `checkpoint` and `end` the kernel does it, in the middle of a
 # write: with this limit and the signal's own action, a file can't grow past a megabyte.
@@ -77,9 +75,7 @@ def train_until(folder: Path, place: str, epoch: int, model: str, *words: str) -
         arguments = {key: _value(value) for key, _, value in pairs}
         arguments |= {"project": str(folder), "name": "run"}
     code = SCRIPT.format(place=place, epoch=epoch, model=model, arguments=arguments)
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
+    result = forked(code, cwd=folder, fails=True)
     output = result.stdout + result.stderr
     assert result.returncode == (-SIGNALS[place] if place in SIGNALS else 1), output[-3000:]
     return output

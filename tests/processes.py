@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from afpn_yolo.cli.__main__ import main
+from tests import warm
 
 YOLO = Path(shutil.which("yolo", path=Path(sys.executable).parent) or "yolo")
 AFPN = (sys.executable, "-m", "afpn_yolo")
@@ -25,24 +26,67 @@ sys.path[:] = {path}
 assert importlib.util.find_spec("afpn_yolo") is None
 assert not [*importlib.metadata.distributions(name="afpn_yolo")]
 """
-COMMAND = "from ultralytics.cfg import entrypoint; sys.argv[0] = 'yolo'; entrypoint()"
+COMMAND = "import sys; from ultralytics.cfg import entrypoint; sys.argv[0] = 'yolo'; entrypoint()"
+COMMANDS = """
+import sys
+from ultralytics.cfg import entrypoint
+for words in {words!r}:
+    sys.argv[:] = ["yolo", *words]
+    entrypoint()
+"""
+"""Several `yolo` commands, one after the other in one interpreter."""
+AT_START = {"AFPN_YOLO_DISABLE", "TEST_NETWORK_NOTES"}
+"""Variables that act when an interpreter starts, so that a fork comes too late for them."""
 WITH_TESTS = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
 """An environment in which a child can import `tests`, and all that we can."""
+TIMEOUT = 1200.0
 
 
 def run(
-    *command: str | Path, cwd: Path, fails: bool = False, env: dict[str, str] | None = None
+    *command: str | Path,
+    cwd: Path,
+    fails: bool = False,
+    env: dict[str, str] | None = None,
+    cold: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; its exit code must be zero, or non-zero where it must fail."""
-    result = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "2", **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1200,
+    """Run a command; its exit code must be zero, or non-zero where it must fail.
+
+    Args:
+        cold: Start an interpreter even for `yolo`, whose commands are forks otherwise: `warm`.
+    """
+    program, *words = map(str, command)
+    if program == str(YOLO) and warm.AVAILABLE and not cold and not AT_START & {*(env or {})}:
+        return forked(COMMAND, *words, cwd=cwd, fails=fails, env=env)
+    return _ended(
+        subprocess.run(
+            [program, *words],
+            cwd=cwd,
+            env=_environment(env),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
+        ),
+        fails,
     )
+
+
+def forked(
+    code: str, *arguments: str, cwd: Path, fails: bool = False, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that has torch already, and nothing of Ultralytics or of us."""
+    if not warm.AVAILABLE:
+        return run(sys.executable, "-c", code, *arguments, cwd=cwd, fails=fails, env=env)
+    return _ended(warm.call(code, [*arguments], cwd, _environment(env), TIMEOUT), fails)
+
+
+def _environment(env: dict[str, str] | None) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+
+
+def _ended(
+    result: subprocess.CompletedProcess[str], fails: bool
+) -> subprocess.CompletedProcess[str]:
     assert (result.returncode != 0) == fails, result.stdout[-3000:] + result.stderr[-3000:]
     return result
 
@@ -93,8 +137,3 @@ def without_us(code: str) -> tuple[str, ...]:
     start-up files out, `-I` the environment's and the current folder.
     """
     return (sys.executable, "-S", "-I", "-c", WITHOUT.format(path=path_without_us()) + code)
-
-
-def yolo_without_us(*arguments: str) -> tuple[str, ...]:
-    """The command for `yolo` in such an interpreter; it does what Ultralytics' own script does."""
-    return (*without_us(COMMAND), *arguments)

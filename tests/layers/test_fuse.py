@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 from ultralytics import YOLO
+from ultralytics.nn import tasks
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
-from afpn_yolo.layers import AFPNFusion
+from afpn_yolo.layers import LAYERS, AFPNFusion, LevelFusion
 from afpn_yolo.views.fusion_maps import look
 from tests import neck
 from tests.layers.test_golden import OUTPUT_ROWS, TOLERANCE, build, run
@@ -154,3 +156,50 @@ def test_a_model_that_has_predicted_still_shows_its_weights(lively: Path) -> Non
     for fused, plain in zip(got.maps, expected.maps, strict=True):
         assert fused.weights.shape == plain.weights.shape
         assert abs(fused.weights - plain.weights).max() <= 1e-3
+
+
+class Gated(LevelFusion):
+    """A user's own, as CONTRIBUTING says: a learnt factor for each level, as BiFPN has."""
+
+    def __init__(self, channels: list[int], target: int) -> None:
+        super().__init__(channels, target)
+        self.factors: Any = nn.Parameter(torch.arange(1.0, len(channels) + 1))
+
+    def combine(self, levels: list[Tensor]) -> Tensor:
+        factors = self.factors
+        if not isinstance(factors, list):
+            factors = factors / factors.sum()
+        return sum(x * factors[i] for i, x in enumerate(levels))
+
+    def fuse(self) -> None:
+        """Constants, and no division."""
+        if not isinstance(self.factors, list):
+            factors = (self.factors / self.factors.sum()).tolist()
+            del self.factors
+            self.factors = factors
+
+
+def test_a_fusion_of_the_users_own_is_fused_and_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LAYERS, "Gated", Gated)
+    # What registration makes of a table that has the line from the start.
+    monkeypatch.setattr(tasks, "AFPN_LAYERS", frozenset(LAYERS.values()))
+    monkeypatch.setattr(tasks, "Gated", Gated, raising=False)
+    monkeypatch.chdir(tmp_path)
+    shipped = Path(tasks.check_yaml("yolov5-afpn.yaml")).read_text()
+    (tmp_path / "yolov5n-gated.yaml").write_text(shipped.replace("AFPNFusion", "Gated"))
+    torch.manual_seed(0)
+    yolo: Any = YOLO("yolov5n-gated.yaml")
+    neck.randomise(yolo.model).eval()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = yolo.model(image)[0].numpy()
+        fused = copy.deepcopy(yolo.model).fuse(verbose=False)
+        ours = [m for m in fused.modules() if isinstance(m, LevelFusion)]
+        assert [type(m) for m in ours] == [Gated] * 5
+        assert all(isinstance(m.factors, list) for m in ours)
+        assert neck.difference(fused(image)[0], expected) <= 1e-4
+    session = onnxruntime.InferenceSession(yolo.export(format="onnx", imgsz=64))
+    (exported,) = session.run(None, {"images": image.numpy()})
+    assert neck.difference(torch.from_numpy(exported), expected) <= 1e-4

@@ -64,9 +64,7 @@ def test_every_fusion_takes_them(layer: type[AFPNFusion], options: tuple[str, ..
 
 
 def test_an_unknown_word_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"AFPNSum: the options are .*carafe, got 'wide'"
-    ):
+    with pytest.raises(ValueError, match=r"AFPNSum: the options are .*carafe, got 'wide'"):
         AFPNSum([4, 8], 0, ("wide",))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import afpn_yolo
 from tests.kept_checkpoint import FUSION, KEPT, NAMES, answers
-from tests.processes import WITH_TESTS, YOLO, python, run
+from tests.processes import WITH_TESTS, YOLO, forked, run
 
 CHECKPOINTS = sorted(KEPT.glob("*.pt"))
 OPEN = """
@@ -41,7 +41,7 @@ def test_this_version_is_kept() -> None:
 def test_open(path: Path, safe: str, tmp_path: Path) -> None:
     code = OPEN.format(path=str(path), out=str(tmp_path / "found.npz"))
     env = {"ULTRALYTICS_SAFE_LOAD": safe, **WITH_TESTS}
-    assert f"NAMES {NAMES}" in python(code, tmp_path, env=env)
+    assert f"NAMES {NAMES}" in forked(code, cwd=tmp_path, env=env).stdout
     with np.load(tmp_path / "found.npz") as found:
         check(dict(found), path)
 

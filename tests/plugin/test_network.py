@@ -9,9 +9,12 @@ from pathlib import Path
 import cv2
 import matplotlib
 import pytest
+from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ASSETS, USER_CONFIG_DIR
 
-from tests.processes import AFPN, ROOT, YOLO, python, run
+from afpn_yolo.upstream.models import save_checkpoint
+from tests.lively import export
+from tests.processes import COMMANDS, ROOT, python
 
 SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
 TRAIN = ("--epochs", "1", "--imgsz", "64", "--batch", "4", "--workers", "0")
@@ -62,13 +65,15 @@ def test_the_stock_command_with_afpn(
     watched: dict[str, str], small_data: Path, tmp_path: Path
 ) -> None:
     options = ("imgsz=64", "batch=4", "workers=0", "epochs=1", f"project={tmp_path}", "name=run")
-    train = (YOLO, "train", "model=yolov5n-afpn.yaml", f"data={small_data}", *options)
-    run(*train, cwd=tmp_path, env=watched)
     best = tmp_path / "run" / "weights" / "best.pt"
-    run(YOLO, "val", f"model={best}", f"data={small_data}", *options[:3], cwd=tmp_path, env=watched)
-    run(YOLO, "export", f"model={best}", "format=onnx", "imgsz=64", cwd=tmp_path, env=watched)
-    predict = (YOLO, "predict", f"model={best.with_suffix('.onnx')}", f"source={ASSETS}")
-    run(*predict, "imgsz=64", cwd=tmp_path, env=watched)
+    words = [
+        ("train", "model=yolov5n-afpn.yaml", f"data={small_data}", *options),
+        ("val", f"model={best}", f"data={small_data}", *options[:3]),
+        ("export", f"model={best}", "format=onnx", "imgsz=64"),
+        ("predict", f"model={best.with_suffix('.onnx')}", f"source={ASSETS}", "imgsz=64"),
+    ]
+    python(COMMANDS.format(words=words), tmp_path, env=watched)
+    assert [path.name for path in tmp_path.rglob("bus.jpg")] == ["bus.jpg"]
     assert attempts(watched) == ""
 
 
@@ -76,22 +81,19 @@ def test_our_own_commands(
     watched: dict[str, str], lively: Path, small_data: Path, tmp_path: Path
 ) -> None:
     images = small_data.parent / "set" / "images"
-    onnx = tmp_path / "lively.onnx"
-    python(
-        f"from ultralytics import YOLO; import shutil\nshutil.copy(r'{lively}', 'lively.pt')\n"
-        "YOLO('lively.pt').export(format='onnx', imgsz=64)\n"
-        "YOLO('yolov5n.yaml').save('stock.pt')",
-        tmp_path,
-        env=watched,
-    )
-    for command in (
-        (*AFPN, "evaluate", lively, small_data, "--imgsz", "64"),
-        (*AFPN, "fusion", lively, ASSETS / "bus.jpg", "--out", "fusion"),
-        (*AFPN, "draw-neck", "neck.png"),
-        (*AFPN, "distill", "stock.pt", images / "train", "start.pt", *SHORT),
-        (*AFPN, "compare", "yolov5n-afpn.yaml", "--data", small_data, *TRAIN),
-        (*AFPN, "detect", onnx, images / "val", "--out", "drawn"),
-    ):
-        run(*command, cwd=tmp_path, env=watched)
+    shutil.copy(export(lively, "imgsz=64"), tmp_path / "lively.onnx")
+    save_checkpoint(DetectionModel("yolov5n.yaml", verbose=False), tmp_path / "stock.pt")
+    commands: list[tuple[str | Path, ...]] = [
+        ("evaluate", lively, small_data, "--imgsz", "64"),
+        ("fusion", lively, ASSETS / "bus.jpg", "--out", "fusion"),
+        ("draw-neck", "neck.png"),
+        ("distill", "stock.pt", images / "train", "start.pt", *SHORT),
+        ("compare", "yolov5n-afpn.yaml", "--data", small_data, *TRAIN),
+        ("detect", "lively.onnx", images / "val", "--out", "drawn"),
+    ]
+    words = [[str(word) for word in command] for command in commands]
+    code = "from afpn_yolo.cli.__main__ import main\n"
+    code += f"assert [main(words) for words in {words!r}] == [0] * {len(words)}"
+    python(code, tmp_path, env=watched)
     assert attempts(watched) == ""
     assert cv2.imread(str(next((tmp_path / "drawn").iterdir()))) is not None

@@ -1,8 +1,7 @@
-"""Exported models agree with PyTorch on photographs, in ONNX Runtime."""
+"""Exported models agree with PyTorch on photographs, in ONNX Runtime and as TorchScript."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ import torch
 from ultralytics import YOLO
 
 from tests.lively import PHOTOGRAPHS, blob, export, photograph, save_lively
-from tests.processes import YOLO as COMMAND
-from tests.processes import run
 
 PIXELS, SCORES = 0.05, 1e-4
 
@@ -27,14 +24,21 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
     """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
     torch_model = YOLO(model).model.eval()
-    runtime = session(path)
+    runtime: Any
+    if path.suffix == ".torchscript":
+        runtime = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    else:
+        runtime = session(path)
     for height, width in sizes:
         answers = []
         for path_of_image in PHOTOGRAPHS:
             x = blob(path_of_image, height, width)
             with torch.no_grad():
                 expected = torch_model(x)[0].numpy()
-            (got,) = runtime.run(None, {"images": x.numpy()})
+                if isinstance(runtime, onnxruntime.InferenceSession):
+                    (got,) = runtime.run(None, {"images": x.numpy()})
+                else:
+                    got = runtime(x).numpy()
             assert got.shape == expected.shape
             assert np.abs(got[:, :4] - expected[:, :4]).max() <= PIXELS
             assert np.abs(got[:, 4:] - expected[:, 4:]).max() <= SCORES
@@ -62,6 +66,11 @@ def test_dynamic_size(lively: Path) -> None:
     assert_agrees(lively, path, [(160, 160), (96, 96), (128, 224)])
 
 
+def test_torchscript(lively: Path) -> None:
+    path = Path(YOLO(lively).export(format="torchscript", imgsz=160))
+    assert_agrees(lively, path, [(160, 160)])
+
+
 @pytest.mark.parametrize("fusion", ["sum", "concat"])
 def test_other_fusions(fusion: str, tmp_path: Path) -> None:
     path = save_lively(f"-{fusion}", tmp_path / f"{fusion}.pt")
@@ -82,10 +91,3 @@ def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Pa
         found += bool((same & (difference[:, 5] == 0)).any())
     # A pair whose overlap is the threshold to seven digits may fall to either side.
     assert found >= max(len(expected), len(got)) - 1
-
-
-def test_stock_commands_with_a_trained_checkpoint(best: Path, tmp_path: Path) -> None:
-    path = export(Path(shutil.copy(best, tmp_path)), "imgsz=160")
-    command = (COMMAND, "predict", f"model={path}", f"source={PHOTOGRAPHS[0]}", "imgsz=160")
-    run(*command, f"project={tmp_path}", cwd=tmp_path)
-    assert list(tmp_path.rglob("bus.jpg"))

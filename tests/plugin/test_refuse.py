@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,7 @@ import ultralytics
 from afpn_yolo import __version__
 from afpn_yolo.plugin.refuse import NEWEST, OLDEST, RegistrationError, refuse, unsuited
 from tests.conftest import TRAIN
-from tests.processes import YOLO, python, run
+from tests.processes import YOLO, forked, run
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = Path(ultralytics.__file__).parent
@@ -92,6 +91,8 @@ UNSUITED = {
     ),
 }
 ASK = """
+import warnings
+warnings.simplefilter("error")
 import ultralytics.data.utils
 from ultralytics import YOLO
 YOLO("yolov5n.yaml")
@@ -116,7 +117,7 @@ def test_a_stock_model_is_built_in_silence_and_afpn_refused_in_one_sentence(
     version, edit, says = UNSUITED[why]
     env = copy_of_ultralytics(tmp_path / "copy", version, TASKS, edit)
     (tmp_path / "own.yaml").write_text(OWN)
-    result = run(sys.executable, "-W", "error", "-c", ASK, cwd=tmp_path, env=env)
+    result = forked(ASK, cwd=tmp_path, env=env)
     stock, shipped, own, *missing = (result.stderr + result.stdout).splitlines()
     assert stock == "STOCK MODEL BUILT"
     assert_sentence(shipped, version, says)
@@ -161,9 +162,10 @@ rows = [[-1, 1, "Conv", [8]], [-1, 1, "AFPNSum", []]]
 print(type(tasks.parse_model({"backbone": rows, "head": []}, 3, False)[0][1]).__module__)
 tasks.yaml_model_load("yolov5n-afpn.yaml")
 """
-    output = python(code, tmp_path, env=env, fails=True)
-    assert output.startswith("ultralytics.nn.tasks\n")
-    assert_sentence(output.splitlines()[-1], "9.1.0", "has a layer of its own named AFPNSum")
+    result = forked(code, cwd=tmp_path, env=env, fails=True)
+    assert result.stdout == "ultralytics.nn.tasks\n"
+    last = result.stderr.splitlines()[-1]
+    assert_sentence(last, "9.1.0", "has a layer of its own named AFPNSum")
 
 
 def test_where_nobody_could_be_told_later_there_is_one_warning(tmp_path: Path) -> None:
@@ -175,7 +177,8 @@ def test_where_nobody_could_be_told_later_there_is_one_warning(tmp_path: Path) -
 
     env = copy_of_ultralytics(tmp_path / "copy", "9.2.0", TASKS, edit)
     code = "from ultralytics import YOLO; YOLO('yolov5n.yaml')"
-    output = python(f"import ultralytics.data.utils; {code}", tmp_path, env=env)
+    result = forked(f"import ultralytics.data.utils; {code}", cwd=tmp_path, env=env)
+    output = result.stdout + result.stderr
     assert output.count("afpn_yolo is off, stock models are not affected: ultralytics 9.2.0") == 1
 
 

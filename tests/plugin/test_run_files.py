@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -17,6 +14,7 @@ import torch
 from afpn_yolo.base import files
 from afpn_yolo.base.files import PartPath, written_whole
 from afpn_yolo.plugin.checkpoints import CheckpointPath, forget_epochs, forget_parts
+from tests.processes import forked
 
 HEAD = "epoch,time,loss"
 
@@ -117,7 +115,8 @@ def test_our_own_files_survive_a_full_disk(call: str, tmp_path: Path) -> None:
     path = tmp_path / f"file.{kind}"
     path.write_text(content)
     code = f"""
-import resource
+import resource, sys
+sys.dont_write_bytecode = True
 from pathlib import Path
 from afpn_yolo.base import files
 from afpn_yolo.plugin.checkpoints import CheckpointPath
@@ -125,10 +124,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 path = Path({str(path)!r})
 {call}
 """
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
-    )
+    result = forked(code, cwd=tmp_path, fails=True)
     assert "OSError: [Errno 27] File too large" in result.stderr
     assert path.read_text() == content
     assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -16,7 +16,7 @@ from ultralytics import YOLO as Model
 from afpn_yolo.plugin.checkpoints import CheckpointPath, keep_run, remedy, resumable
 from afpn_yolo.upstream.train import train as train_or_go_on
 from tests.interrupted import go_on, last, results, train_until
-from tests.processes import YOLO, python, run
+from tests.processes import YOLO, forked, run
 
 MODEL = "yolov5n-afpn.yaml"
 SMALL = ("epochs=3", "imgsz=64", "batch=4", "workers=0", "plots=False", "verbose=False")
@@ -139,8 +139,8 @@ for model in ("yolov5n.yaml", "yolov5n-afpn.yaml"):
     yolo.add_callback("on_train_start", tell)
     yolo.train(data={data!r}, epochs=1, imgsz=64, batch=4, workers=0, plots=False, project={to!r})
 """
-    output = python(code.format(data=str(small_data), to=str(tmp_path)), tmp_path)
-    assert re.findall(r"(?m)^(\w+Path) (\w+)$", output) == [
+    result = forked(code.format(data=str(small_data), to=str(tmp_path)), cwd=tmp_path)
+    assert re.findall(r"(?m)^(\w+Path) (\w+)$", result.stdout) == [
         (type(tmp_path).__name__, "False"),
         ("CheckpointPath", "True"),
     ]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from ultralytics.nn import tasks
 
-from tests.processes import ROOT, YOLO, python, run, without_us
+from tests.processes import ROOT, YOLO, forked, python, run, without_us
 
 SAFE = {"ULTRALYTICS_SAFE_LOAD": "1"}
 needs_safe_load = pytest.mark.skipif(
@@ -28,14 +28,14 @@ def test_every_fusion_is_loaded_safely(tmp_path: Path) -> None:
         save_lively(fusion, tmp_path / f"afpn{fusion}.pt")
     code = "from ultralytics import YOLO\n"
     code += "for name in ('', '-sum', '-concat'): print(len(YOLO(f'afpn{name}.pt').model.model))"
-    assert python(code, tmp_path, env=SAFE).split() == ["30"] * 3
+    assert forked(code, cwd=tmp_path, env=SAFE).stdout.split() == ["30"] * 3
 
 
 @needs_safe_load
 def test_training_goes_on_and_exports_under_safe_loading(
     best: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    """Validation and prediction are in test_cli.py."""
+    """Validation and prediction are in test_yolo_command.py."""
     model = shutil.copy(best, tmp_path / "best.pt")
     options = ("imgsz=64", "batch=4", "workers=0", "plots=False", "epochs=1")
     command = (YOLO, "train", f"model={model}", f"data={small_data}", *options)
@@ -57,8 +57,9 @@ def test_safe_loading_is_really_on(best: Path, tmp_path: Path) -> None:
     torch.save(checkpoint, tmp_path / "foreign.pt")
     code = f"import sys; sys.path.append({str(ROOT)!r})\n"
     code += OPEN.format(path=tmp_path / "foreign.pt")
-    assert "AFPNFusion" in python(code, tmp_path)
-    assert "types outside the supported" in python(code, tmp_path, env=SAFE, fails=True)
+    assert "AFPNFusion" in forked(code, cwd=tmp_path).stdout
+    refused = forked(code, cwd=tmp_path, env=SAFE, fails=True)
+    assert "types outside the supported" in refused.stderr
 
 
 class Evil:
@@ -74,9 +75,9 @@ def test_a_run_that_goes_on_heeds_it(tmp_path: Path) -> None:
     torch.save({"epoch": 0, "evil": Evil()}, last)
     code = "from pathlib import Path; from afpn_yolo.upstream.train import _done\n"
     code += f"print(_done(Path({str(last)!r})))"
-    assert python(code, tmp_path, env=SAFE).endswith("False\n")
+    assert forked(code, cwd=tmp_path, env=SAFE).stdout.endswith("False\n")
     assert not (tmp_path / "touched").exists()
-    python(code, tmp_path, env={"ULTRALYTICS_SAFE_LOAD": "0"})
+    forked(code, cwd=tmp_path, env={"ULTRALYTICS_SAFE_LOAD": "0"})
     assert (tmp_path / "touched").exists()
 
 

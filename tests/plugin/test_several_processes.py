@@ -12,7 +12,7 @@ import pytest
 
 from afpn_yolo.plugin.checkpoints import resumable
 from tests.interrupted import last, results
-from tests.processes import WITH_TESTS, python, run
+from tests.processes import WITH_TESTS, forked, python, run
 
 # Every process builds the same model, its neck as after some training: as it is built, a wrong
 # gradient could hide behind zeros.
@@ -37,10 +37,11 @@ def frozen(model):
     return model
 """
 RANK = """
+import sys
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
 def wrapped():
     # Without the search, the second step fails if a parameter had no gradient in the first.
     return DistributedDataParallel(model.train(), find_unused_parameters=False)
@@ -53,9 +54,13 @@ def same(tensors):
 
 
 def two_ranks(script: str, folder: Path) -> str:
-    (folder / "script.py").write_text(script)
-    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    return run(*command, "script.py", cwd=folder, env=WITH_TESTS).stdout
+    """What both wrote. `torch.distributed.run` itself is in the test of two nodes."""
+    meeting = f"file://{folder / 'meeting'}"
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(
+            lambda rank: forked(script, rank, meeting, cwd=folder, env=WITH_TESTS), ("0", "1")
+        )
+    return "".join(result.stdout for result in results)
 
 
 def test_two_processes_train_in_step(tmp_path: Path) -> None:
@@ -92,7 +97,7 @@ loss(frozen(model.train())(images)).backward()
 gradients = {{n: p.grad for n, p in model.named_parameters() if p.requires_grad}}
 torch.save(gradients, "whole.pt")
 """
-    python(whole, cwd=tmp_path, env=WITH_TESTS)
+    forked(whole, cwd=tmp_path, env=WITH_TESTS)
     halves = f"""
 {MODEL}{BATCH}{RANK}
 ddp = wrapped()

@@ -18,7 +18,7 @@ from ultralytics.utils import ASSETS
 from afpn_yolo import __version__
 from afpn_yolo.cli.__main__ import COMMANDS
 from afpn_yolo.plugin import startup
-from tests.processes import python, run
+from tests.processes import forked, python, run
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -40,7 +40,10 @@ print("FROM", afpn_yolo.__file__)
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what git has of the package, so that building leaves nothing in ours."""
-    folder = tmp_path / "checkout"
+    return check_out(tmp_path / "checkout")
+
+
+def check_out(folder: Path) -> Path:
     folder.mkdir()
     for name in SOURCES:
         source = ROOT / name
@@ -52,15 +55,24 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def wheel(checkout: Path, tmp_path: Path) -> Path:
-    """The wheel, built from the sdist of a copy that is gone afterwards."""
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution of a copy that is gone afterwards."""
+    folder = tmp_path_factory.mktemp("sdist")
+    checkout = check_out(folder / "checkout")
     code = "from setuptools import build_meta as b; b.build_sdist('dist')"
     run(sys.executable, "-c", code, cwd=checkout)
-    sdist = next(checkout.glob("dist/*.tar.gz")).rename(tmp_path / "sdist.tar.gz")
+    made = next(checkout.glob("dist/*.tar.gz")).rename(folder / "sdist.tar.gz")
     shutil.rmtree(checkout)
-    run(sys.executable, "-m", "pip", "wheel", *BUILD, "-w", tmp_path, sdist, cwd=tmp_path)
-    return next(tmp_path.glob("*.whl"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path) -> Path:
+    """The wheel that is built from it."""
+    folder = sdist.parent
+    run(sys.executable, "-m", "pip", "wheel", *BUILD, "-w", folder, sdist, cwd=folder)
+    return next(folder.glob("*.whl"))
 
 
 class Environment:
@@ -138,10 +150,8 @@ def test_editable_install_that_is_moved_and_uninstalled(checkout: Path, tmp_path
     assert environment.ours() == set()
 
 
-def test_sdist_holds_the_start_files(checkout: Path) -> None:
-    code = "from setuptools import build_meta as b; print(b.build_sdist('dist'))"
-    name = run(sys.executable, "-c", code, cwd=checkout).stdout.splitlines()[-1]
-    with tarfile.open(checkout / "dist" / name) as archive:
+def test_sdist_holds_the_start_files(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"afpn_yolo.pth", "afpn_yolo.start", "models/yolov5-afpn.yaml"} <= names
     assert {"afpn_yolo/shapes/draw.py", "tests/golden/afpn3-n.npz", "docs/neck.png"} <= names
@@ -189,8 +199,8 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
     ],
 )
 def test_whatever_is_imported_first(first: str, tmp_path: Path) -> None:
-    output = python(f"{first}\n{USE}", cwd=tmp_path)
-    assert "is off" not in output
+    result = forked(f"{first}\n{USE}", cwd=tmp_path)
+    assert "is off" not in result.stdout + result.stderr
 
 
 def _imports(name: str) -> set[str]:
@@ -238,7 +248,8 @@ def test_explicit_import_where_no_start_file_is_read(tmp_path: Path) -> None:
 
 
 def test_switched_off(tmp_path: Path) -> None:
-    assert python("from ultralytics import YOLO; YOLO('yolov5n.yaml')", tmp_path) == ""
+    on = forked("from ultralytics import YOLO; YOLO('yolov5n.yaml')", cwd=tmp_path)
+    assert on.stdout + on.stderr == ""
     output = python(USE, tmp_path, fails=True, env={"AFPN_YOLO_DISABLE": "1"})
     assert "FileNotFoundError" in output
     assert "yolov5" in output
@@ -269,33 +280,3 @@ for ask in (lambda: YOLO("yolov5n-afpn.yaml"), lambda: check_file("shapes.yaml")
             "can't take AFPN's layers (ModuleNotFoundError: import of afpn_yolo.layers.fusion"
             in line
         )
-
-
-CHILDREN = {
-    "spawn": f"""
-import multiprocessing
-def child():
-    exec({USE!r})
-if __name__ == "__main__":
-    process = multiprocessing.get_context("spawn").Process(target=child)
-    process.start()
-    process.join()
-    raise SystemExit(process.exitcode)
-""",
-    "torchrun": f"""
-import os
-assert os.environ["WORLD_SIZE"] == "2"
-exec({USE!r})
-""",
-}
-
-
-def test_spawned_child(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(CHILDREN["spawn"])
-    assert "FROM" in run(sys.executable, "script.py", cwd=tmp_path).stdout
-
-
-def test_children_of_torch_distributed_run(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(CHILDREN["torchrun"])
-    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    assert run(*command, "script.py", cwd=tmp_path).stdout.count("FROM") == 2

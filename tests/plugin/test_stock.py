@@ -1,6 +1,6 @@
 """With this package installed, stock models are to the bit what they are without it.
 
-Every comparison is of two processes: one as a user has it, with the start-up file's hook, and one
+Every comparison is of two processes: one with the start-up file's hook, as a user has it, and one
 in which this package can't even be imported.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ultralytics import YOLO as Model
 from ultralytics.utils import ASSETS
 
 from tests.conftest import TRAIN
-from tests.processes import ROOT, YOLO, run, without_us, yolo_without_us
+from tests.processes import COMMANDS, ROOT, forked, run, without_us
 from tests.stock_models import digest, shipped_names
 
 SCRIPT = ROOT / "tests" / "stock_models.py"
@@ -36,9 +35,8 @@ SAMPLE = {  # every task and many kinds of rows; those that the installed versio
 
 def compare_models(folder: Path, names: list[str]) -> dict[str, Any]:
     """Build models with and without us; returns what came of them, which must be the same."""
-    commands = ((sys.executable, "-c", HOOKED + RUN), without_us(RUN))
-    outputs = [run(*command, *names, cwd=folder).stdout for command in commands]
-    hooked, bare = (json.loads(output.splitlines()[-1]) for output in outputs)
+    results = (forked(HOOKED + RUN, *names, cwd=folder), run(*without_us(RUN), *names, cwd=folder))
+    hooked, bare = (json.loads(result.stdout.splitlines()[-1]) for result in results)
     assert hooked.keys() == bare.keys()
     for name, expected in bare.items():
         assert hooked[name] == expected, name
@@ -67,16 +65,21 @@ def runs(
     for kind in ("with", "without"):
         folder = tmp_path_factory.mktemp(kind)
         last = folder / "train" / "weights" / "last.pt"
-        files = (f"project={folder}", "save_txt=True", "save_conf=True", "conf=0.001")
-        for arguments in (
-            ("train", f"model={request.param}.yaml", f"data={small_data}", *TRAIN, "epochs=2"),
-            ("val", f"model={last}", f"data={small_data}", *TRAIN, *files[1:]),
-            ("predict", f"model={last}", f"source={ASSETS}", "imgsz=160", *files[1:]),
-            ("export", f"model={last}", "format=onnx", "imgsz=64"),
-        ):
-            project = () if arguments[0] == "export" else (files[0], f"name={arguments[0]}")
-            words = (*arguments, *project)
-            run(*(YOLO, *words) if kind == "with" else yolo_without_us(*words), cwd=folder)
+        files = ("save_txt=True", "save_conf=True", "conf=0.001", f"project={folder}")
+        train = (f"model={request.param}.yaml", f"data={small_data}", *TRAIN, "epochs=2", files[-1])
+        predict = (f"model={last}", f"source={ASSETS}", "imgsz=160", "name=predict")
+        code = COMMANDS.format(
+            words=[
+                ("train", *train, "name=train"),
+                ("val", f"model={last}", f"data={small_data}", *TRAIN, *files, "name=val"),
+                ("predict", *predict, *files),
+                ("export", f"model={last}", "format=onnx", "imgsz=64"),
+            ]
+        )
+        if kind == "with":
+            forked(HOOKED + code, cwd=folder)
+        else:
+            run(*without_us(code), cwd=folder)
         folders.append(folder)
     return folders
 

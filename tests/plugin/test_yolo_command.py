@@ -1,4 +1,4 @@
-"""The stock `yolo` command in an empty folder, and what it leaves, in fresh interpreters."""
+"""The stock `yolo` command in an empty folder, and what it leaves, in processes of their own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
+from ultralytics import YOLO as Model
 from ultralytics.utils import ASSETS
 
 from tests.conftest import TRAIN
-from tests.processes import YOLO, python, run
+from tests.processes import YOLO, forked, run
 
 BUS = ASSETS / "bus.jpg"
 
@@ -52,8 +53,7 @@ def test_fine_tuning_to_another_number_of_classes(best: Path, tmp_path: Path) ->
     command = (YOLO, "train", f"model={best}", f"data={data}", *TRAIN, "epochs=1", "freeze=10")
     run(*command, f"project={tmp_path}", "name=tuned", cwd=tmp_path)
     tuned = tmp_path / "tuned" / "weights" / "best.pt"
-    output = python(f"from ultralytics import YOLO; print(YOLO(r'{tuned}').names)", cwd=tmp_path)
-    assert "{0: 'solid'}" in output
+    assert Model(tuned).names == {0: "solid"}
 
 
 def test_tune(small_data: Path, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ from ultralytics import YOLO
 YOLO("yolov5n-afpn.yaml").tune(data={str(small_data)!r}, iterations=2, epochs=1, imgsz=64, batch=4,
     workers=0, plots=False, val=False, project={str(tmp_path)!r})
 """
-    python(code, cwd=tmp_path)
+    forked(code, cwd=tmp_path)
     (found,) = tmp_path.rglob("best_hyperparameters.yaml")
     assert "lr0" in found.read_text()
 
@@ -86,4 +86,4 @@ model.train(data={str(small_data)!r}, epochs=1, imgsz=64, batch=4, workers=0, pl
             project={str(tmp_path)!r}, name="run")
 print("AP", model.val(workers=0, plots=False).box.map)
 """
-    assert "AP " in python(code, cwd=tmp_path)
+    assert "AP " in forked(code, cwd=tmp_path).stdout
