@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
     """Fill in what `--quick` chooses where the user has not; returns the further settings."""
     from afpn_yolo.compare.quick import SEEDS, schedule
-    from afpn_yolo.evaluation.yolodata import images_of
+    from afpn_yolo.upstream.data import images_of
     from afpn_yolo.upstream.machine import uses_gpu
 
     short = schedule(len(images_of(args.data, "train")))

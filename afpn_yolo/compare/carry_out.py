@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
+from afpn_yolo.compare.plan import DIGEST, Candidate, Conditions, Run, differences
 from afpn_yolo.compare.records import Record
 from afpn_yolo.evaluation.evaluate import evaluate_model
 from afpn_yolo.upstream.scales import trainable_file
@@ -62,7 +62,7 @@ def carry_out(
     neck, split = run.neck, str(conditions.extra.get("split", "val"))
     if backbone and not neck.model.endswith(".pt"):
         arguments["pretrained"] = str(backbone)
-    trained_with = _keep_to(folder, neck, asdict(conditions))
+    kept = _keep_to(folder, neck, asdict(conditions))
     model = trainable_file(neck.model, neck.scale, folder)
     last = train(model, folder, arguments, device, after_epoch)
     report = evaluate_model(
@@ -81,15 +81,17 @@ def carry_out(
         "curve": curve,
         "area": report.get("area"),  # which area of an object its size goes by
         "versions": report["versions"],
-        "trained_with": trained_with,
+        "trained_with": kept["versions"],
+        DIGEST: kept[DIGEST],
     }
 
 
-def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> list[dict[str, str]]:
+def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> dict[str, Any]:
     """Write down what a folder is for, and with which versions it is trained.
 
     Returns:
-        The versions, more than one set where a run goes on under others.
+        What stands there now. `versions` are several where a run goes on under others, and the
+        data's digest is None where the run was begun before it was kept.
 
     Raises:
         ValueError: When a run in it is something else.
@@ -101,9 +103,11 @@ def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> list[
         _check_kept(folder, there, neck, conditions)
         before = there.get("versions", [UNKNOWN])
         versions = before if versions[0] in before else [*before, *versions]
+        conditions = {**conditions, DIGEST: there.get(DIGEST)}
     # Nothing has been trained under what else stood there before.
-    write_json(path, {"neck": asdict(neck), **conditions, "versions": versions})
-    return versions
+    kept = {"neck": asdict(neck), **conditions, "versions": versions}
+    write_json(path, kept)
+    return kept
 
 
 def _kept(path: Path) -> dict[str, Any]:

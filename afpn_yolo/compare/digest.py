@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from afpn_yolo.evaluation.yolodata import images_of
-from afpn_yolo.upstream.data import label_path, open_data
+from afpn_yolo.upstream.data import label_path, listed, open_data
 from afpn_yolo.upstream.models import read_tensors
 
 
@@ -28,15 +27,16 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
         EvaluationError: When the data can't be opened, or a split is missing.
     """
     content = open_data(data)
-    root = str(content.get("path") or Path(data).parent)
+    root = f"{content.get('path') or Path(data).parent}{os.sep}"
     digest = hashlib.sha256(repr(sorted(content["names"].items())).encode())
     for split in splits:
         digest.update(f"\n{split}\n".encode())
-        for image in images_of(data, split):
-            name = os.path.relpath(image, root).replace(os.sep, "/")
+        for image in listed(data, split, content):
+            name = str(image).removeprefix(root).replace(os.sep, "/")
             digest.update(f"{name} {_size(image)}\n".encode())
             try:
-                digest.update(label_path(image).read_bytes())
+                with open(label_path(image), "rb") as file:
+                    digest.update(file.read())
             except FileNotFoundError:
                 digest.update(b"background")
     return digest.hexdigest()
@@ -44,7 +44,7 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except FileNotFoundError:  # a list may name what isn't there; training says so
         return -1
 

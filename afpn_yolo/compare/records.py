@@ -63,7 +63,7 @@ class Records:
         with self.lock:
             others = [r for r in self._read()["runs"] if r["run"] != run.name]
             whole = {"run": run.name, **asdict(run.neck), "seed": run.seed, **record}
-            whole[DIGEST] = self.conditions.data_digest
+            whole.setdefault(DIGEST, self.conditions.data_digest)
             content = {"conditions": asdict(self.conditions), "runs": [*others, whole]}
             write_json(self.path, content)
 

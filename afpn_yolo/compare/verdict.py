@@ -114,7 +114,8 @@ def _of_scale(table: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _matter(gain: Difference, first: Row, control: Row) -> str:
-    seeds = f"{len(first.scores)} and {len(control.scores)} seeds"
+    n, m = len(first.scores), len(control.scores)
+    seeds = f"{n} seeds each" if n == m else f"{n} and {m} seeds"
     told = f"{first.neck.name} against no neck: {gain}, {seeds}"
     if gain.seen and gain.ap > 0:
         return f"Necks matter on these data. {told}."

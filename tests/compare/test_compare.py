@@ -122,7 +122,7 @@ def test_a_failing_run_does_not_cost_the_others_and_each_has_its_scale(
 
 def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any) -> Comparison:
     choice: dict[str, Any] = {"backbones": [], "extra": {}, "name": "x", **more}
-    places = {"out": folder / "results", "folder": folder / "runs"}
+    places: dict[str, Any] = {"out": folder / "results", "folder": folder / "runs"}
     return Comparison(necks, [0], str(data), 3, 64, 4, **choice, **places)
 
 
