@@ -74,7 +74,7 @@ class Benchmark:
             if Path(neck.model).suffix == ".pt":
                 self._models[neck] = load_model(neck.model).float()
             else:
-                self._models[neck] = enliven(empty_model(neck.file))
+                self._models[neck] = enliven(empty_model(neck.model, scale=neck.scale))
         return self._models[neck]
 
     def _subject(self, case: Case, neck: Candidate, folder: Path) -> Subject:

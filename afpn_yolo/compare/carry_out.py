@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
+from afpn_yolo.compare.plan import DIGEST, Candidate, Conditions, Run, differences
 from afpn_yolo.compare.records import Record
 from afpn_yolo.evaluation.evaluate import evaluate_model
-from afpn_yolo.upstream.train import cost, train
+from afpn_yolo.upstream.scales import trainable_file
+from afpn_yolo.upstream.train import cost, train, training_versions
+
+REMEDY = "choose another --name, or remove that folder"
+UNKNOWN = {"ultralytics": "unknown"}
 
 
 def carry_out(
@@ -22,6 +27,7 @@ def carry_out(
     backbone: Path | None = None,
     device: str | None = None,
     workers: int = 8,
+    after_epoch: Callable[[], None] | None = None,
 ) -> Record:
     """Train, unless that was done, then evaluate the last weights.
 
@@ -35,6 +41,7 @@ def carry_out(
         backbone: Checkpoint whose tensors start the backbone of a YAML.
         device: As `yolo` takes it; several GPUs train distributed.
         workers: Processes that load data, per GPU.
+        after_epoch: Called after each epoch of training on one device.
 
     Raises:
         ValueError: When the folder holds a run under other conditions, or of another model.
@@ -52,12 +59,14 @@ def carry_out(
         "patience": 0,  # all runs equally long
         "plots": False,
     } | conditions.extra
-    if backbone and not run.neck.model.endswith(".pt"):
+    neck, split = run.neck, str(conditions.extra.get("split", "val"))
+    if backbone and not neck.model.endswith(".pt"):
         arguments["pretrained"] = str(backbone)
-    _keep_to(folder, run.neck, asdict(conditions))
-    last = train(run.neck.file, folder, arguments, device)
+    kept = _keep_to(folder, neck, asdict(conditions))
+    model = trainable_file(neck.model, neck.scale, folder)
+    last = train(model, folder, arguments, device, after_epoch)
     report = evaluate_model(
-        last, conditions.data, conditions.imgsz, device=device, clip=True
+        last, conditions.data, conditions.imgsz, split, device=device, clip=True
     ).as_dict()
     parameters, gflops = cost(last, conditions.imgsz)
     seconds, curve = read_curve(folder / "results.csv")
@@ -70,28 +79,55 @@ def carry_out(
         "images": report["images"],
         "instances": report["instances"],
         "curve": curve,
+        "area": report.get("area"),  # which area of an object its size goes by
         "versions": report["versions"],
+        "trained_with": kept["versions"],
+        DIGEST: kept[DIGEST],
     }
 
 
-def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> None:
-    """Write down what a folder is for; raise `ValueError` when a run in it is something else."""
+def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> dict[str, Any]:
+    """Write down what a folder is for, and with which versions it is trained.
+
+    Returns:
+        What stands there now. `versions` are several where a run goes on under others, and the
+        data's digest is None where the run was begun before it was kept.
+
+    Raises:
+        ValueError: When a run in it is something else.
+    """
     path = folder / "conditions.json"
-    if not any((folder / "weights").glob("*.pt")):
-        # Nothing has been trained under what stood there before.
-        write_json(path, {"neck": asdict(neck), **conditions})
-        return
-    remedy = "choose another --name, or remove that folder"
+    versions = [training_versions()]
+    if any((folder / "weights").glob("*.pt")):
+        there = _kept(path)
+        _check_kept(folder, there, neck, conditions)
+        before = there.get("versions", [UNKNOWN])
+        versions = before if versions[0] in before else [*before, *versions]
+        conditions = {**conditions, DIGEST: there.get(DIGEST)}
+    # Nothing has been trained under what else stood there before.
+    kept = {"neck": asdict(neck), **conditions, "versions": versions}
+    write_json(path, kept)
+    return kept
+
+
+def _kept(path: Path) -> dict[str, Any]:
     if not path.exists():
-        raise ValueError(f"{folder} holds a run of which nothing says how it was made; {remedy}")
-    there = json.loads(path.read_text(encoding="utf-8"))
+        raise ValueError(
+            f"{path.parent} holds a run of which nothing says how it was made; {REMEDY}"
+        )
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _check_kept(
+    folder: Path, there: dict[str, Any], neck: Candidate, conditions: dict[str, Any]
+) -> None:
     different = differences(there, conditions)
     trained = Candidate.read(there.get("neck", {"label": "", "model": "?"}))
     if not trained.is_model_of(neck):
         different.append(f"model: {trained} there, {neck} here")
     if different:
         raise ValueError(
-            f"{folder} holds this run under other conditions ({'; '.join(different)}); {remedy}"
+            f"{folder} holds this run under other conditions ({'; '.join(different)}); {REMEDY}"
         )
 
 

@@ -1,11 +1,14 @@
-"""Two figures of a comparison: the paper's bubble chart, and AP over epochs."""
+"""Figures of a comparison: the paper's bubble chart, AP over epochs, and AP by object size."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,12 +16,15 @@ from afpn_yolo.compare.report import Row
 
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
 LARGEST = 2400  # area of the largest bubble, in points squared
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SIZES = {"APS": "small", "APM": "medium", "APL": "large"}
+INK = "#1f2328"  # of lines and letters
 LINES = ("-", "--", "-.", ":")
 
 
-def bubbles(table: Sequence[Row], path: Path) -> None:
+def bubbles(table: Sequence[Row]) -> Figure:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
-    figure, axes = _figure("AP over parameters; bubble area: GFLOPs")
+    figure, axes = figure_and_axes("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
     for row in table:
         spread = row.metrics["AP"]
@@ -37,16 +43,17 @@ def bubbles(table: Sequence[Row], path: Path) -> None:
             textcoords="offset points",
             va="center",
             fontsize=9,
+            color=INK,
         )
     axes.margins(x=0.35, y=0.35)
     axes.set_xlabel("parameters, millions")
     axes.set_ylabel("AP (bars: standard deviation over seeds)")
-    figure.savefig(path, format="png")
+    return figure
 
 
-def curves(table: Sequence[Row], path: Path) -> None:
+def curves(table: Sequence[Row]) -> Figure:
     """AP after each epoch: the mean of the seeds, and a band from the lowest to the highest."""
-    figure, axes = _figure("AP over epochs, mean and range over seeds")
+    figure, axes = figure_and_axes("AP over epochs, mean and range over seeds")
     scales = list(dict.fromkeys(row.neck.scale for row in table))
     for row in table:
         epochs = range(1, len(row.curve) + 1)
@@ -71,17 +78,68 @@ def curves(table: Sequence[Row], path: Path) -> None:
     axes.set_xlabel("epoch")
     axes.set_ylabel("AP (validation during training)")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", frameon=False, labelcolor=INK)
+    return figure
+
+
+def sizes(table: Sequence[Row]) -> Figure:
+    """AP of small, medium and large objects; a size of which there is none has no point."""
+    figure, axes = figure_and_axes("AP by the size of objects")
+    for number, row in enumerate(table):
+        shift = (number - (len(table) - 1) / 2) * 0.7 / len(table)
+        colour = _colours(table)[row.neck.label]
+        for place, key in enumerate(SIZES):
+            if spread := row.metrics[key]:
+                bar = None if spread.sd is None else 100 * spread.sd
+                label = row.neck.name if key == _first_size(row) else None
+                marker = MARKERS[number % len(MARKERS)]
+                at = place + shift
+                axes.errorbar(
+                    at, 100 * spread.mean, bar, fmt=marker, color=colour, capsize=3, label=label
+                )
+    axes.set_xticks(range(len(SIZES)), [*SIZES.values()])
+    axes.set_xlim(-0.5, len(SIZES) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("AP (bars: standard deviation over seeds)")
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return figure
+
+
+def _first_size(row: Row) -> str | None:
+    return next((key for key in SIZES if row.metrics[key]), None)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG."""
     figure.savefig(path, format="png")
 
 
-def _figure(title: str) -> tuple[Figure, Axes]:
+def svg(figure: Figure) -> str:
+    """An SVG element for a page: no background, and lines and letters in the page's own colour."""
+    text = StringIO()
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    element = text.getvalue()
+    return element[element.index("<svg") :].replace(INK.lower(), "currentColor")
+
+
+def figure_and_axes(title: str, columns: int = 1, width: float = 7) -> tuple[Figure, Any]:
+    """A figure with one pair of axes, or an array of several side by side."""
     # Without pyplot: no display, no state shared with the caller's own figures.
-    figure = Figure(figsize=(7, 4.5), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    figure = Figure(figsize=(width, 4.5), dpi=150, layout="constrained")
+    axes = figure.subplots(1, columns)
+    one: Axes
+    for one in figure.axes:
+        one.grid(alpha=0.3)
+        one.spines[["top", "right"]].set_visible(False)
+        one.spines[["bottom", "left"]].set_color(INK)
+        one.tick_params(colors=INK)
+        for label in (one.xaxis.label, one.yaxis.label):
+            label.set_color(INK)
+    if columns == 1:
+        axes.set_title(title, fontsize=11, color=INK)
+    else:
+        figure.suptitle(title, fontsize=11, color=INK)
     return figure, axes
 
 

@@ -8,21 +8,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.compare.settings import check_settings
+from afpn_yolo.plugin.lookup import scaled
+
 PAPER = {
     "IV": ("PAFPN=yolov5.yaml", "AFPN=yolov5-afpn.yaml"),
     "V": ("sum=yolov5-afpn-sum.yaml", "concat=yolov5-afpn-concat.yaml", "ASFF=yolov5-afpn.yaml"),
 }
 """The paper's tables: label=model for every neck in them."""
 
-
-FIXED = frozenset(
-    (
-        *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
-        *("device", "workers", "project", "name", "exist_ok", "resume", "save_dir"),
-        *("time", "val", "mode", "task", "cfg"),  # with these it would be another comparison
-    )
-)
-"""Arguments of Ultralytics' trainer that are the same for all runs, or differ by their nature."""
+DIGEST = "data_digest"
+CONTROL = "none"  # the label of a model without a neck
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,11 @@ class Candidate:
 
     @property
     def file(self) -> str:
-        """What Ultralytics is asked for: `yolov5-afpn.yaml` at scale n is `yolov5n-afpn.yaml`."""
-        if not self.scale:
-            return self.model
-        path = Path(self.model)
-        return str(path.with_name(re.sub(r"(\d)(?=[-.])", rf"\1{self.scale}", path.name, count=1)))
+        """The model as `yolo` users name it: `yolov5-afpn.yaml` at scale n: `yolov5n-afpn.yaml`.
+
+        A name of the user's own that can't hold a scale stays as it is.
+        """
+        return (scaled(self.model, self.scale) if self.scale else None) or self.model
 
     def is_model_of(self, other: Candidate) -> bool:
         """Whether both are one model, as far as is known of both."""
@@ -79,9 +75,10 @@ class Conditions:
         batch: Batch size over all GPUs.
         backbone: Scale letter ("" for any) -> SHA-256 of the tensors that start the backbone.
         extra: Further arguments of Ultralytics' trainer.
+        data_digest: SHA-256 over files and labels of the data; None where that is not known.
 
     Raises:
-        ValueError: On an `extra` that is one of `FIXED`.
+        ValueError: On an `extra` under which runs could not be compared.
     """
 
     data: str
@@ -90,19 +87,23 @@ class Conditions:
     batch: int
     backbone: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+    data_digest: str | None = None
 
     def __post_init__(self) -> None:
-        if taken := sorted(self.extra.keys() & FIXED):
-            raise ValueError(f"{', '.join(taken)}: set by the comparison itself, not by --set")
+        check_settings(self.extra)
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Where the conditions of something kept differ: `epochs: 100 there, 300 here`."""
-    return [
+    different = [
         f"{key}: {there.get(key)!r} there, {value!r} here"
         for key, value in here.items()
-        if there.get(key) != value
+        if there.get(key) != value and key != DIGEST
     ]
+    known = there.get(DIGEST) and here.get(DIGEST)  # a result of before 0.2 doesn't say
+    if known and there[DIGEST] != here[DIGEST]:
+        different.append("images or labels have changed since")
+    return different
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,9 @@ def _scale(model: str, scale: str | None) -> str | None:
             f"{model} beside --scales: a .pt has a scale of its own; leave --scales out, and write "
             "the YAMLs with theirs, yolov5n-afpn.yaml"
         )
-    if not re.search(r"\d(?=[-.])", path.name):
+    if re.search(r"yolo(e-)?v?\d+[nslmx]", path.stem):
         raise ValueError(
-            f"{model} has its scale in its name, or none: write yolov5-afpn.yaml with --scales, "
+            f"{model} has its scale in its name: write yolov5-afpn.yaml with --scales, "
             "or yolov5n-afpn.yaml without"
         )
     return scale

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
+from afpn_yolo.compare.plan import DIGEST, Candidate, Conditions, Run, differences
 
 Record = dict[str, Any]
 
@@ -63,7 +63,18 @@ class Records:
         with self.lock:
             others = [r for r in self._read()["runs"] if r["run"] != run.name]
             whole = {"run": run.name, **asdict(run.neck), "seed": run.seed, **record}
+            whole.setdefault(DIGEST, self.conditions.data_digest)
             content = {"conditions": asdict(self.conditions), "runs": [*others, whole]}
+            write_json(self.path, content)
+
+    def content(self) -> dict[str, Any]:
+        """The whole file, for JSON."""
+        return self._read()
+
+    def conclude(self, verdict: dict[str, Any] | None, remarks: dict[str, Any]) -> None:
+        """Keep what follows from the runs, for readers of the file; it is made anew each time."""
+        with self.lock:
+            content = {**self._read(), "verdict": verdict, "remarks": remarks}
             write_json(self.path, content)
 
     def _read(self) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from afpn_yolo.compare.plan import Candidate
+from afpn_yolo.compare.plan import DIGEST, Candidate
 from afpn_yolo.compare.records import Record
 
+SPAN = 10  # epochs over which a neck may not be far behind
 METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
 
 
@@ -39,6 +40,7 @@ class Row:
     """All finished runs of one neck at one scale.
 
     Attributes:
+        scores: AP of each seed after the last epoch, from 0 to 1.
         curve: Mean AP after each epoch, from Ultralytics' validation.
         low, high: The lowest and the highest of the seeds.
     """
@@ -48,6 +50,7 @@ class Row:
     parameters: int
     gflops: float
     metrics: dict[str, Spread | None]
+    scores: tuple[float, ...]
     curve: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -74,14 +77,15 @@ def _row(neck: Candidate, runs: list[Record]) -> Row:
         parameters=runs[0]["parameters"],
         gflops=runs[0]["gflops"],
         metrics={key: Spread.of(run["metrics"][key] for run in runs) for key in METRICS},
+        scores=tuple(run["metrics"]["AP"] for run in runs if run["metrics"]["AP"] is not None),
         curve=tuple(mean(values) for values in by_epoch),
         low=tuple(min(values) for values in by_epoch),
         high=tuple(max(values) for values in by_epoch),
     )
 
 
-def markdown(table: Sequence[Row], conditions: dict[str, Any]) -> str:
-    """The table, and how each neck did against the first of its scale."""
+def markdown(table: Sequence[Row], conditions: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
+    """The table, how each neck did against the first of its scale, and notes before it."""
     lines = [
         "| neck | seeds | parameters | GFLOPs | " + " | ".join(METRICS) + " |",
         "| --- |" + " ---: |" * (3 + len(METRICS)),
@@ -92,13 +96,17 @@ def markdown(table: Sequence[Row], conditions: dict[str, Any]) -> str:
             spread = row.metrics[key]
             cells.append(spread.points() if spread else "-")
         lines.append(f"| {' | '.join(cells)} |")
-    shown = ", ".join(f"{k}={v}" for k, v in conditions.items() if v and k != "backbone")
+    lines += ["", f"AP in points, mean ± standard deviation over seeds. {shown(conditions)}"]
+    lines += [*notes, "", *(f"- {line}" for line in versus(table))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def shown(conditions: Mapping[str, Any]) -> str:
+    """The conditions in a line."""
+    hidden = ("backbone", DIGEST)
+    listed = ", ".join(f"{k}={v}" for k, v in conditions.items() if v and k not in hidden)
     start = "the same given tensors" if conditions.get("backbone") else "random, or the .pt's"
-    lines += [
-        "",
-        f"AP in points, mean ± standard deviation over seeds. {shown}. Backbone: {start}.",
-    ]
-    return "\n".join([*lines, "", *versus(table)]).rstrip() + "\n"
+    return f"{listed}. Backbone: {start}."
 
 
 def versus(table: Sequence[Row]) -> list[str]:
@@ -108,12 +116,27 @@ def versus(table: Sequence[Row]) -> list[str]:
     for row in table:
         base = first.setdefault(row.neck.scale, row)
         if base is not row:
-            lines.append(f"- {_difference(row, base)}")
+            lines.append(_difference(row, base))
     return lines
 
 
+def worst_span(row: Row, base: Row) -> tuple[float, int] | None:
+    """The lowest mean of the curves' gap over any `SPAN` epochs in a row, in points of AP.
+
+    Returns:
+        The gap, and the first of these epochs, counted from 1; None for shorter runs.
+    """
+    gap = _gap(row, base)
+    means = [mean(gap[i : i + SPAN]) for i in range(len(gap) - SPAN + 1)]
+    return min((value, i + 1) for i, value in enumerate(means)) if means else None
+
+
+def _gap(row: Row, base: Row) -> list[float]:
+    return [100 * (a - b) for a, b in zip(row.curve, base.curve, strict=False)]
+
+
 def _difference(row: Row, base: Row) -> str:
-    gap = [100 * (a - b) for a, b in zip(row.curve, base.curve, strict=False)]
+    gap = _gap(row, base)
     worst = min(range(len(gap)), key=gap.__getitem__)
     ours, theirs = row.metrics["AP"], base.metrics["AP"]
     end = 100 * (ours.mean - theirs.mean) if ours and theirs else gap[-1]
@@ -124,7 +147,9 @@ def _difference(row: Row, base: Row) -> str:
         since = "behind at the last epoch"
     else:  # from the epoch after the last one behind, counted from 1
         since = f"ahead for good from epoch {behind[-1] + 2}"
+    span = worst_span(row, base)
+    ten = f", over ten epochs {span[0]:+.1f} from epoch {span[1]} on" if span else ""
     return (
         f"{row.neck.name} against {base.neck.name}: {end:+.1f} AP at the end; lowest "
-        f"{gap[worst]:+.1f} at epoch {worst + 1}; {since} (curves of the means)."
+        f"{gap[worst]:+.1f} at epoch {worst + 1}{ten}; {since} (curves of the means)."
     )

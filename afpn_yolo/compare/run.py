@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from afpn_yolo.base.files import written_whole
+from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.compare.carry_out import carry_out
-from afpn_yolo.compare.figures import bubbles, curves
+from afpn_yolo.compare.digest import data_digest, tensor_digest
 from afpn_yolo.compare.plan import Candidate, Conditions, Run
+from afpn_yolo.compare.progress import Progress
 from afpn_yolo.compare.records import Records, claim
-from afpn_yolo.compare.report import markdown, rows
-from afpn_yolo.upstream.data import open_data
-from afpn_yolo.upstream.models import read_tensors
-from afpn_yolo.upstream.tell import announce
+from afpn_yolo.compare.results import ENDS, Results
+from afpn_yolo.compare.settings import frozen_rows
+from afpn_yolo.upstream.models import load_model
+from afpn_yolo.upstream.rows import backbone_rows
+from afpn_yolo.upstream.scales import read_model_yaml
+from afpn_yolo.upstream.tell import announce, quiet
 from afpn_yolo.upstream.train import backbone_checkpoint
 
 
@@ -36,8 +37,10 @@ class Comparison:
         name: Name of the comparison, for files.
 
     Raises:
-        ValueError: When a backbone doesn't fit, or `out` holds a comparison of this name under
-            other conditions, or a run of the same name of another model.
+        ValueError: When a backbone doesn't fit, a YAML has not the scale, or `out` holds a
+            comparison of this name under other conditions, or a run of the same name of another
+            model.
+        EvaluationError: When the data can't be opened and a run is still to be done.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Comparison:
         name: str,
     ) -> None:
         self.necks = [_told_apart(neck) for neck in necks]
+        _check_models(self.necks, frozen_rows(extra))
         # Seeds outside: after the first round every neck has been seen once.
         self.runs = [Run(neck, seed) for seed in dict.fromkeys(seeds) for neck in self.necks]
         self.out = out
@@ -65,8 +69,15 @@ class Comparison:
         digests = {scale or "": digest for scale, (_, digest) in made.items()}
         self.conditions = Conditions(data, epochs, imgsz, batch, digests, extra)
         self.records = Records(out / f"{name}.json", self.conditions)
-        for run in self.runs:
-            self.records.has(run)
+        finished = [self.records.has(run) for run in self.runs]
+        try:
+            digest = data_digest(data, ("train", str(extra.get("split", "val"))))
+        except EvaluationError:
+            if not all(finished):  # what no run can do without
+                raise
+            return  # the table needs no data
+        self.conditions = replace(self.conditions, data_digest=digest)
+        self.records = Records(self.records.path, self.conditions)
 
     def _backbones(self, sources: Sequence[Path]) -> dict[str | None, tuple[Path, str]]:
         """Bring each scale's tensors into the form that Ultralytics takes; with their digest."""
@@ -81,8 +92,8 @@ class Comparison:
             part = self.folder / f"backbone{'-' + scale if scale else ''}.{os.getpid()}.pt"
             try:
                 for neck in (n for n in untrained if n.scale == scale):
-                    backbone_checkpoint(source, neck.file, part)
-                digest = _digest(part)
+                    backbone_checkpoint(source, neck.model, neck.scale, part)
+                digest = tensor_digest(part)
                 # By its content: a process that uses another one may be at work in this folder.
                 path = part.with_name(f"backbone-{digest[:12]}.pt")
                 part.replace(path)
@@ -91,70 +102,88 @@ class Comparison:
                 part.unlink(missing_ok=True)
         return result
 
-    def carry_out(self, device: str | None = None, workers: int = 8) -> list[str]:
+    def carry_out(
+        self, device: str | None = None, workers: int = 8, bar: bool = False
+    ) -> list[str]:
         """Do every run that isn't done, and write the results after each.
+
+        Args:
+            device: As `yolo` takes it.
+            workers: Processes that load data, per GPU.
+            bar: Show one bar with the time left, in place of what Ultralytics tells of each run.
 
         Returns:
             A line for every run that failed. The others have been done all the same.
-
-        Raises:
-            EvaluationError: When the data set can't be opened.
         """
-        if not all(self.records.has(run) for run in self.runs):
-            open_data(self.conditions.data)  # what no run can do without
         failed = []
-        for number, run in enumerate(self.runs, 1):
-            folder = self.folder / run.name
-            with claim(folder) as mine:
-                if not mine:
-                    announce(f"{run.name}: another process is at it")
-                elif not self.records.has(run):
-                    announce(f"run {number} of {len(self.runs)}: {run.name}")
-                    try:
-                        backbone = self.backbones.get(run.neck.scale)
-                        record = carry_out(run, self.conditions, folder, backbone, device, workers)
-                    except Exception as error:  # one neck's failure must not cost the others
-                        failed.append(f"{run.name}: {type(error).__name__}: {error}")
-                        announce(failed[-1])
-                    else:
-                        self.records.add(run, record)
-                        self.write()
+        with Progress(len(self.runs), self.conditions.epochs, bar) as progress:
+            for run in self.runs:
+                try:
+                    self._carry_out(run, device, workers, progress, bar)
+                except Exception as error:  # one neck's failure must not cost the others
+                    failed.append(f"{run.name}: {type(error).__name__}: {error}")
+                    announce(failed[-1])
         self.write()
         return failed
 
-    def table(self) -> str:
-        """The results so far, in Markdown."""
-        return markdown(rows(self.necks, self.records.finished()), asdict(self.conditions))
+    def _carry_out(
+        self, run: Run, device: str | None, workers: int, progress: Progress, bar: bool
+    ) -> None:
+        """Do one run, unless it is done, or another process is at it."""
+        folder = self.folder / run.name
+        with claim(folder) as mine:
+            if not mine:
+                announce(f"{run.name}: another process is at it")
+                return
+            finished = self.records.finished()
+            done = sum(one.name in finished for one in self.runs)
+            progress.run(run.name, done)
+            if self.records.has(run):
+                return
+            announce(f"run {done + 1} of {len(self.runs)}: {run.name}")
+            backbone = self.backbones.get(run.neck.scale)
+            with quiet() if bar else nullcontext():
+                record = carry_out(
+                    run, self.conditions, folder, backbone, device, workers, progress.epoch
+                )
+            self.records.add(run, record)
+            self.write()
+
+    def results(self) -> Results:
+        """What there is so far."""
+        return Results.of(self.necks, self.records.finished(), asdict(self.conditions))
 
     def files(self) -> list[Path]:
         """The results that there are."""
-        names = (".json", ".md", "-bubbles.png", "-curves.png")
-        paths = [self.out / f"{self.name}{end}" for end in names]
+        paths = [self.out / f"{self.name}{end}" for end in (".json", *ENDS)]
         return [path for path in paths if path.exists()]
 
     def write(self) -> None:
         """Write table and figures from the finished runs, other processes' too."""
         with self.records.lock:
-            table = rows(self.necks, self.records.finished())
-            if not table:
-                return
-            with written_whole(self.out / f"{self.name}.md") as part:
-                part.write_text(self.table(), encoding="utf-8")
-            for end, draw in (("bubbles", bubbles), ("curves", curves)):
-                with written_whole(self.out / f"{self.name}-{end}.png") as part:
-                    draw(table, part)
+            results = self.results()
+            if results.table:
+                self.records.conclude(results.verdict, results.remarks)
+                results.write(self.out, self.name)
+
+
+def _check_models(necks: Sequence[Candidate], frozen: Sequence[int]) -> None:
+    """Raise `ValueError` for a scale that would not be built, and for rows frozen in a neck."""
+    for neck in necks:
+        if not neck.model.endswith(".pt"):
+            backbone = len(read_model_yaml(neck.model, neck.scale)["backbone"])
+        elif frozen and Path(neck.model).is_file():
+            backbone = backbone_rows(load_model(neck.model))
+        else:  # a checkpoint that is still to be loaded
+            continue
+        if wrong := [row for row in frozen if not 0 <= row < backbone]:
+            raise ValueError(
+                f"--set freeze: row {wrong[0]} is no row of {neck.label}'s backbone, which has "
+                f"{backbone}; the rows after it are others in each neck"
+            )
 
 
 def _told_apart(neck: Candidate) -> Candidate:
     """A `.pt` that is here gets the digest of its tensors; one that is still to be loaded, none."""
     is_here = neck.model.endswith(".pt") and Path(neck.model).is_file()
-    return replace(neck, digest=_digest(Path(neck.model))) if is_here else neck
-
-
-def _digest(checkpoint: Path) -> str:
-    """SHA-256 of a checkpoint's tensors: the file itself has a date in it."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(read_tensors(checkpoint).items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
-    return digest.hexdigest()
+    return replace(neck, digest=tensor_digest(Path(neck.model))) if is_here else neck

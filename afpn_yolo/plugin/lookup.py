@@ -35,6 +35,20 @@ def unscaled(name: str) -> str:
     return re.sub(r"(\d+)([nslmx])(.+)?$", r"\1\3", name)
 
 
+def scaled(model: str, scale: str) -> str | None:
+    """Put a scale letter where Ultralytics reads it: `yolov5-afpn.yaml` -> `yolov5s-afpn.yaml`.
+
+    Returns:
+        The name, in its folder; None where a name doesn't follow Ultralytics' pattern, so that it
+        would read no scale, or not find the file again.
+    """
+    path = Path(model)
+    name = re.sub(r"(yolo(?:e-)?v?\d+)(?=[-._])", rf"\1{scale}", path.name, count=1)
+    if name == path.name or unscaled(name) != path.name:
+        return None
+    return str(path.with_name(name))
+
+
 def resolve(kind: str, file: str | Path) -> Path | None:
     """Find what a user's name means, as far as that is for us to say.
 

@@ -15,12 +15,13 @@ import ultralytics
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
-from ultralytics.nn.tasks import BaseModel, DetectionModel, yaml_model_load
+from ultralytics.nn.tasks import BaseModel, DetectionModel
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.plugin.lookup import shipped
+from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import one_line
 
 DEFAULT_SIZE = 640
@@ -119,15 +120,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: no .npz of tensors: {one_line(error)}") from error
 
 
-def empty_model(yaml: str, nc: int | None = None) -> nn.Module:
+def empty_model(yaml: str, nc: int | None = None, scale: str | None = None) -> nn.Module:
     """Build a model YAML as `YOLO(yaml)` does, untrained.
+
+    Args:
+        yaml: Its name or path.
+        nc: Number of classes; None takes the file's.
+        scale: A letter among the file's scales; None takes the one in the name.
 
     Raises:
         OSError: When there is none of that name.
-        ValueError: When Ultralytics can't build it.
+        ValueError: When Ultralytics can't build it, or has no such scale.
     """
     try:
-        return DetectionModel(yaml_model_load(yaml), nc=nc, verbose=False)
+        return DetectionModel(read_model_yaml(yaml, scale), nc=nc, verbose=False)
     except (OSError, ValueError):
         raise
     except Exception as error:  # the parser raises whatever it comes across

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+import ultralytics
 from ultralytics import YOLO
 from ultralytics.nn.tasks import torch_safe_load
 from ultralytics.utils.torch_utils import get_flops
 
+from afpn_yolo import __version__
 from afpn_yolo.plugin.checkpoints import remedy, resumable
 from afpn_yolo.upstream.models import empty_model, fill, load_model, read_tensors, save_checkpoint
 from afpn_yolo.upstream.rows import backbone_rows
 from afpn_yolo.upstream.tell import warn
 
 
-def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | None) -> Path:
+def train(
+    model: str,
+    folder: Path,
+    arguments: Mapping[str, Any],
+    device: str | None,
+    after_epoch: Callable[[], None] | None = None,
+) -> Path:
     """Train to the end, from wherever an earlier call was stopped.
 
     Args:
@@ -24,6 +33,8 @@ def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | 
         folder: Where the run is kept.
         arguments: Arguments of `YOLO.train`; a run that is resumed keeps its own.
         device: As `yolo` takes it.
+        after_epoch: Called after each epoch; not where several GPUs train in processes of their
+            own.
 
     Returns:
         The checkpoint after the last epoch.
@@ -33,13 +44,20 @@ def train(model: str, folder: Path, arguments: Mapping[str, Any], device: str | 
         return last
     whole = resumable(last.parent)
     if whole:
-        YOLO(whole[0].path).train(resume=True, device=device)
+        _calling(YOLO(whole[0].path), after_epoch).train(resume=True, device=device)
     else:
         if last.exists():
             warn(f"{remedy(last)}: this run starts anew")
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
-        YOLO(model, task="detect").train(**arguments, **place, device=device)
+        started = _calling(YOLO(model, task="detect"), after_epoch)
+        started.train(**arguments, **place, device=device)
     return last
+
+
+def _calling(model: YOLO, after_epoch: Callable[[], None] | None) -> YOLO:
+    if after_epoch:
+        model.add_callback("on_train_epoch_end", lambda trainer: after_epoch())
+    return model
 
 
 def _done(last: Path) -> bool:
@@ -53,24 +71,34 @@ def _done(last: Path) -> bool:
         return False
 
 
+def training_versions() -> dict[str, str]:
+    """Versions of what a training's result depends on."""
+    return {
+        "afpn_yolo": __version__,
+        "ultralytics": ultralytics.__version__,
+        "torch": torch.__version__,
+    }
+
+
 def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:
     """Parameters and GFLOPs (two per multiply-add, at imgsz x imgsz) of a model before fusing."""
     model = load_model(checkpoint)
     return sum(p.numel() for p in model.parameters()), float(get_flops(model, imgsz))
 
 
-def backbone_checkpoint(source: Path, model: str, target: Path) -> None:
+def backbone_checkpoint(source: Path, model: str, scale: str | None, target: Path) -> None:
     """Write a checkpoint that holds the backbone alone, for `pretrained=`.
 
     Args:
         source: A `.pt` of Ultralytics', or an `.npz` of tensors by their names in it.
         model: Model YAML whose backbone the tensors must fit.
+        scale: Its scale; None takes the one in its name.
         target: File to write.
 
     Raises:
         ValueError: When a tensor of the backbone is missing or has another shape.
     """
-    module: Any = empty_model(model)
+    module: Any = empty_model(model, scale=scale)
     module.model = module.model[: backbone_rows(module)]
     fill(module.model, read_tensors(source), f"{source} for the backbone of {model}")
     save_checkpoint(module, target)

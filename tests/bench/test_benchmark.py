@@ -17,6 +17,7 @@ from afpn_yolo.bench.convert import Subject
 from afpn_yolo.bench.measure import Benchmark, BenchmarkError
 from afpn_yolo.bench.worker import train_step
 from afpn_yolo.compare.plan import Candidate, parse_necks
+from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.cost import feature_shapes, gflops
 from afpn_yolo.upstream.enliven import enliven
 from afpn_yolo.upstream.models import empty_model
@@ -145,6 +146,23 @@ def test_a_model_of_the_users_with_two_levels(tmp_path: Path, monkeypatch: Any) 
         ]
         assert [row["neck"] for row in found] == ["own5"] * 2
         assert [row["ratio_to_baseline"] for row in found] == [1, 1]
+
+
+def test_a_scale_of_the_users_own_yaml_is_the_one_that_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ultralytics reads no scale from `own5s.yaml`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own5.yaml").write_bytes(
+        Path(str(shipped("models", "yolov5-afpn.yaml"))).read_bytes()
+    )
+    bench = Benchmark(1, 0, 1)
+    for neck in parse_necks(["own=own5.yaml"], ["n", "s"]):
+        expected = empty_model("yolov5-afpn.yaml", scale=neck.scale)
+        counts = [sum(p.numel() for p in m.parameters()) for m in (bench._model(neck), expected)]
+        assert counts[0] == counts[1]
+    with pytest.raises(ValueError, match=r"own5\.yaml has no scale t"):
+        bench._model(Candidate("own", "own5.yaml", "t"))
 
 
 def test_memory_is_of_the_runtime_alone(tmp_path: Path) -> None:

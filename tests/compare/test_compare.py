@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ultralytics import YOLO as Model
+from ultralytics.utils import YAML
 
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.run import Comparison
-from tests.processes import run
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_necks.py"
+from afpn_yolo.plugin.lookup import shipped
+from afpn_yolo.upstream.models import build_model
+from afpn_yolo.upstream.scales import read_model_yaml
+from tests.processes import AFPN, afpn
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +37,21 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command(data: Path, *more: str | Path) -> tuple[str | Path, ...]:
+def words(data: Path, *more: str | Path) -> tuple[str | Path, ...]:
     shape = ("--epochs", "3", "--imgsz", "64", "--batch", "4", "--workers", "0", "--device", "cpu")
-    return (sys.executable, SCRIPT, "--data", data, *shape, *more)
+    return ("compare", "--data", data, *shape, *more)
 
 
 def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
-    """Killed in the first run, started again: every run once, the curve whole."""
-    words = command(small_data, "--backbone", backbone, "--set", "lr0=0.0", "optimizer=SGD")
+    """Killed in the first run, started again: every run once, the curve whole.
+
+    Under settings that both necks must take: sizes that change, and rectangles.
+    """
+    settings = ("lr0=0.0", "optimizer=SGD", "rect=True", "multi_scale=0.5")
+    command = words(small_data, "--backbone", backbone, "--set", *settings)
     first = tmp_path / "runs" / "compare" / "small" / "PAFPN-n-seed0"
     process = subprocess.Popen(
-        [str(word) for word in words],
+        [str(word) for word in (*AFPN, *command)],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -54,13 +63,14 @@ def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    run(*words, cwd=tmp_path)
+    afpn(*command, cwd=tmp_path)
     result = json.loads((tmp_path / "results" / "small.json").read_text())
     assert [r["run"] for r in result["runs"]] == ["PAFPN-n-seed0", "AFPN-n-seed0"]
     assert [len(r["curve"]["AP"]) for r in result["runs"]] == [3, 3]
     assert {p.name for p in (tmp_path / "results").glob("small*")} == {
         "small.json",
         "small.md",
+        "small.html",
         "small-bubbles.png",
         "small-curves.png",
     }
@@ -81,8 +91,7 @@ def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
         assert taken == set(range(10))
 
     times = {path: path.stat().st_mtime_ns for path in first.parent.rglob("*.pt")}
-    again = run(*words, cwd=tmp_path)
-    assert "| AFPN-n | 1 |" in again.stdout
+    assert "| AFPN-n | 1 |" in afpn(*command, cwd=tmp_path).stdout
     assert {
         path: path.stat().st_mtime_ns
         for path in first.parent.rglob("*.pt")
@@ -90,29 +99,50 @@ def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
     } == {path: t for path, t in times.items() if "backbone" not in path.name}
 
 
+def test_a_failing_run_does_not_cost_the_others_and_each_has_its_scale(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """Ultralytics reads no scale from `own5n.yaml`: what was named must be what was built."""
+    content = YAML.load(shipped("models", "yolov5-afpn.yaml"))
+    YAML.save(tmp_path / "own5.yaml", content)
+    YAML.save(tmp_path / "bad5.yaml", content | {"head": [[-1, 1, "Nonsense", [8]]]})
+    necks = ("bad=bad5.yaml", "own=own5.yaml", "--scales", "n", "s")
+    output = afpn(*words(small_data, *necks), "--epochs", "1", cwd=tmp_path, fails=True)
+    assert output.returncode == 1
+    assert "error: bad-n-seed0" in output.stderr
+    result = json.loads((tmp_path / "results" / "small.json").read_text())
+    built = {run["run"]: run["parameters"] for run in result["runs"]}
+    assert built == {
+        f"own-{scale}-seed0": sum(
+            p.numel() for p in build_model("yolov5-afpn.yaml", scale, 4).parameters()
+        )
+        for scale in ("n", "s")
+    }
+
+
+def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any) -> Comparison:
+    choice: dict[str, Any] = {"backbones": [], "extra": {}, "name": "x", **more}
+    places: dict[str, Any] = {"out": folder / "results", "folder": folder / "runs"}
+    return Comparison(necks, [0], str(data), 3, 64, 4, **choice, **places)
+
+
 def test_another_backbone_leaves_that_of_a_running_comparison_alone(
     backbone: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    def begin(source: Path) -> Comparison:
-        shape = (str(small_data), 3, 64, 4)
-        places = (tmp_path / "results", tmp_path / "runs", "x")
-        return Comparison(
-            [Candidate("PAFPN", "yolov5.yaml", "n")], [0], *shape, [source], {}, *places
-        )
-
-    first = begin(backbone)
+    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
+    first = comparison(small_data, tmp_path, necks, backbones=[backbone])
     first.records.add(first.runs[0], {"seconds": 1})
     before = first.backbones["n"].read_bytes()
     tensors = {name: array + 1 for name, array in np.load(backbone).items()}
     np.savez(tmp_path / "other.npz", **tensors)
     with pytest.raises(ValueError, match=r"backbone: .* there"):
-        begin(tmp_path / "other.npz")
+        comparison(small_data, tmp_path, necks, backbones=[tmp_path / "other.npz"])
     assert first.backbones["n"].read_bytes() == before
 
 
 def test_a_backbone_of_another_scale(small_data: Path, backbone: Path, tmp_path: Path) -> None:
-    words = command(small_data, "--backbone", backbone, "--scales", "s")
-    output = run(*words, cwd=tmp_path, fails=True)
+    command = words(small_data, "--backbone", backbone, "--scales", "s")
+    output = afpn(*command, cwd=tmp_path, fails=True)
     assert output.returncode == 2
     assert "whole.npz" in output.stderr
     assert "model.0.conv.weight has the shape (16, 3, 6, 6), (32, 3, 6, 6)" in output.stderr
@@ -123,18 +153,75 @@ def test_a_checkpoint_is_told_apart_by_its_tensors(small_data: Path, tmp_path: P
     def digest(seed: int) -> str | None:
         torch.manual_seed(seed)
         Model("yolov5n.yaml").save(tmp_path / "start.pt")
-        neck, places = Candidate("start", str(tmp_path / "start.pt")), (tmp_path, tmp_path, "x")
-        comparison = Comparison([neck], [0], str(small_data), 3, 64, 4, [], {}, *places)
-        return comparison.necks[0].digest
+        neck = Candidate("start", str(tmp_path / "start.pt"))
+        return comparison(small_data, tmp_path, [neck]).necks[0].digest
 
     assert digest(0) == digest(0)
     assert digest(0) != digest(1)
 
 
-def test_a_failing_run_does_not_cost_the_others(small_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "own3n.yaml").write_text("nc: 3\nbackbone: [[-1, 1, Nonsense, [8]]]\nhead: []\n")
-    words = command(small_data, "bad=own3n.yaml", "good=yolov5n-afpn.yaml", "--epochs", "1")
-    output = run(*words, cwd=tmp_path, fails=True)
-    assert output.returncode == 1
-    assert "error: bad-seed0" in output.stderr
-    assert "| good | 1 |" in output.stdout
+@pytest.mark.parametrize("change", ["label", "image", "removed", "background"])
+def test_data_that_have_changed_since(change: str, small_data: Path, tmp_path: Path) -> None:
+    root, yaml = tmp_path / "set", tmp_path / "own.yaml"
+    shutil.copytree(YAML.load(small_data)["path"], root)
+    yaml.write_text(small_data.read_text().replace(YAML.load(small_data)["path"], str(root)))
+    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
+    first = comparison(yaml, tmp_path, necks)
+    assert first.conditions.data_digest == comparison(yaml, tmp_path, necks).conditions.data_digest
+    first.records.add(first.runs[0], {"seconds": 1})
+    comparison(yaml, tmp_path, necks)
+    image = min((root / "images" / "train").iterdir())
+    label = root / "labels" / "train" / f"{image.stem}.txt"
+    if change == "label":
+        label.write_text(label.read_text().replace("0.", ".0", 1))
+    elif change == "image":
+        shutil.copy(image, image.with_name(f"more{image.suffix}"))
+    elif change == "removed":
+        image.unlink()
+    else:
+        label.unlink()
+    with pytest.raises(ValueError, match=r"x\.json.*images or labels have changed since"):
+        comparison(yaml, tmp_path, necks, name="x")
+    comparison(yaml, tmp_path, necks, name="another")
+
+
+def test_a_table_of_finished_runs_needs_no_data(small_data: Path, tmp_path: Path) -> None:
+    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
+    first = comparison(small_data, tmp_path, necks)
+    first.records.add(first.runs[0], {"seconds": 1})
+    first.records.conditions = replace(first.conditions, data="gone.yaml")
+    first.records.path.write_text(first.records.path.read_text().replace(str(small_data), "gone"))
+    comparison(Path("gone"), tmp_path, necks)
+    with pytest.raises(ValueError, match="gone"):
+        comparison(Path("gone"), tmp_path, [*necks, Candidate("AFPN", "yolov5-afpn.yaml", "n")])
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "message"),
+    [
+        ("own5.yaml", "x", r"own5\.yaml has no scale x, it has only n, s"),
+        ("flat.yaml", "n", r"flat\.yaml has no scale n, it has no scales at all"),
+        (
+            "own5s.yaml",
+            None,
+            r"own5s\.yaml: .* would build scale n; write own5\.yaml with --scales",
+        ),
+    ],
+)
+def test_a_scale_that_would_not_be_built(
+    model: str, scale: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = YAML.load(shipped("models", "yolov5-afpn.yaml"))
+    few = {letter: content["scales"][letter] for letter in ("n", "s")}
+    YAML.save("own5.yaml", content | {"scales": few})
+    YAML.save("flat.yaml", {key: value for key, value in content.items() if key != "scales"})
+    with pytest.raises(ValueError, match=message):
+        read_model_yaml(model, scale)
+
+
+def test_rows_of_a_neck_are_not_frozen(small_data: Path, tmp_path: Path) -> None:
+    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
+    comparison(small_data, tmp_path, necks, extra={"freeze": 10})
+    with pytest.raises(ValueError, match="row 10 is no row of PAFPN's backbone, which has 10"):
+        comparison(small_data, tmp_path, necks, extra={"freeze": 11})

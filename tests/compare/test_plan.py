@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from ultralytics.utils import DEFAULT_CFG_DICT
 
 from afpn_yolo.compare.carry_out import carry_out, read_curve
-from afpn_yolo.compare.figures import bubbles, curves
+from afpn_yolo.compare.figures import bubbles, curves, save, sizes
 from afpn_yolo.compare.plan import PAPER, Candidate, Conditions, Run, parse_necks
 from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.report import markdown, rows, versus
+from afpn_yolo.compare.settings import FAIR, OWN, REFUSED
+from afpn_yolo.upstream.settings import read_settings
+from afpn_yolo.upstream.train import training_versions
 
 CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)
 
@@ -49,7 +55,10 @@ NECKS = (Candidate("PAFPN", "yolov5.yaml", "n"), Candidate("AFPN", "yolov5-afpn.
         (PAPER["IV"], ["n", "s"], "yolov5n yolov5n-afpn yolov5s yolov5s-afpn"),
         (PAPER["V"], ["s"], "yolov5s-afpn-sum yolov5s-afpn-concat yolov5s-afpn"),
         (["a=yolov5n-afpn.yaml", "yolov5s.yaml"], [], "yolov5n-afpn yolov5s"),
-        (["my/nets/own-3.yaml"], ["m"], "my/nets/own-3m"),
+        (["my/nets/yolo3-own.yaml"], ["m"], "my/nets/yolo3m-own"),
+        # Ultralytics would read no scale from own-3m, or not find the file again.
+        (["my/nets/own-3.yaml"], ["m"], "my/nets/own-3"),
+        (["big2small-yolov5.yaml"], ["m"], "big2small-yolov5"),
     ],
 )
 def test_necks_at_scales(words: list[str], scales: list[str], files: str) -> None:
@@ -80,10 +89,63 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
         Records(tmp_path / "x.json", Conditions("my.yaml", epochs=100, imgsz=64, batch=4))
 
 
-@pytest.mark.parametrize("key", ["epochs", "seed", "device", "time", "save_dir", "val"])
-def test_what_a_comparison_sets_itself_is_no_extra(key: str) -> None:
-    with pytest.raises(ValueError, match=f"^{key}: set by the comparison itself"):
-        Conditions("my.yaml", epochs=3, imgsz=64, batch=4, extra={key: 1, "lr0": 0.1})
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        *(({key: 1}, f"^{key}: set by the comparison itself") for key in ("epochs", "seed", "val")),
+        ({"compile": True}, "compile=True: it changes the time"),
+        ({"profile": True}, "afpn benchmark measures"),
+        ({"split": "train"}, "split=train: .* not on what it learnt from"),
+        ({"save": False}, "save=False: .* could not go on"),
+        ({"classes": [0]}, r"classes=\[0\]: .* write a data YAML of these classes"),
+        ({"single_cls": True}, "single_cls=True: .* one class"),
+        ({"fraction": [0.5, 0.5]}, "fraction=.* takes all of its images"),
+        ({"freeze": ["23.cv2"]}, "freeze=.* another one in each neck"),
+        ({"iou": 0.5}, "iou=0.5: the evaluation is COCO's"),
+        ({"opset": 17}, "opset=17: it has no effect"),
+        ({"lr_of_next_year": 1}, "doesn't know whether it is fair"),
+    ],
+)
+def test_settings_under_which_runs_could_not_be_compared(
+    extra: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Conditions("my.yaml", epochs=3, imgsz=64, batch=4, extra={"lr0": 0.1} | extra)
+
+
+def test_settings_that_reach_every_neck_alike() -> None:
+    fair = {"rect": True, "multi_scale": 0.5, "split": "test", "freeze": 10, "fraction": 0.5}
+    Conditions("my.yaml", 3, 64, 4, extra=fair | {"classes": None, "single_cls": False})
+
+
+def test_every_argument_of_ultralytics_is_decided_once() -> None:
+    decided = [*OWN, *FAIR, *REFUSED]
+    assert len(decided) == len({*decided})
+    assert DEFAULT_CFG_DICT.keys() <= {*decided}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("lr0=1e-3", 0.001), ("cache=None", None), ("cache=ram", "ram"), ("freeze=[0,1]", [0, 1])],
+)
+def test_settings_are_read_as_yolo_reads_them(word: str, value: object) -> None:
+    key = word.partition("=")[0]
+    assert read_settings([word], "--set") == {key: value}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("lr0", "--set lr0: expected KEY=VALUE"),
+        ("lr0=", "--set lr0=: missing 'lr0' value"),
+        ("lro=1e-3", "--set lro=1e-3: 'lro' is not a valid YOLO argument. Similar arguments.*lr0"),
+        ("cos_lr=maybe", "--set cos_lr=maybe: .* must be a bool"),
+        ("lr0=2", "--set lr0=2: .* between 0.0 and 1.0"),
+    ],
+)
+def test_settings_that_yolo_would_refuse(word: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_settings([word], "--set")
 
 
 def test_conditions_that_another_process_wrote_meanwhile(tmp_path: Path) -> None:
@@ -130,8 +192,17 @@ def test_a_folder_with_a_run_under_other_conditions(
             carry_out(pafpn, conditions, tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "last.pt").touch()
+    known = replace(CONDITIONS, data_digest="ab")
     with pytest.raises(Reached):  # goes on
-        carry_out(pafpn, CONDITIONS, tmp_path)
+        carry_out(pafpn, known, tmp_path)
+    kept = json.loads((tmp_path / "conditions.json").read_text())
+    assert kept["data_digest"] is None, "begun on nobody knows which state of the data"
+    assert kept["versions"] == [training_versions()]
+    monkeypatch.setattr("afpn_yolo.compare.carry_out.training_versions", lambda: {"torch": "9"})
+    with pytest.raises(Reached):
+        carry_out(pafpn, known, tmp_path)
+    kept = json.loads((tmp_path / "conditions.json").read_text())
+    assert kept["versions"] == [training_versions(), {"torch": "9"}]
     with pytest.raises(ValueError, match=r"epochs: 3 there, 9 here.*remove that folder"):
         carry_out(pafpn, others, tmp_path)
     with pytest.raises(ValueError, match=r"model: yolov5\.yaml there, yolov5-afpn\.yaml here"):
@@ -173,7 +244,7 @@ def test_table(tmp_path: Path) -> None:
     assert "| AFPN-n | 2 | 2,452,597 | 6.90 | 54.5 ± 0.7 |" in text
     assert " - | " in text  # no small objects, no figure
     assert versus(table) == [
-        "- AFPN-n against PAFPN-n: +3.5 AP at the end; lowest -11.0 at epoch 1; "
+        "AFPN-n against PAFPN-n: +3.5 AP at the end; lowest -11.0 at epoch 1; "
         "ahead for good from epoch 2 (curves of the means)."
     ]
 
@@ -197,16 +268,14 @@ def test_a_neck_that_is_level_throughout(tmp_path: Path) -> None:
 
 def test_figures_show_every_neck(tmp_path: Path) -> None:
     table = rows(NECKS, finished(tmp_path / "x.json").finished())
-    for draw in (bubbles, curves):
-        draw(table, tmp_path / "one.png")
-        draw(table[:1], tmp_path / "other.png")
+    for draw in (bubbles, curves, sizes):
+        save(draw(table), tmp_path / "one.png")
+        save(draw(table[:1]), tmp_path / "other.png")
         one, other = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("one", "other"))
         assert one is not None
         assert other is not None
-        assert (
-            np.unique(one.reshape(-1, 3), axis=0).shape[0]
-            > np.unique(other.reshape(-1, 3), axis=0).shape[0]
-        )
+        colours = [len(np.unique(image @ [1, 256, 65536])) for image in (one, other)]
+        assert colours[0] > colours[1]
 
 
 def test_seconds_of_a_resumed_training(tmp_path: Path) -> None:

@@ -1,0 +1,172 @@
+"""Train and evaluate necks under equal conditions, and set them side by side.
+
+    afpn compare --data my.yaml --quick
+
+tells which neck to take for your data: no neck, PAFPN, AFPN and its lite form, three seeds each, in
+a short schedule, with one bar for all of it. --epochs, --imgsz and the others change it.
+
+    afpn compare --data my.yaml --epochs 100 --seeds 0 1 2 --control
+
+trains PAFPN and AFPN (the paper's Table IV); `--table V` its three fusions; or name any models:
+
+    afpn compare PAFPN=yolov5nu.pt AFPN=yolov5n-afpn-start.pt --data my.yaml
+
+Results go to OUT/NAME.json, .md and .html (one file that opens without a network), and two PNGs,
+after every run. Stop it whenever you like: the same command goes on where it stopped. Started
+twice, it shares the runs between both processes.
+
+    afpn compare results/a.json results/b.json --pareto results/benchmark.json
+
+trains nothing: it draws AP over milliseconds and over parameters into OUT/NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from afpn_yolo.cli.arguments import SCALES, add_json, check_least
+
+STOPPED = "stopped; the same command goes on from here"
+USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "seeds": [0]}
+NOTHING = Path("none")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    add = parser.add_argument
+    add("necks", nargs="*", metavar="[LABEL=]MODEL", help="model YAMLs, or .pt files to fine-tune")
+    add("--table", choices=("IV", "V"), help="the paper's table, where no models are named (IV)")
+    add("--data", help="data set, as yolo takes it")
+    add(
+        "--quick",
+        action="store_true",
+        help="a short comparison with a verdict, as far as nothing else is said",
+    )
+    add("--control", action="store_true", help="compare a model without a neck, too")
+    add("--scales", nargs="+", choices=SCALES, help="scales of the YAMLs (n, for a table)")
+    add("--epochs", type=int, help="epochs of every run (300; --quick: by the number of images)")
+    add("--imgsz", type=int, help="image side in pixels (640; --quick without a GPU: 320)")
+    add("--batch", type=int, default=16, help="batch size over all GPUs (16)")
+    add("--seeds", nargs="+", type=int, help="one run each (0; --quick: 0 1 2)")
+    add(
+        "--backbone",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="a .pt or .npz for each scale: its backbone, and nothing else, starts every YAML "
+        "(--quick: YOLOv5u's, from COCO; none: random weights)",
+    )
+    add("--device", help="as yolo takes it: cpu, 0, 0,1,2,3 (chosen by Ultralytics)")
+    add("--workers", type=int, default=8, help="processes that load data (8)")
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="more of Ultralytics' arguments")
+    add("--name", help="name of the comparison (the data set's)")
+    add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
+    add("--runs", type=Path, default=Path("runs/compare"), help="folder of the trainings")
+    add("--pareto", type=Path, metavar="BENCH.json", help="draw results over a benchmark's times")
+    add("--part", default="model", choices=("model", "neck"), help="of --pareto's times (model)")
+    add("--runtime", default="onnxruntime", help="of --pareto's times (onnxruntime)")
+    add("--precision", default="fp32", help="of --pareto's times (fp32)")
+    add_json(parser, "runs, conditions and verdict")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    check_least(args, epochs=1, imgsz=1, batch=1, workers=0, seeds=0)
+    if args.name and Path(args.name).name != args.name:
+        raise ValueError(f"--name {args.name}: a name, no path; --out is the folder")
+    if args.pareto:
+        return _pareto(args)
+    if not args.data:
+        raise ValueError("--data is missing: the data set, as yolo takes it")
+    # Here, so that --help needs no torch.
+    from afpn_yolo.compare.control import with_control
+    from afpn_yolo.compare.plan import PAPER, parse_necks
+    from afpn_yolo.compare.quick import NECKS
+    from afpn_yolo.compare.run import Comparison
+    from afpn_yolo.upstream.settings import read_settings
+
+    extra = read_settings(args.set, "--set")
+    scales = args.scales or ([] if args.necks else ["n"])
+    usual = NECKS if args.quick and not args.table else PAPER[args.table or "IV"]
+    necks = parse_necks(args.necks or usual, scales)
+    if args.control or args.quick:
+        necks = with_control(necks)
+    if args.quick:
+        extra = _shorten(args, extra)
+    for name, value in USUAL.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    comparison = Comparison(
+        necks=necks,
+        seeds=args.seeds,
+        data=args.data,
+        epochs=args.epochs,
+        imgsz=args.imgsz,
+        batch=args.batch,
+        backbones=_backbones(args, scales),
+        extra=extra,
+        out=args.out,
+        folder=args.runs,
+        name=args.name or Path(args.data).stem,
+    )
+    failed = comparison.carry_out(args.device, args.workers, bar=args.quick)
+    print(comparison.results().markdown())
+    for path in comparison.files():
+        print(path)
+    if args.json:
+        args.json.write(comparison.records.content())
+    for line in failed:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what `--quick` chooses where the user has not; returns the further settings."""
+    from afpn_yolo.compare.quick import SEEDS, schedule
+    from afpn_yolo.upstream.data import images_of
+    from afpn_yolo.upstream.machine import uses_gpu
+
+    short = schedule(len(images_of(args.data, "train")))
+    if args.epochs is None:
+        args.epochs = short.epochs
+        if short.fraction < 1:
+            extra = {"fraction": short.fraction} | extra
+    args.imgsz = args.imgsz or (640 if uses_gpu(args.device) else 320)
+    args.seeds = args.seeds or [*SEEDS]
+    return extra
+
+
+def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
+    if args.backbone == [NOTHING]:
+        return []
+    if args.backbone or not args.quick or not scales:
+        return args.backbone or []
+    from afpn_yolo.upstream.pretrained import coco_checkpoint
+
+    try:
+        return [coco_checkpoint(scale) for scale in scales]
+    except ValueError as error:
+        raise ValueError(
+            f"--quick starts from backbones that know COCO: {error}; name files by --backbone, or "
+            "write --backbone none to start from random weights, which takes longer schedules"
+        ) from None
+
+
+def _pareto(args: argparse.Namespace) -> int:
+    """Draw, instead of training."""
+    from afpn_yolo.base.files import written_whole
+    from afpn_yolo.compare.figures import save
+    from afpn_yolo.compare.pareto import Timing, pareto
+
+    if not args.necks or any(Path(word).suffix != ".json" for word in args.necks):
+        raise ValueError("--pareto takes results of comparisons: afpn compare A.json B.json ...")
+    timing = Timing(args.part, args.runtime, args.precision)
+    figure = pareto([Path(word) for word in args.necks], args.pareto, timing)
+    path = args.out / f"{args.name or 'pareto'}.png"
+    with written_whole(path) as part:
+        save(figure, part)
+    print(path)
+    return 0

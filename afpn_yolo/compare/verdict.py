@@ -1,0 +1,162 @@
+"""What a comparison says in words: whether necks matter on these data, and which to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scipy import stats
+
+from afpn_yolo.compare.plan import CONTROL
+from afpn_yolo.compare.report import Row
+
+CONFIDENCE, POWER = 0.95, 0.8
+MOST_SEEDS = 100
+UNSEEN = "no difference that these images can show"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one neck is ahead of another, with the uncertainty that the seeds leave.
+
+    Attributes:
+        of, to: Names of the two rows.
+        ap: Mean of the first less mean of the second, in AP points.
+        low, high: Welch's interval of 95 %, in points. Each row has two or more seeds, and their
+            variances need not be the same: few data make one neck's runs scatter more than the
+            other's. A bootstrap of three seeds has ten different draws and comes out too narrow,
+            and nothing pairs the runs of a seed, since two networks draw different weights from it.
+            The interval is of this one pair: of twenty such, one is expected to miss.
+        seeds_more: About how many more seeds of each would show a difference of this size, four
+            times out of five; 0 where it is seen already, None where even 100 would not.
+    """
+
+    of: str
+    to: str
+    ap: float
+    low: float
+    high: float
+    seeds_more: int | None
+
+    @property
+    def seen(self) -> bool:
+        """Whether the interval is on one side of zero."""
+        return not self.low <= 0 <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.ap:+.1f} AP (95 % interval {self.low:+.1f} to {self.high:+.1f})"
+
+
+def difference(row: Row, base: Row) -> Difference:
+    """Hold one row against another; both need two seeds or more."""
+    (mean, var, n), (base_mean, base_var, base_n) = (_moments(one) for one in (row, base))
+    ap, error = mean - base_mean, math.sqrt(var / n + base_var / base_n)
+    half = 0.0
+    if error > 0:
+        parts = (var / n) ** 2 / (n - 1) + (base_var / base_n) ** 2 / (base_n - 1)
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, error**4 / parts)) * error
+    low, high = ap - half, ap + half
+    more = 0 if not low <= 0 <= high else _seeds_more(ap, var + base_var, min(n, base_n))
+    return Difference(row.neck.name, base.neck.name, ap, low, high, more)
+
+
+def _moments(row: Row) -> tuple[float, float, int]:
+    points = [100 * value for value in row.scores]
+    mean = sum(points) / len(points)
+    return mean, sum((x - mean) ** 2 for x in points) / (len(points) - 1), len(points)
+
+
+def _seeds_more(ap: float, variance: float, now: int) -> int | None:
+    for n in range(2, MOST_SEEDS + 1):
+        needed = stats.t.ppf((1 + CONFIDENCE) / 2, 2 * n - 2) + stats.t.ppf(POWER, 2 * n - 2)
+        if needed * math.sqrt(variance / n) <= abs(ap):
+            return max(1, n - now)
+    return None
+
+
+def verdict(table: Sequence[Row]) -> dict[str, Any] | None:
+    """The verdict for every scale that has a control and two seeds of it and of a neck.
+
+    Returns:
+        For JSON: `confidence`, and a list `scales`, each with `necks_matter` (None: these runs
+        don't show it), the differences, `best`, `level_with_best`, and the `text` in sentences.
+        None where there is no such scale.
+    """
+    scales = dict.fromkeys(row.neck.scale for row in table)
+    found = [_of_scale([row for row in table if row.neck.scale == scale]) for scale in scales]
+    present = [one for one in found if one]
+    return {"confidence": CONFIDENCE, "scales": present} if present else None
+
+
+def _of_scale(table: Sequence[Row]) -> dict[str, Any] | None:
+    enough = [row for row in table if len(row.scores) >= 2]
+    control = next((row for row in enough if row.neck.label == CONTROL), None)
+    necks = [row for row in enough if row is not control]
+    if control is None or not necks:
+        return None
+    first, others = necks[0], necks[1:]
+    gain = difference(first, control)
+    gaps = [difference(row, first) for row in others]
+    best = max(enough, key=lambda row: sum(row.scores) / len(row.scores))
+    level = [r for r in enough if r is not best and not difference(r, best).seen]
+    text = [_matter(gain, first, control), *map(_against, gaps), _advice(best, level)]
+    return {
+        "scale": table[0].neck.scale,
+        "necks_matter": gain.ap > 0 if gain.seen else None,
+        "against_control": asdict(gain),
+        "against_first": [asdict(gap) for gap in gaps],
+        "best": best.neck.name,
+        "level_with_best": [row.neck.name for row in level],
+        "text": text,
+    }
+
+
+def _matter(gain: Difference, first: Row, control: Row) -> str:
+    n, m = len(first.scores), len(control.scores)
+    seeds = f"{n} seeds each" if n == m else f"{n} and {m} seeds"
+    told = f"{first.neck.name} against no neck: {gain}, {seeds}"
+    if gain.seen and gain.ap > 0:
+        return f"Necks matter on these data. {told}."
+    if gain.seen:
+        return f"On these data a neck does harm. {told}."
+    return (
+        f"These runs don't show that necks matter on these data: {UNSEEN}. {told}.{_needed(gain)}"
+    )
+
+
+def _against(gap: Difference) -> str:
+    if gap.seen:
+        word = "better" if gap.ap > 0 else "worse"
+        return f"{gap.of} is {word} than {gap.to}: {gap}."
+    return f"{gap.of} and {gap.to}: {UNSEEN}, {gap}.{_needed(gap)}"
+
+
+def _needed(gap: Difference) -> str:
+    if gap.seeds_more is None:
+        return f" A difference of this size would not show with {MOST_SEEDS} seeds of each either."
+    return f" About {gap.seeds_more} more seeds of each would show a difference of this size."
+
+
+def _advice(best: Row, level: Sequence[Row]) -> str:
+    if not level:
+        return f"{best.neck.name} has the highest AP, and every other row is clearly below it."
+    lean = min([best, *level], key=lambda row: row.parameters)
+    names = ", ".join(row.neck.name for row in level)
+    return (
+        f"{best.neck.name} has the highest AP; {names} can't be told from it. Of these, "
+        f"{lean.neck.name} has the fewest parameters; afpn benchmark measures their time."
+    )
+
+
+def sentences(found: Mapping[str, Any] | None) -> list[str]:
+    """The verdict for Markdown."""
+    if not found:
+        return []
+    lines = ["**Verdict**", ""]
+    for one in found["scales"]:
+        scale = f"Scale {one['scale']}: " if one["scale"] else ""
+        lines.append(f"- {scale}{' '.join(one['text'])}")
+    note = "The intervals are over seeds, on these images and under this schedule."
+    return [*lines, "", note]
