@@ -1,13 +1,7 @@
-"""Data sets in COCO's format: one JSON of images, annotations and categories.
-
-Annotation tools differ in how they write it. Whatever can be meant in but one way is read.
-"""
+"""Data sets in COCO's format: one JSON of images, annotations and categories."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from afpn_yolo.base.values import EvaluationError, shown
+from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.evaluation.coco import Floats
+from afpn_yolo.evaluation.cocofile import Entry, Id, as_number, given, load
 from afpn_yolo.upstream.data import coco_category_ids
 from afpn_yolo.upstream.images import Size
 
-Entry = dict[str, Any]
-Id = int | float | str
 ANNOTATIONS, BOXES = "COCO's annotations", "boxes of the annotations"
-WHOLE = re.compile(r"\s*([+-]?(?:0|[1-9]\d*))(?:\.0*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class Content:
     def contradicts(self, file: Path, size: Size) -> bool:
         """Whether boxes are for an image of another size, e.g. of one that was not yet rotated."""
         entry = self.files[file]
-        said = (_number(entry.get("height")), _number(entry.get("width")))
+        said = (as_number(entry.get("height")), as_number(entry.get("width")))
         # Tools that don't know it write 0, null or a word: the image itself has its size.
         return any(a > 0 and a != b for a, b in zip(said, size, strict=True) if a is not None)
 
@@ -64,12 +56,12 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
     Raises:
         EvaluationError: When the file is not as it must be, or not of the model's classes.
     """
-    images, annotations, entries = _load(path)
+    images, annotations, entries = load(path)
     names = _names(path, entries)
     categories = _match_categories(annotations, names, model_names)
     if categories is None:
         raise EvaluationError(_difference(path, names, model, model_names))
-    classes = {category: number for category, number in zip(categories, model_names, strict=True)}
+    classes = dict(zip(categories, model_names, strict=True))
     files = _files(path, folder, _images(path, images))
     known = {entry["id"] for entry in files.values()}
     rows: defaultdict[Id, list[list[float]]] = defaultdict(list)
@@ -83,7 +75,7 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
             )
         rows[image].append([classes[category], *annotation["row"]])
     tables = {file: np.array(rows[e["id"]], float).reshape(-1, 7) for file, e in files.items()}
-    measured = not annotations or any(_given(a.get("area")) for a in annotations)
+    measured = not annotations or any(given(a.get("area")) for a in annotations)
     return Content(files, tables, categories, ANNOTATIONS if measured else BOXES)
 
 
@@ -93,7 +85,7 @@ def read_names(path: Path) -> list[str]:
     Raises:
         EvaluationError: When the file is not as it must be.
     """
-    _, annotations, categories = _load(path)
+    _, annotations, categories = load(path)
     used = {annotation["category_id"] for annotation in annotations}
     kept = [item for item in _names(path, categories).items() if item[0] in used]
     # Some tools put a root category first that no object has.
@@ -102,106 +94,6 @@ def read_names(path: Path) -> list[str]:
 
 def _order(number: Id) -> tuple[bool, Any]:
     return isinstance(number, str), number
-
-
-def _load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """Images, annotations and categories, their ids and boxes brought into one form."""
-    try:
-        content = json.loads(path.read_bytes())  # it finds out about encodings and their marks
-    except OSError as error:
-        raise EvaluationError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise EvaluationError(f"{path} is no JSON: {error}") from None
-    lists = []
-    for key, read in (("images", _image), ("annotations", _annotation), ("categories", _category)):
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
-        lists.append(
-            [_entry(f"{path}: entry {i} of {key!r}", e, read) for i, e in enumerate(entries)]
-        )
-    images, annotations, categories = lists
-    if not images:
-        raise EvaluationError(f"{path} lists no images")
-    return images, annotations, categories
-
-
-def _entry(where: str, entry: object, read: Any) -> Entry:
-    if not isinstance(entry, dict):
-        raise EvaluationError(f"{where} must be an object, got {shown(entry)}")
-    try:
-        return {**entry, **read(entry)}
-    except ValueError as error:
-        raise EvaluationError(f"{where} {error}") from None
-
-
-def _image(entry: Entry) -> Entry:
-    if not isinstance(entry.get("file_name", ""), str):
-        raise ValueError(f"has the file_name {shown(entry['file_name'])}, expected a string")
-    return {"id": _id(entry, "id"), "file_name": _text(entry, "file_name")}
-
-
-def _category(entry: Entry) -> Entry:
-    named = entry if _given(entry.get("name")) else {"name": entry.get("supercategory")}
-    return {"id": _id(entry, "id"), "name": _text({k: v for k, v in named.items() if v}, "name")}
-
-
-def _annotation(entry: Entry) -> Entry:
-    """With `row`: left, top, width, height, area, crowd."""
-    ids = {key: _id(entry, key) for key in ("image_id", "category_id")}
-    box = entry.get("bbox")
-    if box is None:
-        raise ValueError("has no 'bbox'")
-    numbers = [_number(x) for x in box] if isinstance(box, list) else []
-    if len(numbers) != 4 or None in numbers or min(numbers[2:]) < 0:  # type: ignore[type-var]
-        raise ValueError(f"has the bbox {shown(box)}, expected left, top, width >= 0, height >= 0")
-    left, top, width, height = (float(x) for x in numbers if x is not None)
-    area = _number(entry["area"]) if _given(entry.get("area")) else width * height
-    crowd = _number(entry["iscrowd"]) if _given(entry.get("iscrowd")) else 0
-    if area is None or crowd not in (0, 1):
-        raise ValueError("has an area that is no number, or an iscrowd that is neither 0 nor 1")
-    return {**ids, "row": [left, top, width, height, area, float(crowd)]}
-
-
-def _id(entry: Entry, field: str) -> Id:
-    """An id: "7" and 7.0 are 7, as tools write it here so and there so."""
-    if not _given(entry.get(field)):
-        raise ValueError(f"has no {field!r}")
-    value = entry[field]
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"has the {field} {shown(value)}, expected a number or a string")
-    if isinstance(value, str):
-        whole = WHOLE.fullmatch(value)
-        return int(whole[1]) if whole else value
-    if not math.isfinite(value):
-        raise ValueError(f"has the {field} {value}, expected a number or a string")
-    return int(value) if value == int(value) else value
-
-
-def _text(entry: Entry, field: str) -> str:
-    if not _given(entry.get(field)):
-        raise ValueError(f"has no {field!r}")
-    value = entry[field]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"has the {field} {shown(value)}, expected a string")
-    return value
-
-
-def _number(value: object) -> float | None:
-    """A finite number, written as one or as a string."""
-    if not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _given(value: object) -> bool:
-    return value is not None and value != ""
 
 
 def _images(path: Path, images: list[Entry]) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from ultralytics import YOLO
@@ -18,7 +18,7 @@ from afpn_yolo.upstream.tell import briefly, one_line
 
 BOXED = ("detect", "segment", "pose")  # tasks whose models predict upright boxes
 
-AnyModel = str | Path | Model
+AnyModel: TypeAlias = str | Path | Model
 
 
 @dataclass(frozen=True)

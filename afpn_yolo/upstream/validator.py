@@ -84,7 +84,12 @@ def find(
         yaml = Path(folder, "data.yaml")
         content = {"train": ".", "val": ".", "names": model.names, "channels": model.channels}
         YAML.save(yaml, {"path": folder, **content})
-        options = {"imgsz": imgsz, "batch": batch, "rect": not square, "max_det": most}
+        options: dict[str, Any] = {
+            "imgsz": imgsz,
+            "batch": batch,
+            "rect": not square,
+            "max_det": most,
+        }
         options |= {"data": str(yaml), "device": model.device, "model": model.source}
         collector = Collector(images, sizes, clip, Path(folder), options)
         with briefly(), redirect_stdout(sys.stderr):  # the bar is no result

@@ -192,7 +192,9 @@ def test_boxes_of_other_tasks_are_those_of_predict(case: Case, tmp_path: Path, k
     model = YOLO(f"yolov8n-{kind}.yaml")  # untrained; it is unsure everywhere
     image = cut(tmp_path, 3)[2]
     square = tmp_path / "square.png"
-    cv2.imwrite(str(square), cv2.resize(cv2.imread(str(image)), (SIDE, SIDE)))
+    decoded = cv2.imread(str(image))
+    assert decoded is not None
+    cv2.imwrite(str(square), cv2.resize(decoded, (SIDE, SIDE)))
     opened = open_model(model)
     rows = find(opened, [square], [(SIDE, SIDE)], SIDE, square=True, clip=True).rows
     best = rows[: len(rows) // 2]
