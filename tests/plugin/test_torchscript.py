@@ -15,7 +15,7 @@ from tests.lively import PHOTOGRAPHS, blob
 def test_torchscript_says_what_the_model_says(lively: Path, tmp_path: Path) -> None:
     checkpoint = Path(shutil.copy(lively, tmp_path))
     path = YOLO(checkpoint).export(format="torchscript", imgsz=160, verbose=False)
-    exported = torch.jit.load(path).eval()
+    exported = torch.jit.load(path).eval()  # type: ignore[no-untyped-call]
     model: Any = YOLO(checkpoint).model.float().eval()
     for photograph in PHOTOGRAPHS:
         image = blob(photograph, 160, 160)
