@@ -17,7 +17,8 @@ MISSING = "resource fcntl pwd grp termios tty pty syslog".split()  # noqa: SIM90
 
 EVERY = f"""
 import importlib, os, pkgutil, sys
-import numpy, psutil, torch, ultralytics, onnxruntime.quantization, torchvision  # they may ask for POSIX
+# These may ask for POSIX where it is there.
+import numpy, onnxruntime.quantization, psutil, torch, torchvision, ultralytics
 sys.modules.update(dict.fromkeys({MISSING!r}))
 for name in ("killpg", "getuid", "geteuid", "getppid", "fork", "mkfifo", "setsid"):
     if hasattr(os, name):

@@ -128,7 +128,7 @@ def test_only_some_classes(exported: Exported, nms: bool) -> None:
     assert len(present) > 1
     for classes, most in ((present[:1], 300), (present[-1], 300), (present, 4), ([], 300)):
         found = Detector(path, CONF, IOU, max_det=most, classes=classes)(image)
-        options = {"conf": CONF, "iou": IOU, "max_det": most, "classes": classes}
+        options: dict[str, Any] = {"conf": CONF, "iou": IOU, "max_det": most, "classes": classes}
         expected = model.predict(image, imgsz=160, verbose=False, **options)[0].boxes.data.numpy()
         assert_same(found, expected)
         assert bool(len(found)) == (classes != [])

@@ -94,7 +94,8 @@ def test_every_kind_of_file(agree: Callable[[Any, Any], int], tmp_path: Path) ->
     for name, write in FILES.items():
         write(tmp_path / name)
         read = images.read(tmp_path / name)
-        assert (read.dtype, read.ndim, read.shape[2]) == (np.uint8, 3, 3), name
+        assert read.dtype == np.uint8, name
+        assert read.shape[2:] == (3,), name
         assert np.array_equal(read, imread(tmp_path / name)), name
         found += agree(tmp_path / name, name)
     assert found > len(FILES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from afpn_yolo.layers import AFPNConcat, AFPNConv, AFPNFusion, AFPNResidual, AFP
 from tests.neck import randomise
 
 CHANNELS = [16, 24, 32]
-LAYERS = {
+LAYERS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "AFPNFusion": (lambda: AFPNFusion(CHANNELS, 1), True),
     "AFPNSum": (lambda: AFPNSum(CHANNELS, 1), True),
     "AFPNConcat": (lambda: AFPNConcat(CHANNELS, 1), True),
@@ -38,16 +40,19 @@ def test_autocast_is_close_and_trains(name: str) -> None:
     error = (found.float() - expected).square().mean().sqrt() / expected.std()
     assert 0 < error < 0.05  # not zero: eight bits of mantissa, a few layers deep
 
-    gradients = {}
+    gradients: dict[bool, dict[str, Tensor | None]] = {}
     for enabled in (False, True):
         module.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             output = apply(module, levels, several)
-        output.float().square().mean().backward()
+        output.float().square().mean().backward()  # type: ignore[no-untyped-call]
         gradients[enabled] = {k: p.grad for k, p in module.named_parameters()}
     for key, gradient in gradients[True].items():
         assert gradient is not None, key
         assert gradient.dtype == torch.float32, key
         assert gradient.isfinite().all(), key
-    flat = {k: torch.cat([g.flatten() for g in v.values()]) for k, v in gradients.items()}
+    flat = {
+        k: torch.cat([g.flatten() for g in v.values() if g is not None])
+        for k, v in gradients.items()
+    }
     assert torch.cosine_similarity(flat[False], flat[True], dim=0) > 0.99

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -11,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-from afpn_yolo.base import files
 from afpn_yolo.base.files import PartPath, written_whole
 from afpn_yolo.plugin.checkpoints import CheckpointPath, forget_epochs, forget_parts
 from tests.processes import forked
@@ -83,7 +83,7 @@ def test_what_killed_processes_left_is_found(tmp_path: Path) -> None:
 def test_what_is_said_of_a_file_that_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "1")
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "1")
     weights = CheckpointPath(tmp_path)
     for path in (weights / "best.pt", weights / "last.pt"):
         path.with_name(f"{path.name}.1.part").mkdir()
