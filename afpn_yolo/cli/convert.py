@@ -5,6 +5,11 @@ theirs predicts from anchors, Ultralytics' does not. It starts untrained, so fin
 
     afpn convert afpn_n.pth yolov5n-afpn-coco.pt
     yolo train model=yolov5n-afpn-coco.pt data=my.yaml
+
+A two-stage checkpoint of their MMDetection code is carried over whole, head and all:
+
+    afpn convert faster-rcnn_r50_afpn.pth r50-afpn.pt
+    afpn evaluate r50-afpn.pt annotations/instances_val2017.json
 """
 
 from __future__ import annotations
@@ -29,12 +34,19 @@ def run(args: argparse.Namespace) -> int:
     if args.target.suffix != ".pt":
         raise ValueError(f"{args.target}: Ultralytics opens files that end in .pt")
     from afpn_yolo.mmyolo.convert import convert
+    from afpn_yolo.mmyolo.inert import load_tensors
+    from afpn_yolo.mmyolo.twostage import convert_detector, is_twostage
 
     try:
-        result = convert(args.source, args.target, args.scale, args.nc)
+        if is_twostage(load_tensors(args.source)):
+            result = convert_detector(args.source, args.target)
+            what = f"Faster R-CNN, {result.scale} with AFPN, trained throughout"
+        else:
+            result = convert(args.source, args.target, args.scale, args.nc)
+            what = f"YOLOv5-{result.scale} with AFPN, {args.nc} classes, head untrained"
     except ValueError as error:
         raise ValueError(f"{args.source}: {error}") from error
-    print(f"{args.target}: YOLOv5-{result.scale} with AFPN, {args.nc} classes, head untrained")
+    print(f"{args.target}: {what}")
     print(f"{len(result.carried)} tensors carried over, {len(result.dropped)} not:")
     for key in result.dropped:
         print(f"  {key}")

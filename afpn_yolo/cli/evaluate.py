@@ -3,6 +3,7 @@
     afpn evaluate best.pt my.yaml --imgsz 640 --json report.json
     afpn evaluate best.onnx annotations/instances_val2017.json
 
+A checkpoint of `afpn train-rcnn` is measured at the sizes of its training, its boxes clipped.
 Figures are pycocotools' own. Of models of segmentation and pose the boxes are measured. Nothing is
 written but the report.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afpn_yolo.cli.arguments import add_json, check_least
@@ -39,19 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     check_least(args, imgsz=1, batch=1)
-    from afpn_yolo.evaluation.evaluate import evaluate_model
-
-    report = evaluate_model(
-        args.model,
-        args.data,
-        imgsz=args.imgsz,
-        split=args.split,
-        device=args.device,
-        batch=args.batch,
-        images=args.images,
-        square=args.square,
-        clip=args.clip,
-    )
+    report = _measured(args)
     if args.json:
         args.json.write(report.as_dict())
     height, width = report.imgsz
@@ -62,6 +52,30 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(report.damaged)} damaged images are left out")
     print(table(report))
     return 0
+
+
+def _measured(args: argparse.Namespace) -> Report:
+    """The report on a model of Ultralytics', or on a detector of `afpn train-rcnn`."""
+    from afpn_yolo.evaluation.evaluate import evaluate_model
+    from afpn_yolo.twostage.checkpoint import is_detector
+
+    if is_detector(Path(args.model)):
+        from afpn_yolo.twostage.detect import evaluate_checkpoint
+
+        return evaluate_checkpoint(
+            Path(args.model), args.data, args.split, args.device, args.batch, args.images
+        )
+    return evaluate_model(
+        args.model,
+        args.data,
+        imgsz=args.imgsz,
+        split=args.split,
+        device=args.device,
+        batch=args.batch,
+        images=args.images,
+        square=args.square,
+        clip=args.clip,
+    )
 
 
 def table(report: Report) -> str:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("--data", required=True, help="data YAML, COCO JSON of the training, or COCO's folder")
-    add("--val", help="COCO JSON to evaluate on; one without annotations gives the server's file")
+    add("--val", help="COCO JSON to evaluate on; of test-dev: its detections are written")
     add("--images", help="folder of the images of the training's JSON")
     add("--val-images", help="folder of the images of the other JSON")
     add("--out", type=Path, default=Path("runs/rcnn/train"), help="folder (%(default)s)")

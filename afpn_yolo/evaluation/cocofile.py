@@ -36,7 +36,9 @@ def load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
         raise EvaluationError(f"{path} is no JSON: {error}") from None
     lists = []
     for key, read in (("images", _image), ("annotations", _annotation), ("categories", _category)):
-        entries = content.get(key) if isinstance(content, dict) else None
+        # COCO's lists of its test images have none.
+        default = [] if key == "annotations" and path.stem.startswith("image_info") else None
+        entries = content.get(key, default) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
         lists.append(

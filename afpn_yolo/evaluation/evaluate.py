@@ -6,13 +6,14 @@ import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from afpn_yolo import __version__
 from afpn_yolo.base.values import EvaluationError
-from afpn_yolo.evaluation.coco import Scores, evaluate
+from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.opened import AnyModel, OpenModel, open_model
 from afpn_yolo.upstream.tell import warn
@@ -125,8 +126,28 @@ def evaluate_model(
     opened = open_model(model, device)
     data_set = read_data(data, opened.names, split, images, opened.source)
     data_set, found = detect(opened, data_set, imgsz, batch, square, clip)
+    return report_of(
+        data_set,
+        found.rows,
+        model=opened.source,
+        data=str(data),
+        imgsz=found.imgsz,
+        split=None if str(data).endswith(".json") else split,
+        square=found.square,
+        clip=clip,
+    )
+
+
+def report_of(data_set: DataSet, detections: Floats, **measured: Any) -> Report:
+    """The report of what any model has found.
+
+    Args:
+        data_set: The images that it was found on.
+        detections: (M, 7), columns as in `coco.DETECTION`.
+        measured: The report's `model`, `data`, `imgsz`, `split`, `square` and `clip`.
+    """
     _tell(data_set)
-    metrics = evaluate(data_set.truth, found.rows, data_set.names)
+    metrics = evaluate(data_set.truth, detections, data_set.names)
     count = {k: _instances(data_set, k) for k in data_set.names}
     per_class = {
         name: ClassScores(**asdict(metrics.per_class[name]), instances=count[number])
@@ -136,12 +157,7 @@ def evaluate_model(
         **{**asdict(metrics), "per_class": per_class},
         images=len(data_set.images) - data_set.undecoded,
         instances=sum(count.values()),
-        model=opened.source,
-        data=str(data),
-        imgsz=found.imgsz,
-        split=None if str(data).endswith(".json") else split,
-        square=found.square,
-        clip=clip,
+        **measured,
         damaged=[str(path) for path in data_set.damaged],
         versions=_versions(),
         area=data_set.area,

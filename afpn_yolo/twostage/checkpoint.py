@@ -38,13 +38,17 @@ def described(model: FasterRCNN, design: Design, sides: Sides, names: dict[int, 
 def is_detector(path: Path) -> bool:
     """Whether a file is one of these checkpoints."""
     try:
-        return path.suffix == ".pt" and bool(read(path))
+        return path.suffix == ".pt" and bool(read(path, mmap=True))
     except (OSError, ValueError):
         return False
 
 
-def read(path: Path) -> Content:
+def read(path: Path, mmap: bool = False) -> Content:
     """Read a checkpoint.
+
+    Args:
+        path: The file.
+        mmap: Leave the tensors in the file until they are used.
 
     Raises:
         OSError: When the file can't be read.
@@ -53,7 +57,7 @@ def read(path: Path) -> Content:
     with path.open("rb"):
         pass  # an error of the system's names the file
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

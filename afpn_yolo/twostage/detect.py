@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from afpn_yolo.base.files import write_json
 from afpn_yolo.evaluation.coco import DETECTION, Floats, Metrics, evaluate
-from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.evaluation.evaluate import Report, report_of
+from afpn_yolo.twostage.checkpoint import open_detector
 from afpn_yolo.twostage.data import Images, collate
-from afpn_yolo.twostage.processes import gathered, rank, world_size
+from afpn_yolo.twostage.processes import gathered, processes, rank, world_size
 
 
 @torch.inference_mode()
@@ -65,15 +69,63 @@ def _rows(place: int, found: dict[str, Tensor]) -> Floats:
 
 
 def evaluate_detector(
-    model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0, half: bool = False
+    model: nn.Module,
+    data_set: DataSet,
+    batch: int = 8,
+    workers: int = 0,
+    half: bool = False,
+    server: Path | None = None,
 ) -> Metrics:
     """COCO's metrics of a detector on a data set, by the evaluation that YOLO's have, too.
 
     Args:
         model, data_set, batch, workers, half: See `detect`.
+        server: Where detections go for COCO's server if the data have no annotations, as those of
+            its test-dev. With None nothing is looked for in such data.
     """
-    detections = detect(model, data_set, batch, workers, half)
-    return evaluate(data_set.truth, detections, data_set.names)
+    found = np.zeros((0, len(DETECTION)))
+    labelled = len(data_set.truth) > 0
+    if labelled or server:
+        found = detect(model, data_set, batch, workers, half)
+    if server and not labelled and rank() == 0:
+        write_json(server, server_entries(data_set, found))
+    return evaluate(data_set.truth, found, data_set.names)
+
+
+def evaluate_checkpoint(
+    path: Path,
+    data: str,
+    split: str = "val",
+    device: str | None = None,
+    batch: int = 16,
+    images: str | None = None,
+) -> Report:
+    """Measure a checkpoint of `afpn train-rcnn`, at the sizes of its training.
+
+    Args:
+        path: The checkpoint.
+        data, split, images: See `read_data`.
+        device: See `processes`.
+        batch: Images at a time.
+
+    Raises:
+        OSError, ValueError: When the checkpoint or the data can't be opened, or aren't of the same
+            classes.
+    """
+    model, names = open_detector(path)
+    data_set = read_data(data, names, split, images, str(path))
+    with processes(device) as chosen:
+        detections = detect(model.to(chosen), data_set, batch)
+    return report_of(
+        data_set,
+        detections,
+        model=str(path),
+        data=data,
+        imgsz=(model.transform.min_size[-1], model.transform.max_size),
+        split=None if data.endswith(".json") else split,
+        square=False,
+        clip=True,
+    )
 
 
 def server_entries(data_set: DataSet, detections: Floats) -> list[dict[str, Any]]:

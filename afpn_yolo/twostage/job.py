@@ -1,4 +1,4 @@
-"""One of several processes that train together: `torchrun ... -m afpn_yolo.twostage.job JOB.json`."""
+"""One of several processes that train together, as torchrun starts them: its file is a JSON."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from afpn_yolo.twostage.processes import processes, rank, share_buffers, world_s
 from afpn_yolo.twostage.weights import backbone_weights
 
 LAST, BEST = "last.pt", "best.pt"
+SERVER = "detections.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ def train(
     plan: Plan, folder: Path, device: str | None = None, workers: int = 4, resume: bool = False
 ) -> Outcome | None:
     """Train, evaluate after every epoch, and keep `last.pt`, `best.pt` and `results.csv`.
+
+    Where the images to evaluate on have no annotations, as those of COCO's test-dev, there is no AP
+    and in the end a `detections.json` for COCO's server.
 
     Under torchrun every process calls this, with the same arguments.
 
@@ -174,10 +178,15 @@ class _Training:
         losses = self._steps(epoch)
         seconds = time.monotonic() - began
         share_buffers(self.model)
-        metrics = evaluate_detector(
-            self.model, self.val, self.plan.batch, self.workers, self.plan.half
+        last = epoch + 1 == self.plan.schedule.epochs
+        self.metrics = metrics = evaluate_detector(
+            self.model,
+            self.val,
+            self.plan.batch,
+            self.workers,
+            self.plan.half,
+            self.folder / SERVER if last else None,
         ).as_dict()
-        self.metrics = metrics
         scores: Any = {key: value for key, value in metrics.items() if key != "per_class"}
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.history.add({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **scores})

@@ -1,4 +1,4 @@
-"""Detectors without the 14 million weights of torchvision's box head, which every file would hold."""
+"""Detectors without the 14 million weights of torchvision's box head."""
 
 from __future__ import annotations
 
