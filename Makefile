@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 
 # Ultralytics asks for no network here, installs nothing by itself, and keeps its settings in .venv.
 export YOLO_AUTOINSTALL := false
+export NO_MKDOCS_2_WARNING := 1
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
 .PHONY: help demo docs test test-slow test-core test-versions test-lowest test-upstream test-ray test-bench newer fuzz lint types figures clean

@@ -9,7 +9,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 BESIDE = ("results/*.json", "results/*.png", "results/*.yaml", "models/*.yaml", "CITATION.cff")
 
 
