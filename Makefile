@@ -6,9 +6,10 @@ READY := $(VENV)/.ready
 
 # Ultralytics asks for no network here, installs nothing by itself, and keeps its settings in .venv.
 export YOLO_AUTOINSTALL := false
+export NO_MKDOCS_2_WARNING := 1
 export YOLO_CONFIG_DIR := $(abspath $(VENV)/config)
 
-.PHONY: help demo test test-slow test-core test-versions test-lowest test-upstream test-ray test-bench newer fuzz lint types figures clean
+.PHONY: help demo docs test test-slow test-core test-versions test-lowest test-upstream test-ray test-bench newer fuzz lint types figures clean
 
 help: ## List the targets
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -107,8 +108,12 @@ demo: $(READY) ## Train, validate, export, predict on generated data (under 10 m
 	@echo "Labels beside predictions: $(DEMO)/val/val_batch0_labels.jpg, val_batch0_pred.jpg"
 	@echo "Predictions of the ONNX:   $(DEMO)/predict/"
 
-figures: $(READY) ## Draw the README's figures anew
-	$(BIN)/python scripts/draw_neck.py docs/neck.png
+docs: $(READY) ## Build the documentation into site/; a broken link is an error
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+figures: $(READY) ## Draw the pictures of the necks anew
+	$(BIN)/python -m afpn_yolo draw-neck docs/neck.png
+	$(BIN)/python -m afpn_yolo draw-neck docs/neck-lite.png --model yolov5n-afpn-lite.yaml
 
 clean: ## Remove the environment and all that the targets left
-	rm -rf .venv .venv-newer .venv-lowest demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newer .venv-lowest demo site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -114,6 +114,14 @@ def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]
     axes.annotate("", tip, tail, arrowprops={**style, "color": ARROWS[direction][1]}, zorder=2)
 
 
+def _draw_arc(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Over the boxes that stand between two of the same level."""
+    tail, tip = ((x, y + HEIGHT / 2 + 0.03) for x, y in (start, end))
+    bend = f"arc3,rad={-0.7 / (end[0] - start[0])}"
+    style = {"arrowstyle": "-|>", "lw": 1.3, "shrinkA": 0, "shrinkB": 0, "connectionstyle": bend}
+    axes.annotate("", tip, tail, arrowprops={**style, "color": ARROWS[0][1]}, zorder=2)
+
+
 def draw(boxes: list[Box], title: str, path: Path) -> None:
     """Write the picture."""
     strides = sorted({box.stride for box in boxes})
@@ -124,7 +132,9 @@ def draw(boxes: list[Box], title: str, path: Path) -> None:
     for box in boxes:
         _draw_box(axes, box, *spot[box.row])
         for source in box.sources:
-            _draw_arrow(axes, spot[source], spot[box.row])
+            (left, level), (right, own) = spot[source], spot[box.row]
+            passed = any(left < x < right and y == level == own for x, y in spot.values())
+            (_draw_arc if passed else _draw_arrow)(axes, spot[source], spot[box.row])
     for index, stride in enumerate(strides):
         label = f"level {stride.bit_length() - 1}\nstride {stride}"
         axes.text(-1.35, -index * RISE, label, ha="right", va="center", fontsize=10.5)
