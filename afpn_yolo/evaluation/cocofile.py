@@ -37,7 +37,9 @@ def load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
     lists = []
     for key, read in (("images", _image), ("annotations", _annotation), ("categories", _category)):
         # COCO's lists of its test images have none.
-        default = [] if key == "annotations" and path.stem.startswith("image_info") else None
+        default: list[Any] | None = (
+            [] if key == "annotations" and path.stem.startswith("image_info") else None
+        )
         entries = content.get(key, default) if isinstance(content, dict) else None
         if not isinstance(entries, list):
             raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
