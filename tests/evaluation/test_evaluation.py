@@ -190,7 +190,7 @@ def test_agrees_with_yolo_val(case: Case, theirs: Theirs) -> None:
 @pytest.mark.parametrize("kind", ["seg", "pose"])
 def test_boxes_of_other_tasks_are_those_of_predict(case: Case, tmp_path: Path, kind: str) -> None:
     model = YOLO(f"yolov8n-{kind}.yaml")  # untrained; it is unsure everywhere
-    image = cut(tmp_path, 3)[2]
+    image = cut(tmp_path / "parts", 3)[2]
     square = tmp_path / "square.png"
     decoded = cv2.imread(str(image))
     assert decoded is not None
