@@ -10,7 +10,14 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
-BESIDE = ("results/*.json", "results/*.png", "results/*.yaml", "models/*.yaml", "CITATION.cff")
+BESIDE = (
+    "results/*.json",
+    "results/*.html",
+    "results/*.png",
+    "results/*.yaml",
+    "models/*.yaml",
+    "CITATION.cff",
+)
 
 
 def on_files(files: Files, config: Any) -> Files:
