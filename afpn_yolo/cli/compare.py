@@ -7,7 +7,12 @@ a short schedule, with one bar for all of it. --epochs, --imgsz and the others c
 
     afpn compare --data my.yaml --epochs 100 --seeds 0 1 2 --control
 
-trains PAFPN and AFPN (the paper's Table IV); `--table V` its three fusions; or name any models:
+trains PAFPN and AFPN (the paper's Table IV); `--table V` its three fusions. I, II, III and V-rcnn
+are of two-stage detectors, in the paper's schedules, on COCO's folder or a data YAML:
+
+    afpn compare --table I --data coco --device 0,1
+
+Or name any models:
 
     afpn compare PAFPN=yolov5nu.pt AFPN=yolov5n-afpn-start.pt --data my.yaml
 
@@ -27,10 +32,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.cli import twostage_table
 from afpn_yolo.cli.arguments import SCALES, add_json, check_least
 
 STOPPED = "stopped; the same command goes on from here"
-USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "seeds": [0]}
+USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
 NOTHING = Path("none")
 
 
@@ -38,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `Command`."""
     add = parser.add_argument
     add("necks", nargs="*", metavar="[LABEL=]MODEL", help="model YAMLs, or .pt files to fine-tune")
-    add("--table", choices=("IV", "V"), help="the paper's table, where no models are named (IV)")
+    add(
+        "--table",
+        choices=("I", "II", "III", "IV", "V", "V-rcnn"),
+        help="the paper's table, where no models are named (IV)",
+    )
     add("--data", help="data set, as yolo takes it")
     add(
         "--quick",
@@ -49,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scales", nargs="+", choices=SCALES, help="scales of the YAMLs (n, for a table)")
     add("--epochs", type=int, help="epochs of every run (300; --quick: by the number of images)")
     add("--imgsz", type=int, help="image side in pixels (640; --quick without a GPU: 320)")
-    add("--batch", type=int, default=16, help="batch size over all GPUs (16)")
+    add("--batch", type=int, help="batch size over all GPUs (16; two-stage: 8)")
     add("--seeds", nargs="+", type=int, help="one run each (0; --quick: 0 1 2)")
     add(
         "--backbone",
@@ -59,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a .pt or .npz for each scale: its backbone, and nothing else, starts every YAML "
         "(--quick: YOLOv5u's, from COCO; none: random weights)",
     )
+    add("--resnet", metavar="NAME", help="two-stage: resnet18 or another for the table's ResNets")
     add("--device", help="as yolo takes it: cpu, 0, 0,1,2,3 (chosen by Ultralytics)")
     add("--workers", type=int, default=8, help="processes that load data (8)")
     add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="more of Ultralytics' arguments")
@@ -81,6 +92,10 @@ def run(args: argparse.Namespace) -> int:
         return _pareto(args)
     if not args.data:
         raise ValueError("--data is missing: the data set, as yolo takes it")
+    if args.table in twostage_table.TABLES:
+        return twostage_table.run(args)
+    if args.resnet:
+        raise ValueError("--resnet is for the two-stage tables; name models or YAMLs instead")
     # Here, so that --help needs no torch.
     from afpn_yolo.compare.control import with_control
     from afpn_yolo.compare.plan import PAPER, parse_necks

@@ -94,7 +94,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
             fusion=args.fusion,
             p6=args.p6,
             dynamic=args.detector == "dynamic",
-            options=dict(_option(word) for word in args.set),
+            options=dict(read_option(word) for word in args.set),
         ),
         sides=Sides(tuple(args.min_size), args.max_size),
         schedule=schedule_of(args.schedule, args.epochs),
@@ -113,7 +113,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     )
 
 
-def _option(word: str) -> tuple[str, Any]:
+def read_option(word: str) -> tuple[str, Any]:
     """`box_nms_thresh=0.6` as a name and a number."""
     name, _, value = word.partition("=")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
+            "ultralytics": version("ultralytics"),
         },
     }
 

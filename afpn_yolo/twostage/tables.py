@@ -123,7 +123,7 @@ def carry_out(
                     )
                 continue
             told = _train(plan, runs / name, device, workers)
-            records[name] = {"label": entry.label, "scale": None, "seed": seed, **told}
+            records[name] = {"run": name, "label": entry.label, "scale": None, "seed": seed, **told}
             write_json(out, {"table": table, "runs": records})
             finished(records)
     return records

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from afpn_yolo.cli.__main__ import main
 from afpn_yolo.mmyolo import twostage
 from afpn_yolo.mmyolo.convert import NotAuthorsCheckpointError
 from afpn_yolo.mmyolo.twostage import convert_detector, is_twostage
@@ -46,7 +47,7 @@ def theirs() -> Theirs:
     return tensors
 
 
-def test_every_key_is_carried_or_listed(tmp_path: Path) -> None:
+def test_every_key_is_carried_or_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tensors = theirs()
     source, target = tmp_path / "theirs.pth", tmp_path / "ours.pt"
     meta = {"dataset_meta": {"classes": ("cat", "dog", "cow")}, "epoch": 12}
@@ -59,6 +60,11 @@ def test_every_key_is_carried_or_listed(tmp_path: Path) -> None:
     assert set(result.dropped) == counters | {"meta (beside state_dict)"}
     assert set(result.carried) == set(tensors) - counters
 
+    target.unlink()
+    assert main(["convert", str(source), str(target)]) == 0
+    printed = capsys.readouterr().out
+    assert "Faster R-CNN, resnet18 with AFPN" in printed
+    assert all(key in printed for key in result.dropped)
     model, names = open_detector(target)
     assert names == {0: "cat", 1: "dog", 2: "cow"}
     head = "roi_head.bbox_head"

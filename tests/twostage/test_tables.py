@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from afpn_yolo.cli.__main__ import main
 from afpn_yolo.twostage import tables
 from afpn_yolo.twostage.counts import count
 from afpn_yolo.twostage.data import Source
+from afpn_yolo.twostage.design import Design
 from afpn_yolo.twostage.plan import Plan
 from afpn_yolo.twostage.train import Outcome
 
@@ -96,6 +98,38 @@ def test_a_table_goes_on_where_it_stopped(trained: list[Plan], tmp_path: Path) -
     assert one["gflops"] > 0
     with pytest.raises(ValueError, match=r"sum-seed0 under other conditions \(batch: 4 there, 8"):
         tables.carry_out("V-rcnn", replace(BASE, batch=8), **given)
+
+
+def test_the_command(
+    trained: list[Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained += [BASE] * 3
+    out = tmp_path / "results"
+    words = ["compare", "--table", "V-rcnn", "--data", "my.yaml", "--out", str(out)]
+    more = ["--backbone", "none", "--epochs", "2", "--imgsz", "320", "--resnet", "resnet18"]
+    more += ["--runs", str(tmp_path), "--set", "box_nms_thresh=0.6", "--seeds", "0", "1"]
+    assert main([*words, *more]) == 0
+    plan = trained[-1]
+    assert plan.design == Design("resnet18", options={"box_nms_thresh": 0.6})
+    assert (plan.batch, plan.seed, plan.schedule.epochs) == (8, 1, 2)
+    assert (plan.sides.shorter, plan.sides.longest) == ((320,), 320)
+    assert plan.weights_backbone is None
+    text = (out / "my-V-rcnn.md").read_text()
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][2:] == [
+        "| sum",
+        "| concat",
+        "| ASFF",
+    ]
+    made = {"my-V-rcnn.json", "my-V-rcnn.html", "my-V-rcnn-bubbles.png", "my-V-rcnn-curves.png"}
+    assert made <= {path.name for path in out.iterdir()}
+    for wrong, message in (
+        (["--quick"], "has rows of its own: leave out --quick"),
+        (["--backbone", "a.pth", "b.pth"], "starts from one --backbone"),
+    ):
+        assert main([*words, *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["compare", "--data", "my.yaml", "--resnet", "resnet18"]) == 2
+    assert "--resnet is for the two-stage tables" in capsys.readouterr().err
 
 
 def test_a_plan_comes_back_from_json() -> None:

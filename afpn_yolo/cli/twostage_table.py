@@ -1,0 +1,83 @@
+"""`afpn compare --table I`, II, III and V-rcnn: the paper's two-stage detectors, row by row."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afpn_yolo.cli.train_rcnn import read_option
+
+if TYPE_CHECKING:
+    from afpn_yolo.twostage.plan import Plan
+
+TABLES = ("I", "II", "III", "V-rcnn")
+BATCH = 8  # the paper's
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is not trained yet, and write the table after every run."""
+    from afpn_yolo.compare.plan import Candidate
+    from afpn_yolo.compare.results import ENDS, Results
+    from afpn_yolo.twostage.tables import TABLES as ROWS
+    from afpn_yolo.twostage.tables import Record, carry_out
+
+    base = _plan(args)
+    name = args.name or f"{Path(args.data).stem or 'data'}-{args.table}"
+    necks = [Candidate(entry.label, entry.label) for entry in ROWS[args.table]]
+    conditions = {
+        "data": base.source.train,
+        "epochs": args.epochs or "the paper's schedules",
+        "imgsz": f"{base.sides.shorter[-1]} to {base.sides.longest}",
+        "batch": base.batch,
+        "backbone": base.weights_backbone,
+    }
+
+    def results(records: dict[str, Record]) -> Results:
+        return Results.of(necks, records, conditions)
+
+    records = carry_out(
+        args.table,
+        base,
+        args.out / f"{name}.json",
+        args.runs / name,
+        seeds=args.seeds or [0],
+        device=args.device,
+        workers=args.workers,
+        backbone=args.resnet,
+        epochs=args.epochs,
+        finished=lambda done: results(done).write(args.out, name),
+    )
+    print(results(records).markdown())
+    for end in (".json", *ENDS):
+        print(args.out / f"{name}{end}")
+    if args.json:
+        args.json.write(records)
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    """What all rows share.
+
+    Raises:
+        ValueError: On options of the YOLO tables.
+    """
+    from afpn_yolo.twostage.data import Source
+    from afpn_yolo.twostage.design import Design, Sides
+    from afpn_yolo.twostage.plan import Plan
+
+    for option in ("necks", "quick", "control", "scales"):
+        if getattr(args, option):
+            told = "models" if option == "necks" else f"--{option}"
+            raise ValueError(f"--table {args.table} has rows of its own: leave out {told}")
+    weights: list[Any] = args.backbone or ["IMAGENET1K_V1"]
+    if len(weights) > 1:
+        raise ValueError(f"--table {args.table} starts from one --backbone, or none")
+    start = str(weights[0])
+    return Plan(
+        source=Source.named(args.data),
+        design=Design(options=dict(read_option(word) for word in args.set)),
+        sides=Sides((args.imgsz,), args.imgsz) if args.imgsz else Sides(),
+        weights_backbone=None if start.lower() == "none" else start,
+        batch=args.batch or BATCH,
+    )
