@@ -15,9 +15,10 @@ PACKAGE = ROOT / "afpn_yolo"
 FLOORS = (
     ("cli",),
     ("bench", "compare", "headstart", "mmyolo", "quantize", "twostage", "views"),
-    ("evaluation", "graft"),
+    ("evaluation",),
     ("upstream",),
     ("plugin",),
+    ("graft",),  # below plugin, which grafts models that are asked for by name
     ("layers",),
     ("base",),
 )
@@ -33,7 +34,7 @@ APART = {"edge", "shapes"}
 OPEN = {"bench": {"shapes"}, "quantize": {"edge"}}
 """Who else may use what stands apart; the roof may as well."""
 
-KNOW_ULTRALYTICS = {"plugin", "upstream", "layers", "twostage"}
+KNOW_ULTRALYTICS = {"plugin", "upstream", "graft", "layers", "twostage"}
 START = "plugin/startup.py"
 """Every interpreter runs it at its start: it imports no more than `os` and `sys` then."""
 

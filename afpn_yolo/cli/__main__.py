@@ -23,6 +23,7 @@ COMMANDS = {
     "train-rcnn": "train Faster R-CNN or Dynamic R-CNN with AFPN",
     "export-rcnn": "turn a detector of train-rcnn into ONNX for detect",
     "distill": "give AFPN's neck a head start from a trained stock model",
+    "graft": "put an AFPN neck into a stock model YAML, or one of your own",
     "quantize": "turn an ONNX model into INT8, calibrated on your images",
     "benchmark": "measure time, memory and size of necks where they run",
     "fusion": "draw how much each level counts in each fusion of a model",

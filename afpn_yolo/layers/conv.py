@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ultralytics.nn.modules.conv import Conv
 
+from afpn_yolo.base.values import shown
 from afpn_yolo.layers.init import init_copy, init_neck, init_projection
 from afpn_yolo.layers.pyramid import check_channels
 
@@ -11,7 +12,8 @@ from afpn_yolo.layers.pyramid import check_channels
 class AFPNConv(Conv):  # type: ignore[misc]
     """A 1x1 convolution with BatchNorm and SiLU: reduce, lateral and expand.
 
-    Row: `[-1, 1, AFPNConv, [channels]]`. It is Ultralytics' `Conv` but for how it starts.
+    Row: `[-1, 1, AFPNConv, [channels]]`, or `[channels, 0.25]` for a quarter of what a row
+    of that many comes to, whatever the scale. It is Ultralytics' `Conv` but for how it starts.
 
     Args:
         c_in: Channels in.
@@ -31,6 +33,12 @@ class AFPNConv(Conv):  # type: ignore[misc]
             init_projection(self.conv.weight)
 
     @classmethod
-    def check(cls, c_in: int, c_out: int) -> None:
-        """Raise the `ValueError` that building with these arguments would raise."""
+    def check(cls, c_in: int, c_out: int, share: float = 1) -> None:
+        """Raise the `ValueError` that a row with these arguments would raise."""
         check_channels(cls.__name__, [c_in, c_out])
+        whole = isinstance(share, (int, float)) and not isinstance(share, bool)
+        if not whole or not 0 < share <= 1:
+            raise ValueError(
+                f"{cls.__name__}: the share of the channels must be above 0 and at most 1, "
+                f"got {shown(share)}"
+            )

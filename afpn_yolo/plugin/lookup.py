@@ -1,9 +1,11 @@
-"""Where the YAMLs that we ship lie, and which of them a name means."""
+"""Which YAML a name means: a user's, one that we ship, or a stock one to put a neck into."""
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -71,3 +73,35 @@ def resolve(kind: str, file: str | Path) -> Path | None:
     if path.parts not in ((path.name,), (kind, path.name)):
         return None
     return shipped(kind, twin)
+
+
+NECK = re.compile(r"-(?:afpn(?:-(lite|sum|concat|none))?|(none))(?=-|$)")
+FAMILY = re.compile(r"yolov?\d+[a-z]?6?(?=-|$)")
+
+
+@dataclass(frozen=True)
+class Graft:
+    """What a name such as `yolo11n-afpn-lite-seg.yaml` asks for.
+
+    Attributes:
+        stock: The model YAMLs of Ultralytics that it may mean: the words behind the family's name
+            may stand in any order.
+        neck: The kind of neck to put into it.
+    """
+
+    stock: tuple[str, ...]
+    neck: str
+
+
+def named_graft(file: str | Path) -> Graft | None:
+    """Read the name of a model that is grafted, if a name is one: no folder but `models/`."""
+    path = Path(file)
+    stem, necks = path.stem, [*NECK.finditer(path.stem)]
+    if path.parts not in ((path.name,), ("models", path.name)) or len(necks) != 1:
+        return None
+    if path.suffix not in (".yaml", ".yml") or not FAMILY.match(stem):
+        return None
+    (found,) = necks
+    family, *rest = (stem[: found.start()] + stem[found.end() :]).split("-")
+    names = ("-".join((family, *words)) for words in permutations(rest))
+    return Graft(tuple(f"{name}.yaml" for name in names), found[1] or found[2] or "afpn")

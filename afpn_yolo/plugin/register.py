@@ -23,7 +23,8 @@ from ultralytics.utils.checks import parse_version
 
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, LevelFusion
 from afpn_yolo.plugin.checkpoints import explain_damage, keep_run
-from afpn_yolo.plugin.lookup import resolve, unscaled
+from afpn_yolo.plugin.grafting import grafted
+from afpn_yolo.plugin.lookup import named_graft, resolve, unscaled
 from afpn_yolo.plugin.model_yaml import check_model_yaml
 from afpn_yolo.plugin.refuse import OLDEST, unsuited
 from afpn_yolo.plugin.rows import row_arguments
@@ -130,12 +131,17 @@ def _remember_asked(tasks: ModuleType) -> None:
     """
     load: Callable[..., Any] = tasks.yaml_model_load
 
-    def yaml_model_load(path: str | Path) -> Any:
+    def load_asked(path: str | Path) -> Any:
         token = _asked.set(str(path))
         try:
-            content = load(path)
+            return load(path)
         finally:
             _asked.reset(token)
+
+    @wraps(load)
+    def yaml_model_load(path: str | Path) -> Any:
+        asked = named_graft(path) if resolve("models", path) is None else None
+        content = grafted(asked, str(path), load_asked) if asked else load_asked(path)
         _check(tasks, content)  # the parser is not the first to look into it
         return content
 

@@ -56,7 +56,9 @@ def row_arguments(
         row = shown([source, repeats, name, args])
         raise ValueError(f"{yaml_name(d)}, row {i} {row}: {error}") from None
     if issubclass(layer, AFPNConv):
-        c_out = int(make_divisible(min(args[0], max_channels) * width, 8))
+        # The share comes last: a scale's limit is on the width of the level that it is a share of.
+        channels, share = (*args, 1)[:2]
+        c_out = int(make_divisible(min(channels, max_channels) * width * share, 8))
         return c_out, [c_in, c_out]
     return (c_in[args[0]] if issubclass(layer, LevelFusion) else c_in), [c_in, *args]
 

@@ -53,6 +53,14 @@ def test_any_number_of_levels_and_any_target(sources: int, hidden: int) -> None:
         assert neck.difference(outputs(layer, levels), expected.numpy()) <= TOLERANCE
 
 
+@pytest.mark.parametrize("word", OPTIONS)
+def test_any_option(word: str) -> None:
+    layer, levels = folded(4, 1, options=(word,))
+    expected = outputs(layer, levels)
+    layer.fuse()
+    assert neck.difference(outputs(layer, levels), expected.numpy()) <= TOLERANCE
+
+
 @pytest.mark.parametrize("scale", ["n", "s"])
 def test_the_fused_neck_still_gives_the_authors_numbers(scale: str) -> None:
     arrays = neck.golden(f"afpn3-{scale}")

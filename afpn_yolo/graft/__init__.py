@@ -1,0 +1,128 @@
+"""A stock model YAML in, the same backbone and head with an AFPN neck out.
+
+    from afpn_yolo.graft import graft
+    print(graft("yolo11-seg.yaml", "lite").text)
+
+This room lies below `plugin`, which grafts the models that are asked for by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from afpn_yolo.base.values import shown
+from afpn_yolo.graft.stock import Anatomy, anatomy, name_of
+from afpn_yolo.graft.topology import NECKS, Form, Row, neck_rows
+from afpn_yolo.graft.write import page
+
+__all__ = ["NECKS", "Grafted", "graft", "grafted_name", "named_scale"]
+
+SCALED = re.compile(r"(yolov?\d+)([nslmx])(?=-|$)")
+
+
+@dataclass(frozen=True)
+class Grafted:
+    """A model YAML with an AFPN neck.
+
+    Attributes:
+        content: What Ultralytics reads of it: plain lists and numbers.
+        text: The same to be written to a file, with comments.
+    """
+
+    content: dict[str, Any]
+    text: str
+
+
+def graft(
+    stock: str | Path | Mapping[str, Any], neck: str = "afpn", first_scale: str | None = None
+) -> Grafted:
+    """Put an AFPN neck into a model.
+
+    The widths that the head reads stay those of the stock neck, at every scale.
+
+    Args:
+        stock: A model YAML, as `YOLO()` takes it, or its content.
+        neck: A name of `NECKS`.
+        first_scale: The scale that the YAML names first, which is the one that Ultralytics takes
+            where a file's name has no letter.
+
+    Raises:
+        OSError: When there is no such file.
+        ValueError: When there is no such neck, or nothing that it could be put into.
+    """
+    if neck not in NECKS:
+        raise ValueError(f"there is no neck {shown(neck)}; there are {', '.join(NECKS)}")
+    d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
+    if first_scale in d.get("scales", ()):
+        d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
+    found = anatomy(d)
+    first = len(d["backbone"])
+    rows, outputs = neck_rows(neck, found.levels, first)
+    _, *last = d["head"][-1]
+    head = Row([[outputs[i] for i in found.order], *last], gap=True)
+    stem = asked = PurePath(name_of(d)).stem
+    if len(d.get("scales", ())) > 1:  # one file for all scales, whatever letter it was asked with
+        stem = SCALED.sub(r"\1", asked)
+    content = {**d, "head": [row.content for row in (*rows, head)]}
+    content["yaml_file"] = grafted_name(asked, neck)
+    text = page(
+        {**content, "yaml_file": grafted_name(stem, neck)},
+        stem,
+        _about(NECKS[neck]),
+        f"{stem}.yaml",
+        _noted(d["backbone"], found),
+        [*rows, head],
+    )
+    return Grafted(copy.deepcopy(content), text)
+
+
+def named_scale(name: str) -> str | None:
+    """The scale letter in the name of a model: `yolo11n-seg.yaml` -> `n`."""
+    found = SCALED.match(PurePath(name).stem)
+    return found[2] if found else None
+
+
+def grafted_name(stem: str, neck: str) -> str:
+    """The file name of a graft: `yolo11n-seg`, lite -> `yolo11n-afpn-lite-seg.yaml`."""
+    word = {"afpn": "afpn", "none": "none"}.get(neck, f"afpn-{neck}")
+    family, dash, rest = stem.partition("-") if stem.startswith("yolo") else (stem, "", "")
+    return f"{family}-{word}{dash}{rest}.yaml"
+
+
+def _load(stock: str | Path) -> dict[str, Any]:
+    from ultralytics.nn.tasks import yaml_model_load
+
+    content = yaml_model_load(stock)
+    if not isinstance(content, dict):
+        raise ValueError(f"{stock}: a model YAML with backbone and head is needed")
+    return content
+
+
+def _about(form: Form | None) -> str:
+    if form is None:
+        return (
+            "without a neck: the control of a comparison. The head sees each level of the backbone "
+            "through one 1x1 convolution, and no level sees another. Where the stock neck is not "
+            "clearly better than this, the data say nothing about necks."
+        )
+    about = "with AFPN, the asymptotic feature pyramid network (Yang et al., 2023), as its neck."
+    return f"{about}\n{form.about}"
+
+
+def _noted(backbone: list[list[Any]], found: Anatomy) -> list[Row]:
+    """The backbone's rows with a word on those that matter to the neck."""
+    names = {level.tap: f"C{level.number}" for level in found.levels}
+    rows = []
+    for i, row in enumerate(backbone):
+        source = row[0][-1] if isinstance(row[0], list) else row[0]
+        source = i + source if source < 0 else source
+        before = 1 if source < 0 else found.strides[source]
+        stride = found.strides[i]
+        changed = f", stride {stride}" if stride and stride != before else ""
+        rows.append(Row(row, f": {names[i]}" if i in names else changed))
+    return rows

@@ -1,0 +1,156 @@
+"""Taking a stock model YAML apart: which rows give the levels, and what the head reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from afpn_yolo.base.values import shown
+from afpn_yolo.graft.probe import probe, scaled, scaling
+from afpn_yolo.graft.topology import Level
+
+TEXT = "a head that reads text beside the features"
+UNFIT = {
+    "RTDETRDecoder": "RT-DETR's decoder, whose hybrid encoder is a part of the detector",
+    "WorldDetect": TEXT,
+    "YOLOEDetect": TEXT,
+    "YOLOESegment": TEXT,
+    "YOLOESegment26": TEXT,
+}
+"""Heads that read a pyramid and yet not that of any neck, and what they are."""
+
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What a graft needs to know of a model YAML.
+
+    Attributes:
+        levels: The levels that the head reads, finest first.
+        order: Positions in `levels`, in the order in which the head lists them.
+        strides: Of the backbone's rows; None where one gives no feature map.
+    """
+
+    levels: tuple[Level, ...]
+    order: tuple[int, ...]
+    strides: tuple[int | None, ...]
+
+
+def name_of(d: Mapping[str, Any]) -> str:
+    """What messages call a model YAML."""
+    return str(d.get("yaml_file") or "model YAML")
+
+
+def anatomy(d: Mapping[str, Any]) -> Anatomy:
+    """Take the content of a model YAML apart.
+
+    Raises:
+        ValueError: When it has no pyramid that a neck could fuse; it says what it has.
+    """
+    sources = _head_sources(d)
+    shapes = probe(d)
+    backbone = len(d["backbone"])
+    read = [shapes[i] for i in sources]
+    if None in read:
+        raise ValueError(f"{name_of(d)}: its head reads something else than feature maps")
+    strides: list[int] = [stride for stride, _ in read]  # type: ignore[misc]
+    order = sorted(range(len(strides)), key=lambda i: strides[i])
+    if any(strides[b] != 2 * strides[a] for a, b in pairwise(order)):
+        raise ValueError(
+            f"{name_of(d)}: its head reads features of the strides {_listed(strides)}, and AFPN "
+            "fuses levels each of which has twice the stride of the one before"
+        )
+    seen = _read_by_neck(d)
+    coarser = [i for i in seen if (shapes[i] or (0,))[0] > max(strides)]
+    if coarser:
+        raise ValueError(
+            f"{name_of(d)}: its neck reads row {max(coarser)}, which is coarser than all that its "
+            "head reads; AFPN gives every level that it fuses to the head"
+        )
+    levels = [
+        Level(
+            strides[i].bit_length() - 1,
+            _tap(d, strides[i], shapes[:backbone], seen),
+            _width(d, sources[i], read[i]),  # type: ignore[arg-type]
+        )
+        for i in order
+    ]
+    return Anatomy(
+        tuple(levels),
+        tuple(order.index(i) for i in range(len(order))),
+        tuple(shape and shape[0] for shape in shapes[:backbone]),
+    )
+
+
+def _listed(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _head_sources(d: Mapping[str, Any]) -> list[int]:
+    """The rows that the last row reads, counted from the first."""
+    where = name_of(d)
+    for part in ("backbone", "head"):
+        rows = d.get(part)
+        whole = isinstance(rows, list) and rows
+        if not whole or not all(isinstance(row, list) and len(row) == 4 for row in rows):
+            raise ValueError(
+                f"{where}: {part} must be a list of rows [from, number, module, args], "
+                f"got {shown(rows)}"
+            )
+    rows = d["backbone"] + d["head"]
+    ours = next((row[2] for row in rows if str(row[2]).startswith("AFPN")), None)
+    if ours:
+        raise ValueError(f"{where}: it has rows of AFPN already, {ours} for one; name a stock YAML")
+    source, _, module, _ = rows[-1]
+    if module in UNFIT:
+        raise ValueError(f"{where}: it ends in {module}, {UNFIT[module]}; no neck can be grafted")
+    if not isinstance(source, list) or len(source) < 2:
+        raise ValueError(
+            f"{where}: it ends in {module}, which reads one row, and a neck fuses two levels or "
+            "more; detection, segmentation, pose and OBB models have such a pyramid"
+        )
+    return _absolute(source, len(rows) - 1)
+
+
+def _absolute(source: Any, row: int) -> list[int]:
+    listed = source if isinstance(source, list) else [source]
+    return [row + f if f < 0 else f for f in listed]
+
+
+def _read_by_neck(d: Mapping[str, Any]) -> set[int]:
+    """The backbone's rows that rows behind it read."""
+    first = len(d["backbone"])
+    rows = enumerate(d["head"], first)
+    return {i for at, row in rows for i in _absolute(row[0], at) if i < first}
+
+
+def _tap(d: Mapping[str, Any], stride: int, shapes: list[Shape | None], seen: set[int]) -> int:
+    """The backbone's row that gives the level of a stride: the last one that the stock neck reads.
+
+    Where it reads none of that stride, the backbone's last one.
+    """
+    found = [i for i, shape in enumerate(shapes) if shape and shape[0] == stride]
+    if not found:
+        raise ValueError(
+            f"{name_of(d)}: its head reads a level of stride {stride}, which its backbone doesn't "
+            "have; put the rows that make it at the end of the backbone"
+        )
+    return max([i for i in found if i in seen] or found)
+
+
+def _width(d: Mapping[str, Any], row: int, shape: Shape) -> int:
+    """What a row of ours must ask for to get the channels of a stock row, whatever the scale."""
+    scale = scaling(d)[1]
+    channels, args = shape[1], (d["backbone"] + d["head"])[row][3]
+    asked = args[0] if args and type(args[0]) is int else 0
+    for width in (asked, round(channels / scale[0])):
+        if width > 0 and scaled(width, scale) == channels:
+            return width
+    raise ValueError(
+        f"{name_of(d)}: its head reads {channels} channels of row {row}, and no width gives that "
+        f"at its narrowest scale: widths come in multiples of 8 there, {scale[1]} channels x "
+        f"{scale[0]} at most"
+    )
