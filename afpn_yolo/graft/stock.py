@@ -93,7 +93,7 @@ def _head_sources(d: Mapping[str, Any]) -> list[int]:
     """The rows that the last row reads, counted from the first."""
     where = name_of(d)
     for part in ("backbone", "head"):
-        rows = d.get(part)
+        rows: Any = d.get(part)
         whole = isinstance(rows, list) and rows
         if not whole or not all(isinstance(row, list) and len(row) == 4 for row in rows):
             raise ValueError(

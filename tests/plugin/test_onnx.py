@@ -24,11 +24,8 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
     """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
     torch_model = YOLO(model).model.eval()
-    runtime: Any
-    if path.suffix == ".torchscript":
-        runtime = torch.jit.load(path)  # type: ignore[no-untyped-call]
-    else:
-        runtime = session(path)
+    scripted = path.suffix == ".torchscript"
+    runtime: Any = torch.jit.load(path) if scripted else session(path)  # type: ignore[no-untyped-call]
     for height, width in sizes:
         answers = []
         for path_of_image in PHOTOGRAPHS:
