@@ -16,6 +16,7 @@ from afpn_yolo.edge import Detector
 from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.design import Design, Sides
 from afpn_yolo.twostage.export import Exportable
+from afpn_yolo.upstream.images import read_image
 from tests.twostage import small
 
 NAMES = {0: "cat", 1: "dog", 2: "cow"}
@@ -43,29 +44,30 @@ def test_outputs_are_equal_on_a_photograph(exported: Path, monkeypatch: pytest.M
     assert names == NAMES
     session = onnxruntime.InferenceSession(exported / "best.onnx")
     for name in ("bus.jpg", "zidane.jpg"):
-        picture = cv2.resize(cv2.imread(str(ASSETS / name)), SIZE[::-1])[..., ::-1]
+        picture = cv2.resize(read_image(ASSETS / name), SIZE[::-1])[..., ::-1]
         image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255
         with torch.no_grad():
             expected = Exportable(model)(torch.from_numpy(image)).numpy()
         (found,) = session.run(None, {"images": image})
         assert found.shape == expected.shape
         assert found.shape[1] > 5
-        assert np.abs(found[..., :4] - expected[..., :4]).max() < 0.5
-        assert np.abs(found[..., 4] - expected[..., 4]).max() < 0.01
-        assert (found[..., 5] == expected[..., 5]).all()
+        # Rows of nearly the same score may change places: each has its like.
+        apart = np.abs(found[0][:, None] - expected[0][None]) / [*(0.2,) * 4, 0.005, 0.5]
+        assert (apart.max(2).min(0) < 1).all()
+        assert (apart.max(2).min(1) < 1).all()
 
 
 def test_the_edge_detector_takes_it(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small.use(monkeypatch)
     detector = Detector(exported / "best.onnx", conf=0.25)
     assert detector.names == NAMES
-    picture = cv2.imread(str(ASSETS / "bus.jpg"))
+    picture = read_image(ASSETS / "bus.jpg")
     found = detector(picture)
-    assert len(found.scores)
+    assert len(found)
     height, width = picture.shape[:2]
-    assert (found.boxes >= 0).all()
-    assert (found.boxes <= [width, height, width, height]).all()
-    assert set(found.classes.tolist()) <= set(NAMES)
+    assert (found.xyxy >= 0).all()
+    assert (found.xyxy <= [width, height, width, height]).all()
+    assert set(found.class_ids.tolist()) <= set(NAMES)
 
 
 def test_mistakes_are_a_sentence(exported: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,7 +147,7 @@ def test_several_devices_are_torchruns(
         ran.append((command, env))
         return type("Done", (), {"returncode": len(ran) - 1})
 
-    monkeypatch.setattr(tables.subprocess, "run", run)
+    monkeypatch.setattr("subprocess.run", run)
     with pytest.raises(ValueError, match="training on 2 devices ended with exit code 1"):
         tables.carry_out(
             "V-rcnn", BASE, tmp_path / "t.json", tmp_path, device="0,3", backbone="resnet18"
