@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-import ultralytics
 from ultralytics import YOLO
 from ultralytics.nn.tasks import torch_safe_load
 from ultralytics.utils.torch_utils import get_flops
@@ -73,11 +72,8 @@ def _done(last: Path) -> bool:
 
 def training_versions() -> dict[str, str]:
     """Versions of what a training's result depends on."""
-    return {
-        "afpn_yolo": __version__,
-        "ultralytics": ultralytics.__version__,
-        "torch": torch.__version__,
-    }
+    # As an evaluation's report has them: `torch.__version__` also names the build, `+cu130`.
+    return {"afpn_yolo": __version__} | {name: version(name) for name in ("ultralytics", "torch")}
 
 
 def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:

@@ -292,3 +292,10 @@ def test_an_epoch_that_a_killed_training_repeats_counts_once(tmp_path: Path) -> 
     seconds, curve = read_curve(tmp_path / "results.csv")
     assert seconds == 35  # all of it was spent
     assert curve["AP"] == [0, 0.25, 0.4]
+
+
+def test_training_and_evaluation_call_one_version_the_same() -> None:
+    """torch's own name of its version has its build, `+cu130`; an installed package's hasn't."""
+    from afpn_yolo.evaluation.evaluate import _versions
+
+    assert training_versions().items() <= _versions().items()
