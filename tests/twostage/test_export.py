@@ -52,7 +52,7 @@ def test_outputs_are_equal_on_a_photograph(exported: Path, monkeypatch: pytest.M
         assert found.shape == expected.shape
         assert found.shape[1] > 5
         # Rows of nearly the same score may change places: each has its like.
-        apart = np.abs(found[0][:, None] - expected[0][None]) / [*(0.2,) * 4, 0.005, 0.5]
+        apart = np.abs(found[0][:, None] - expected[0][None]) / [*(0.05,) * 4, 0.001, 0.5]
         assert (apart.max(2).min(0) < 1).all()
         assert (apart.max(2).min(1) < 1).all()
 
