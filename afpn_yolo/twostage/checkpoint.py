@@ -87,4 +87,10 @@ def open_detector(path: Path) -> tuple[FasterRCNN, dict[int, str]]:
         OSError, ValueError: See `read`.
     """
     content = read(path)
-    return rebuilt(content).eval(), dict(content["names"])
+    try:
+        return rebuilt(content).eval(), dict(content["names"])
+    except (RuntimeError, KeyError, TypeError):  # torch's message is a page
+        raise ValueError(
+            f"{path}: its tensors don't fit the detector that it names; it was made by other "
+            "versions of torchvision or afpn_yolo, or changed"
+        ) from None

@@ -22,9 +22,7 @@ from afpn_yolo.twostage.processes import gathered, processes, rank, world_size
 
 
 @torch.inference_mode()
-def detect(
-    model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0, half: bool = False
-) -> Floats:
+def detect(model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0) -> Floats:
     """Find the objects of a data set. Several processes share the work, and all get the result.
 
     Args:
@@ -33,7 +31,6 @@ def detect(
         batch: Images at a time. They are padded to the largest of them, so it can move a result a
             little.
         workers: Processes that load images.
-        half: Compute in mixed precision, on a GPU.
 
     Returns:
         (M, 7), columns as in `coco.DETECTION`; an image's number is its place in the set, boxes are
@@ -48,8 +45,8 @@ def detect(
     model.eval()
     rows = [np.zeros((0, len(DETECTION)))]
     for pictures, targets in shown:
-        with torch.autocast(device.type, enabled=half):
-            found = model([picture.to(device, non_blocking=True) for picture in pictures])
+        # In single precision: in half precision torchvision's boxes are rounded to whole pixels.
+        found = model([picture.to(device, non_blocking=True) for picture in pictures])
         rows += [
             _rows(int(target["image_id"]), each)
             for target, each in zip(targets, found, strict=True)
@@ -73,20 +70,19 @@ def evaluate_detector(
     data_set: DataSet,
     batch: int = 8,
     workers: int = 0,
-    half: bool = False,
     server: Path | None = None,
 ) -> Metrics:
     """COCO's metrics of a detector on a data set, by the evaluation that YOLO's have, too.
 
     Args:
-        model, data_set, batch, workers, half: See `detect`.
+        model, data_set, batch, workers: See `detect`.
         server: Where detections go for COCO's server if the data have no annotations, as those of
             its test-dev. With None nothing is looked for in such data.
     """
     found = np.zeros((0, len(DETECTION)))
     labelled = len(data_set.truth) > 0
     if labelled or server:
-        found = detect(model, data_set, batch, workers, half)
+        found = detect(model, data_set, batch, workers)
     if server and not labelled and rank() == 0:
         write_json(server, server_entries(data_set, found))
     return evaluate(data_set.truth, found, data_set.names)

@@ -184,7 +184,6 @@ class _Training:
             self.val,
             self.plan.batch,
             self.workers,
-            self.plan.half,
             self.folder / SERVER if last else None,
         ).as_dict()
         scores: Any = {key: value for key, value in metrics.items() if key != "per_class"}

@@ -11,7 +11,6 @@ from torchvision.models import resnet18
 from torchvision.models.detection import FasterRCNN, faster_rcnn
 
 from afpn_yolo.twostage import fasterrcnn_resnet_afpn
-from tests import neck
 
 
 class SmallHead(nn.Sequential):
@@ -41,7 +40,12 @@ def lively(classes: int, **options: Any) -> FasterRCNN:
     model = fasterrcnn_resnet_afpn(
         "resnet18", num_classes=classes + 1, weights_backbone=None, **options
     )
-    neck.randomise(model.backbone.fpn)
+    # Statistics as after a training: else values grow from layer to layer, and rounding with them.
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train().backbone(torch.randn(4, 3, 160, 192))
     for layer in (model.rpn.head.cls_logits, model.roi_heads.box_predictor):
         for parameter in layer.parameters():
             nn.init.normal_(parameter, std=0.05)
