@@ -230,4 +230,4 @@ ours = sorted(m for m in sys.modules if m.startswith("afpn_yolo") and ".edge" no
 print(ours)
 """
     output = python(code, tmp_path)
-    assert "['afpn_yolo', 'afpn_yolo.plugin.startup']" in output
+    assert "['afpn_yolo', 'afpn_yolo.plugin', 'afpn_yolo.plugin.startup']" in output
