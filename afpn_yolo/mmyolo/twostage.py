@@ -88,7 +88,7 @@ def convert_detector(source: Path, target: Path) -> Conversion:
     for key in everything:
         if key.startswith("backbone.") and not key.endswith("num_batches_tracked"):
             ours[f"backbone.body.{key.removeprefix('backbone.')}"] = tensors.pop(key)
-    design = Design(backbone=backbone)
+    design = Design(backbone=backbone, aligned=True)
     body = {k.removeprefix(checkpoint.BODY): v for k, v in ours.items() if checkpoint.BODY in k}
     try:
         model = design.build(len(names) + 1, body, Sides())

@@ -51,6 +51,7 @@ class Design:
     fusion: str = "asff"
     p6: str = "pool"
     dynamic: bool = False
+    aligned: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def build(
@@ -84,6 +85,7 @@ class Design:
             fusion=self.fusion,
             p6=self.p6,
             dynamic=self.dynamic,
+            aligned=self.aligned,
             min_size=tuple(sides.shorter),
             max_size=sides.longest,
             **self.options,

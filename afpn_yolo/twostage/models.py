@@ -17,6 +17,7 @@ from torchvision.ops.feature_pyramid_network import (
     FeaturePyramidNetwork,
 )
 
+from afpn_yolo.twostage.geometry import AlignedRoIAlign, ExactAnchors
 from afpn_yolo.twostage.pyramid import (
     LAST_LEVELS,
     AsymptoticFeaturePyramid,
@@ -159,6 +160,7 @@ def fasterrcnn_resnet_afpn(
     p6: str = "pool",
     dynamic: bool = False,
     neck: str = "afpn",
+    aligned: bool = False,
     **kwargs: Any,
 ) -> FasterRCNN:
     """Faster R-CNN with AFPN, by the habits of torchvision's `fasterrcnn_resnet50_fpn`.
@@ -172,6 +174,7 @@ def fasterrcnn_resnet_afpn(
             default 3 with weights. Without weights all do.
         upsample, fusion, p6, neck: See `resnet_afpn_backbone`.
         dynamic: Dynamic R-CNN in place of Faster R-CNN.
+        aligned: Pooling and anchors where MMDetection has them; converted checkpoints need it.
         kwargs: For torchvision's `FasterRCNN`: `min_size`, `max_size`, `box_score_thresh`, ...
 
     Raises:
@@ -199,6 +202,11 @@ def fasterrcnn_resnet_afpn(
     )
     if dynamic:
         kwargs.setdefault("rpn_nms_thresh", DYNAMIC_RPN_NMS)
+    if aligned:
+        kwargs = {
+            "box_roi_pool": AlignedRoIAlign(),
+            "rpn_anchor_generator": ExactAnchors(),
+        } | kwargs
     model = FasterRCNN(backbone, num_classes, **kwargs)
     if dynamic:
         model.roi_heads = DynamicRoIHeads.in_place_of(model.roi_heads)

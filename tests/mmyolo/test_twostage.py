@@ -15,6 +15,7 @@ from afpn_yolo.mmyolo.convert import NotAuthorsCheckpointError
 from afpn_yolo.mmyolo.twostage import convert_detector, is_twostage
 from afpn_yolo.twostage import fasterrcnn_resnet_afpn
 from afpn_yolo.twostage.checkpoint import open_detector
+from afpn_yolo.twostage.geometry import AlignedRoIAlign
 from tests import neck
 
 CLASSES = 3
@@ -66,6 +67,7 @@ def test_every_key_is_carried_or_listed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "Faster R-CNN, resnet18 with AFPN" in printed
     assert all(key in printed for key in result.dropped)
     model, names = open_detector(target)
+    assert isinstance(model.roi_heads.box_roi_pool, AlignedRoIAlign)
     assert names == {0: "cat", 1: "dog", 2: "cow"}
     head = "roi_head.bbox_head"
     features = torch.randn(5, 256, 7, 7)
