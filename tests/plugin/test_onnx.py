@@ -21,21 +21,24 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
+def scripted_model(path: Path) -> Any:
+    return torch.jit.load(path)  # type: ignore[no-untyped-call]
+
+
 def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
     """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
     torch_model = YOLO(model).model.eval()
     scripted = path.suffix == ".torchscript"
-    runtime: Any = torch.jit.load(path) if scripted else session(path)  # type: ignore[no-untyped-call]
+    runtime: Any = scripted_model(path) if scripted else session(path)
     for height, width in sizes:
         answers = []
         for path_of_image in PHOTOGRAPHS:
             x = blob(path_of_image, height, width)
             with torch.no_grad():
                 expected = torch_model(x)[0].numpy()
-                if isinstance(runtime, onnxruntime.InferenceSession):
-                    (got,) = runtime.run(None, {"images": x.numpy()})
-                else:
-                    got = runtime(x).numpy()
+                got = (
+                    runtime(x).numpy() if scripted else runtime.run(None, {"images": x.numpy()})[0]
+                )
             assert got.shape == expected.shape
             assert np.abs(got[:, :4] - expected[:, :4]).max() <= PIXELS
             assert np.abs(got[:, 4:] - expected[:, 4:]).max() <= SCORES
