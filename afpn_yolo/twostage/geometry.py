@@ -31,14 +31,15 @@ class AlignedRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
             maps, image_shapes, self.canonical_scale, self.canonical_level
         )
         rois, levels = _convert_to_roi_format(boxes), self.map_levels(boxes)
-        result = maps[0].new_zeros(len(rois), maps[0].shape[1], SIZE, SIZE)
+        places, pooled = [], []
         for i, (level, scale) in enumerate(zip(maps, self.scales, strict=True)):
-            chosen = torch.where(levels == i)[0]
-            pooled = roi_align(
-                level, rois[chosen], self.output_size, scale, self.sampling_ratio, aligned=True
+            places.append(torch.where(levels == i)[0])
+            chosen = rois[places[-1]]
+            pooled.append(
+                roi_align(level, chosen, self.output_size, scale, self.sampling_ratio, aligned=True)
             )
-            result[chosen] = pooled.to(result.dtype)
-        return result
+        # Not by assignment to places: the exporter would fix how many there are.
+        return torch.cat(pooled)[torch.cat(places).argsort()]
 
 
 class ExactAnchors(AnchorGenerator):  # type: ignore[misc]

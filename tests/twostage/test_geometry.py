@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torchvision.ops import roi_align
@@ -44,7 +46,7 @@ def test_anchors_are_not_rounded() -> None:
 
 
 def test_an_aligned_detector_learns_and_predicts() -> None:
-    few = {"rpn_post_nms_top_n_train": 20, "rpn_post_nms_top_n_test": 20}
+    few: dict[str, Any] = {"rpn_post_nms_top_n_train": 20, "rpn_post_nms_top_n_test": 20}
     model = fasterrcnn_resnet_afpn(
         "resnet18", num_classes=3, weights_backbone=None, aligned=True, min_size=64, **few
     )
