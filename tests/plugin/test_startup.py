@@ -181,7 +181,7 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
     code = f"import os, sys; sys.path.append({str(ROOT)!r}); before = set(sys.modules)\n"
     code += "import afpn_yolo; print(*set(sys.modules) - before)"
     imported = run(sys.executable, "-S", "-c", code, cwd=tmp_path).stdout.split()
-    assert set(imported) == {"afpn_yolo", "afpn_yolo.plugin.startup"}
+    assert set(imported) == {"afpn_yolo", "afpn_yolo.plugin", "afpn_yolo.plugin.startup"}
 
 
 @pytest.mark.parametrize(
