@@ -56,7 +56,7 @@ def modules() -> Iterator[tuple[str, Path]]:
     """Room and file of every module; `__init__.py` and the like, beside the rooms, are left out."""
     for path in sorted(PACKAGE.rglob("*.py")):
         first, *rest = path.relative_to(PACKAGE).parts
-        if rest or first == "graft.py":
+        if rest:
             yield first.removesuffix(".py"), path
 
 

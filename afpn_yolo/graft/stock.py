@@ -93,9 +93,9 @@ def _head_sources(d: Mapping[str, Any]) -> list[int]:
     """The rows that the last row reads, counted from the first."""
     where = name_of(d)
     for part in ("backbone", "head"):
-        rows: Any = d.get(part)
-        whole = isinstance(rows, list) and rows
-        if not whole or not all(isinstance(row, list) and len(row) == 4 for row in rows):
+        rows = d.get(part)
+        listed = rows if isinstance(rows, list) else []
+        if not listed or not all(isinstance(row, list) and len(row) == 4 for row in listed):
             raise ValueError(
                 f"{where}: {part} must be a list of rows [from, number, module, args], "
                 f"got {shown(rows)}"

@@ -61,7 +61,32 @@ def test_hidden_channels() -> None:
     assert layers[4].weights.score.in_channels == 2 * 4
 
 
+@pytest.mark.parametrize(
+    ("scale", "share", "expected"),
+    [
+        ([1, 0.25, 1024], 0.25, 64),
+        ([1, 0.25, 1024], 0.375, 96),
+        ([1, 1, 512], 0.25, 128),  # a quarter of the level's own width, 512
+        ([1, 0.25, 1024], 0.03, 8),
+        ([1, 0.25, 1024], 1, 256),
+    ],
+)
+def test_a_share_is_of_what_the_scale_leaves(
+    scale: list[float], share: float, expected: int
+) -> None:
+    d = {**model_yaml([[-1, 1, "AFPNConv", [1024, share]]]), "scales": {"n": scale}}
+    layers, _ = tasks.parse_model(d, ch=3, verbose=False)
+    assert layers[4].conv.out_channels == expected
+
+
 REFUSED: list[tuple[list[Any], str]] = [
+    *(
+        ([-1, 1, "AFPNConv", [64, share]], rf"share of the channels must be above 0 .* {share}")
+        for share in (0, -0.25, 1.5, 4, float("nan"))
+    ),
+    ([-1, 1, "AFPNConv", [64, True]], "an argument must be an integer, got True"),
+    ([-1, 1, "AFPNConv", [0.25, 64]], r"channels must be an integer >= 1, got 0\.25"),
+    ([[2, 3], 1, "AFPNFusion", [0.5]], r"target level must be an integer .* got 0\.5"),
     ([[3], 1, "AFPNFusion", [0]], "at least 2 source levels, got 1"),
     ([[], 1, "AFPNSum", [0]], "at least 2 source levels, got 0"),
     ([3, 1, "AFPNFusion", [0]], "takes a list of sources, finest level first, got 3"),

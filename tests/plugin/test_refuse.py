@@ -97,7 +97,7 @@ import ultralytics.data.utils
 from ultralytics import YOLO
 YOLO("yolov5n.yaml")
 print("STOCK MODEL BUILT")
-for name in ("yolov5n-afpn.yaml", "own.yaml", "yolov5n-qfpn.yaml"):
+for name in ("yolov5n-afpn.yaml", "yolo11n-afpn-seg.yaml", "own.yaml", "yolov5n-qfpn.yaml"):
     try:
         YOLO(name)
     except Exception as error:
@@ -118,9 +118,10 @@ def test_a_stock_model_is_built_in_silence_and_afpn_refused_in_one_sentence(
     env = copy_of_ultralytics(tmp_path / "copy", version, TASKS, edit)
     (tmp_path / "own.yaml").write_text(OWN)
     result = forked(ASK, cwd=tmp_path, env=env)
-    stock, shipped, own, *missing = (result.stderr + result.stdout).splitlines()
+    stock, shipped, grafted, own, *missing = (result.stderr + result.stdout).splitlines()
     assert stock == "STOCK MODEL BUILT"
     assert_sentence(shipped, version, says)
+    assert_sentence(grafted, version, says)
     if why != "no such parser":  # there, nobody is left to look at a user's own rows
         assert_sentence(own, version, says)
     assert missing[0].startswith("FileNotFoundError")  # a name that is nobody's is not ours

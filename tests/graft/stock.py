@@ -1,0 +1,62 @@
+"""Stock model YAMLs for tests: which there are, and their rows laid out without values."""
+
+from __future__ import annotations
+
+import copy
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from ultralytics.nn import tasks
+from ultralytics.utils import ROOT, YAML
+
+from afpn_yolo.graft import Grafted, graft
+from afpn_yolo.graft.probe import probe
+
+FAMILIES = re.compile(r"yolo(v5|v6|v8|v9|v10|11|12|26)")
+NO_PYRAMID = re.compile(r"-cls|-sem|-rtdetr|-world|yoloe")
+"""What of these families can't be grafted."""
+
+
+def stock_names() -> list[str]:
+    """Every model YAML that the installed Ultralytics ships, without folder and ending."""
+    return sorted(path.stem for path in (ROOT / "cfg" / "models").rglob("*.yaml"))
+
+
+def graftable() -> list[str]:
+    """Those into which a neck can be put."""
+    names = stock_names()
+    return [n for n in names if FAMILIES.match(n) and not NO_PYRAMID.search(n)]
+
+
+@cache
+def content(name: str) -> dict[str, Any]:
+    """What a stock YAML says."""
+    return dict(YAML.load(next((ROOT / "cfg" / "models").rglob(f"{name}.yaml"))))
+
+
+@cache
+def _probed(name: str) -> Any:
+    """Strides and channels don't depend on the neck that is asked for."""
+    return probe(content(name))
+
+
+@cache
+def grafted(name: str, neck: str) -> Grafted:
+    """The graft of a stock YAML."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("afpn_yolo.graft.stock.probe", lambda d: _probed(name))
+        return graft({**content(name), "yaml_file": f"{name}.yaml"}, neck)
+
+
+def parts(d: dict[str, Any], scale: str | None) -> tuple[int, int, int]:
+    """Parameters of backbone, neck and head at a scale."""
+    d = {**copy.deepcopy(d), "scale": scale}
+    with torch.device("meta"):
+        rows: nn.Sequential = tasks.parse_model(d, ch=d.get("channels", 3), verbose=False)[0]
+    first = len(d["backbone"])
+    counts = [sum(p.numel() for p in row.parameters()) for row in rows]
+    return sum(counts[:first]), sum(counts[first:-1]), counts[-1]

@@ -1,0 +1,191 @@
+"""What a graft makes of a model YAML, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
+
+from afpn_yolo.graft import NECKS, graft, grafted_name
+from tests.graft.stock import grafted
+from tests.processes import ROOT, afpn
+
+Config = dict[str, Any]
+
+
+def own(**changes: Any) -> Config:
+    """A model of one's own: strides 2 to 16, a neck of two levels, and what is to be another."""
+    d: Config = {
+        "yaml_file": "own.yaml",
+        "nc": 3,
+        "scales": {"n": [0.5, 0.5, 1024]},
+        "backbone": [
+            [-1, 1, "Conv", [16, 3, 2]],
+            [-1, 1, "Conv", [32, 3, 2]],
+            [-1, 2, "C3", [64]],
+            [-1, 1, "Conv", [64, 3, 2]],
+            [-1, 1, "Conv", [128, 3, 2]],
+        ],
+        "head": [
+            [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+            [[-1, 3], 1, "Concat", [1]],
+            [-1, 1, "C3", [48]],
+            [-1, 1, "Conv", [80, 3, 2]],
+            [[-1, 4], 1, "Concat", [1]],
+            [[7, 9], 1, "Detect", ["nc"]],
+        ],
+    }
+    return {**d, **changes}
+
+
+@pytest.mark.parametrize("neck", NECKS)
+def test_shipped_files_are_what_the_graft_gives(neck: str) -> None:
+    path = ROOT / "models" / grafted_name("yolov5", neck)
+    assert path.read_text("utf-8") == grafted("yolov5", neck).text
+
+
+def test_a_model_of_ones_own() -> None:
+    """Its head reads a row that asks for 48 channels, and a concatenation, that asks for none."""
+    d = own()
+    result = graft(d)
+    rows = result.content["head"]
+    assert rows[:2] == [[3, 1, "AFPNConv", [48, 0.25]], [4, 1, "AFPNConv", [208, 0.25]]]
+    assert result.content["yaml_file"] == "own-afpn.yaml"
+    assert {**result.content, **yaml.safe_load(result.text)} == result.content
+    models = [DetectionModel({**c, "scale": "n"}, verbose=False) for c in (d, result.content)]
+    widths = [[branch[0].conv.in_channels for branch in m.model[-1].cv2] for m in models]
+    assert widths == [[24, 104], [24, 104]]
+
+
+def test_the_head_keeps_its_order() -> None:
+    d = own()
+    d["head"][-1] = [[9, 7], *d["head"][-1][1:]]
+    rows = graft(d, "none").content["head"]
+    assert rows == [
+        [3, 1, "AFPNConv", [48]],
+        [4, 1, "AFPNConv", [208]],
+        [[6, 5], 1, "Detect", ["nc"]],
+    ]
+
+
+def test_what_else_a_yaml_says_is_kept() -> None:
+    more: Config = {
+        "activation": "nn.LeakyReLU(0.1)",
+        "kpt_shape": [17, 3],
+        "channels": 4,
+        "names": {0: "null", 1: "a: b", 2: "caf\u00e9"},
+        "scales": {"n": [0.375, 0.5, 1024], "x": [1.0, 1.5, 768]},
+    }
+    read = yaml.safe_load(graft(own(**more), "lite").text)
+    assert {key: read[key] for key in more} == more
+
+
+def test_nothing_of_what_is_drawn_changes() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    before = own()
+    kept = copy.deepcopy(before)
+    graft(before)
+    assert torch.equal(torch.rand(4), expected)
+    assert before == kept
+
+
+def changed(row: int, content: Any, part: str = "head") -> Config:
+    d = own()
+    d[part][row] = content
+    return d
+
+
+@pytest.mark.parametrize(
+    ("d", "message"),
+    [
+        (own(head=None), "head must be a list of rows"),
+        (own(backbone=[[-1, 1, "Conv"]]), "backbone must be a list of rows"),
+        (changed(-1, [[7, 9], 1, "RTDETRDecoder", ["nc"]]), "it ends in RTDETRDecoder, RT-DETR"),
+        (changed(-1, [-1, 1, "Classify", ["nc"]]), "it ends in Classify, which reads one row"),
+        (changed(-1, [[7], 1, "Detect", ["nc"]]), "it ends in Detect, which reads one row"),
+        (
+            changed(-1, [[1, 9], 1, "Detect", ["nc"]]),
+            "its head reads features of the strides 4, 16, and AFPN",
+        ),
+        (
+            changed(-1, [[7, 7], 1, "Detect", ["nc"]]),
+            "its head reads features of the strides 8, 8, and AFPN",
+        ),
+        (
+            changed(-1, [[7, 3], 1, "Detect", ["nc"]]),
+            "its head reads features of the strides 8, 8, and AFPN",
+        ),
+        (changed(-1, [[2, 7], 1, "Detect", ["nc"]]), "its neck reads row 4, which is coarser than"),
+        (changed(2, [-1, 1, "AFPNConv", [48]]), "it has rows of AFPN already, AFPNConv for one"),
+        (changed(2, [-1, 1, "Convv", [48]]), "it can't be built: KeyError: 'Convv'"),
+        (changed(1, [[-1, 2], 1, "Concat", [1]]), "it can't be built: RuntimeError: Sizes of"),
+        (changed(4, [-1, 1, "Conv", [128, 3, 1]], "backbone"), "it can't be built: RuntimeError"),
+        (
+            own(scales={"n": [1, 0.5, 64]}),
+            "its head reads 64 channels of row 9, and no width gives",
+        ),
+    ],
+)
+def test_what_cannot_be_grafted(d: Config, message: str) -> None:
+    with pytest.raises(ValueError, match=f"own.yaml: {message}"):
+        graft(d)
+
+
+def test_a_level_that_only_the_neck_has() -> None:
+    d = own()
+    d["head"][-1:] = [[-1, 1, "Conv", [64, 3, 2]], [[7, 9, 10], 1, "Detect", ["nc"]]]
+    with pytest.raises(ValueError, match="a level of stride 32, which its backbone doesn't have"):
+        graft(d)
+
+
+def test_an_unknown_neck() -> None:
+    with pytest.raises(
+        ValueError, match="no neck 'bifpn'; there are afpn, lite, sum, concat, none"
+    ):
+        graft(own(), "bifpn")
+
+
+def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
+    text = afpn("graft", "yolov5n.yaml", "--neck", "lite", cwd=tmp_path).stdout
+    assert text == (ROOT / "models" / "yolov5-afpn-lite.yaml").read_text("utf-8")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
+    result = afpn("graft", "yolo11s-seg.yaml", "-o", "out/mine.yaml", cwd=tmp_path)
+    assert result.stdout == "out/mine.yaml\n"
+    assert result.stderr == "mine.yaml names no scale: it is built at s\n"
+    model = YOLO(tmp_path / "out" / "mine.yaml")
+    assert model.task == "segment"
+    by_name = YOLO("yolo11s-afpn-seg.yaml").model.state_dict()
+    assert {k: v.shape for k, v in model.model.state_dict().items()} == {
+        k: v.shape for k, v in by_name.items()
+    }
+    result = afpn("graft", "yolo11s-seg.yaml", "-o", "yolo3n-mine.yaml", cwd=tmp_path)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("yolo11n-cls.yaml",), "yolo11n-cls.yaml: it ends in Classify, which reads one row"),
+        (("yolo11n.yaml", "--neck", "pan"), "there is no neck 'pan'; there are afpn, lite"),
+        (("yolo11n.yaml", "-o", "mine.yml.txt"), "mine.yml.txt: Ultralytics opens model YAMLs"),
+        (("yolo99n.yaml",), "yolo99"),
+        (("empty.yaml",), "empty.yaml: backbone must be a list of rows"),
+    ],
+)
+def test_mistakes_of_the_command(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    result = afpn("graft", *words, cwd=tmp_path, fails=True)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
