@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from afpn_yolo.graft import NECKS
-from tests.graft.stock import NO_PYRAMID, content, grafted, graftable, parts, stock_names
+from tests.graft.stock import NO_PYRAMID, content, graftable, grafted, parts, stock_names
 
 SEVERAL = [
     name
