@@ -106,7 +106,8 @@ def _check_row(i: int, row: object, known: Callable[[str], bool]) -> None:
     if not isinstance(args, list):
         raise ValueError(f"{name}: the arguments must be a list, got {shown(args)}")
     for value in args:  # the parser would evaluate a string: `n`, say, is a variable of its own
-        if value not in OPTIONS and not isinstance(value, float):  # which the layer looks at
+        word = isinstance(value, str) and value in OPTIONS
+        if not word and not isinstance(value, float):  # which the layer looks at
             check_int(name, "an argument", value)
     if i == 0 and source != -1:  # the parser divides by the row's position
         raise ValueError(f"{name}: the first row takes the image, -1, got {shown(source)}")
