@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import shutil
-import site
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +25,7 @@ SOURCES = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "MANIFEST.in"),
     *("afpn_yolo.pth", "afpn_yolo.start", "setup.cfg", "setup.py", "pyproject.toml"),
 )
+PACKAGES = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
 BUILD = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet")
 USE = """
 from ultralytics import YOLO
@@ -89,7 +89,7 @@ class Environment:
         self.python = self.scripts / "python"
         if with_packages:
             # A path named in a .pth is searched for modules; its own .pth files are not read.
-            (self.packages / "others.pth").write_text("\n".join(site.getsitepackages()))
+            (self.packages / "others.pth").write_text("\n".join(PACKAGES))
 
     def pip(self, *args: str | Path) -> None:
         run(sys.executable, "-m", "pip", "--python", self.python, *args, cwd=self.empty)
@@ -204,32 +204,46 @@ def test_whatever_is_imported_first(first: str, tmp_path: Path) -> None:
 
 
 def _imports(name: str) -> set[str]:
-    """What a module of ours imports at its top."""
-    tree = ast.parse((ROOT / "afpn_yolo" / f"{name}.py").read_text())
-    found = {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
-    return found | {
-        a.name for node in tree.body if isinstance(node, ast.Import) for a in node.names
+    """What a module of ours imports at its top; of a package, its `__init__`."""
+    path = ROOT.joinpath(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found: set[str] = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {
+        module
+        for module in found
+        if not module.startswith("afpn_yolo.")
+        or (ROOT / module.replace(".", "/")).is_dir()
+        or (ROOT / f"{module.replace('.', '/')}.py").is_file()
     }
 
 
 def test_registration_waits_for_all_of_ours_that_import_ultralytics() -> None:
     """Of what the plug-in imports: each could be imported first, and be met half executed."""
     seen: dict[str, set[str]] = {}
-    waiting = ["plugin"]
+    waiting = ["afpn_yolo.plugin.register"]
     while waiting:
         name = waiting.pop()
         seen[name] = _imports(name)
-        ours = {m.removeprefix("afpn_yolo.") for m in seen[name] if m.startswith("afpn_yolo.")}
-        waiting += ours - set(seen)
+        waiting += [m for m in seen[name] if m.startswith("afpn_yolo.") and m not in seen]
 
     def leads_there(name: str) -> bool:
         return any(
-            m.startswith("ultralytics") or leads_there(m.removeprefix("afpn_yolo."))
-            for m in seen[name]
-            if m.startswith(("ultralytics", "afpn_yolo."))
+            m.startswith("ultralytics") or (m in seen and leads_there(m)) for m in seen[name]
         )
 
-    assert {f"afpn_yolo.{name}" for name in seen if leads_there(name)} == set(startup.OURS)
+    leading = {name for name in seen if leads_there(name)}
+    assert set(startup.OURS) <= leading
+    # Whoever imports a part of a package imports the package first, and with it the other parts.
+    packages = {name for name in startup.OURS if (ROOT / name.replace(".", "/")).is_dir()}
+    assert {name for name in leading if name.rpartition(".")[0] not in packages} == set(
+        startup.OURS
+    )
 
 
 LATE = f"""
@@ -241,7 +255,7 @@ import afpn_yolo
 
 def test_explicit_import_where_no_start_file_is_read(tmp_path: Path) -> None:
     """As under -S and `pip install --target`: by hand, even after Ultralytics."""
-    paths = [str(ROOT), *site.getsitepackages()]
+    paths = [str(ROOT), *PACKAGES]
     code = f"import sys; sys.path += {paths}\nassert 'afpn_yolo' not in sys.modules\n{LATE}"
     result = run(sys.executable, "-S", "-c", code, cwd=tmp_path)
     assert str(ROOT) in result.stdout
