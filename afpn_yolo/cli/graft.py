@@ -15,7 +15,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `Command`."""
-    parser.add_argument("model", help="model YAML as `yolo train` takes it: yolo11n-seg.yaml")
+    parser.add_argument(
+        "model", nargs="?", help="model YAML as `yolo train` takes it: yolo11n-seg.yaml"
+    )
     parser.add_argument(
         "--neck",
         default="afpn",
@@ -24,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its ASFF; none: a control",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.yaml", help="file to write")
+    parser.add_argument(
+        "--table", action="store_true", help="print what the necks take in each family, and no YAML"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,6 +36,14 @@ def run(args: argparse.Namespace) -> int:
     from afpn_yolo.base.files import written_whole
     from afpn_yolo.graft import graft, named_scale
 
+    if args.table:
+        from afpn_yolo.bench.families import FAMILIES, table
+
+        for line in table([Path(args.model).stem] if args.model else FAMILIES):
+            print(line, flush=True)
+        return 0
+    if args.model is None:
+        raise ValueError("name a model YAML, such as yolo11n.yaml, or ask for --table")
     if args.output is None:
         print(graft(args.model, args.neck).text, end="")
         return 0

@@ -189,3 +189,14 @@ def test_mistakes_of_the_command(words: tuple[str, ...], message: str, tmp_path:
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_table_of_what_necks_take(tmp_path: Path) -> None:
+    *_, line = afpn("graft", "yolov5n.yaml", "--table", cwd=tmp_path).stdout.splitlines()
+    assert line.startswith("| yolov5n | P3-P5 | 710,784 | 1.3")
+    assert "| 508,565 (0.72), 1." in line
+    assert "| 262,773 (0.37), 0." in line
+
+
+def test_the_command_needs_a_model(tmp_path: Path) -> None:
+    assert "name a model YAML" in afpn("graft", cwd=tmp_path, fails=True).stderr
