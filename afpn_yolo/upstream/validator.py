@@ -132,6 +132,10 @@ class Collector(DetectionValidator):  # type: ignore[misc]
         height, width = (size, size) if isinstance(size, int) else (*size, *size)[:2]
         return int(height), int(width)
 
+    def get_model(self, model: Any, trainer: None = None) -> Any:
+        """The model: it is a copy already, which some releases would make themselves."""
+        return model
+
     def get_dataloader(self, dataset_path: str, batch_size: int) -> Any:
         """The images, loaded by other processes; the validator has opened the model by now."""
         # It has set the shape of an export that takes but one, and forbidden rectangles.
