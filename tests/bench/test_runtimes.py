@@ -59,10 +59,9 @@ def test_other_runtimes_compute_the_same(
         assert np.abs(one - other).max() <= 1e-3 * np.abs(other).max()
 
 
-@pytest.mark.parametrize("part", ["neck", "model"])
 @pytest.mark.parametrize(
-    ("runtime", "precision", "packages"),
-    [("openvino", "int8", "openvino nncf"), ("ncnn", "fp32", "ncnn pnnx")],
+    ("part", "runtime", "precision", "packages"),
+    [("model", "openvino", "int8", "openvino nncf"), ("neck", "ncnn", "fp32", "ncnn pnnx")],
 )
 def test_rows_of_other_runtimes(part: str, runtime: str, precision: str, packages: str) -> None:
     if any(find_spec(name) is None for name in packages.split()):
