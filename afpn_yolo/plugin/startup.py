@@ -39,7 +39,10 @@ HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
 # HOOKS while it is half executed: registration then waits for its end.
 OURS = (
     "afpn_yolo.layers",
-    *(f"afpn_yolo.plugin.{name}" for name in ("checkpoints", "model_yaml", "register", "rows")),
+    *(
+        f"afpn_yolo.plugin.{name}"
+        for name in ("checkpoints", "grafting", "model_yaml", "register", "rows")
+    ),
 )
 refused: "dict[str, Exception]" = {}  # modules of HOOKS with which registration failed, and why
 
