@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from itertools import chain
 from reprlib import Repr
+from typing import Any
 
 
 class EvaluationError(ValueError):
@@ -30,6 +31,11 @@ def quoted(word: object) -> str:
     """A word of a command that is quoted to a user, as a shell takes it: paths have blanks."""
     text = str(word)
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
+def yaml_name(d: Mapping[str, Any]) -> str:
+    """What messages call a model YAML: by its file, where it has one."""
+    return str(d.get("yaml_file") or "model YAML")
 
 
 def check_size(where: str, content: object) -> None:

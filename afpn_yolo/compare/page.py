@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
-from afpn_yolo.compare.report import METRICS, Row, shown, versus
+from afpn_yolo.compare.report import COLUMNS, Row, shown, versus
 
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --ink: #1f2328;
@@ -96,15 +96,11 @@ def _verdict(verdict: Mapping[str, Any] | None) -> str:
 
 
 def _table(table: Sequence[Row]) -> str:
-    heads = ("neck", "seeds", "parameters", "GFLOPs", *METRICS)
     lines = []
     for row in table:
-        cells = [row.neck.name, str(len(row.seeds)), f"{row.parameters:,}", f"{row.gflops:.2f}"]
-        for key in METRICS:
-            spread = row.metrics[key]
-            cells.append(spread.points() if spread else "-")
-        lines.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    head = "".join(f"<th>{key}</th>" for key in heads)
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row.cells())
+        lines.append(f"<tr>{cells}</tr>")
+    head = "".join(f"<th>{key}</th>" for key in COLUMNS)
     body = "\n".join(lines)
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n'

@@ -12,6 +12,7 @@ from afpn_yolo.compare.records import Record
 
 SPAN = 10  # epochs over which a neck may not be far behind
 METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+COLUMNS = ("neck", "seeds", "parameters", "GFLOPs", *METRICS)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ class Row:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
+    def cells(self) -> list[str]:
+        """What a table shows of it, by `COLUMNS`."""
+        spreads = [self.metrics[key] for key in METRICS]
+        return [
+            self.neck.name,
+            str(len(self.seeds)),
+            f"{self.parameters:,}",
+            f"{self.gflops:.2f}",
+            *(spread.points() if spread else "-" for spread in spreads),
+        ]
+
 
 def rows(necks: Sequence[Candidate], finished: dict[str, Record]) -> list[Row]:
     """One row for every neck that has a finished run, in the order of `necks`."""
@@ -87,15 +99,11 @@ def _row(neck: Candidate, runs: list[Record]) -> Row:
 def markdown(table: Sequence[Row], conditions: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """The table, how each neck did against the first of its scale, and notes before it."""
     lines = [
-        "| neck | seeds | parameters | GFLOPs | " + " | ".join(METRICS) + " |",
-        "| --- |" + " ---: |" * (3 + len(METRICS)),
+        f"| {' | '.join(COLUMNS)} |",
+        "| --- |" + " ---: |" * (len(COLUMNS) - 1),
     ]
     for row in table:
-        cells = [row.neck.name, str(len(row.seeds)), f"{row.parameters:,}", f"{row.gflops:.2f}"]
-        for key in METRICS:
-            spread = row.metrics[key]
-            cells.append(spread.points() if spread else "-")
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(row.cells())} |")
     lines += ["", f"AP in points, mean ± standard deviation over seeds. {shown(conditions)}"]
     lines += [*notes, "", *(f"- {line}" for line in versus(table))]
     return "\n".join(lines).rstrip() + "\n"

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from afpn_yolo.base.values import shown
-from afpn_yolo.graft.stock import Anatomy, anatomy, name_of
+from afpn_yolo.base.values import shown, yaml_name
+from afpn_yolo.graft.stock import Anatomy, anatomy
 from afpn_yolo.graft.topology import NECKS, Form, Row, neck_rows
 from afpn_yolo.graft.write import page
 
@@ -65,7 +65,7 @@ def graft(
     rows, outputs = neck_rows(neck, found.levels, first)
     _, *last = d["head"][-1]
     head = Row([[outputs[i] for i in found.order], *last], gap=True)
-    stem = asked = PurePath(name_of(d)).stem
+    stem = asked = PurePath(yaml_name(d)).stem
     if len(d.get("scales", ())) > 1:  # one file for all scales, whatever letter it was asked with
         stem = SCALED.sub(r"\1", asked)
     content = {**d, "head": [row.content for row in (*rows, head)]}

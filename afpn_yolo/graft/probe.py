@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afpn_yolo.base.values import yaml_name
+
 SIDE = 256
 """Of the image, as in Ultralytics' own run for the strides of a model."""
 
@@ -59,8 +61,9 @@ def probe(d: Mapping[str, Any]) -> list[tuple[int, int] | None]:
             rows: Any = parse_model(content, ch=channels, verbose=False)[0]
         outputs = _run(rows.to_empty(device="cpu").eval(), torch.zeros(1, channels, SIDE, SIDE))
     except Exception as error:  # the parser raises whatever it comes across
-        name = d.get("yaml_file", "model YAML")
-        raise ValueError(f"{name}: it can't be built: {type(error).__name__}: {error}") from error
+        raise ValueError(
+            f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
+        ) from error
     return [_shape(x) for x in outputs]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from afpn_yolo.base.values import shown
+from afpn_yolo.base.values import shown, yaml_name
 from afpn_yolo.graft.probe import probe, scaled, scaling
 from afpn_yolo.graft.topology import Level
 
@@ -39,11 +39,6 @@ class Anatomy:
     strides: tuple[int | None, ...]
 
 
-def name_of(d: Mapping[str, Any]) -> str:
-    """What messages call a model YAML."""
-    return str(d.get("yaml_file") or "model YAML")
-
-
 def anatomy(d: Mapping[str, Any]) -> Anatomy:
     """Take the content of a model YAML apart.
 
@@ -55,20 +50,20 @@ def anatomy(d: Mapping[str, Any]) -> Anatomy:
     backbone = len(d["backbone"])
     read = [shapes[i] for i in sources]
     if None in read:
-        raise ValueError(f"{name_of(d)}: its head reads something else than feature maps")
+        raise ValueError(f"{yaml_name(d)}: its head reads something else than feature maps")
     strides: list[int] = [stride for stride, _ in read]  # type: ignore[misc]
     order = sorted(range(len(strides)), key=lambda i: strides[i])
     if any(strides[b] != 2 * strides[a] for a, b in pairwise(order)):
         raise ValueError(
-            f"{name_of(d)}: its head reads features of the strides {_listed(strides)}, and AFPN "
+            f"{yaml_name(d)}: its head reads features of the strides {_listed(strides)}, and AFPN "
             "fuses levels each of which has twice the stride of the one before"
         )
     seen = _read_by_neck(d)
     coarser = [i for i in seen if (shapes[i] or (0,))[0] > max(strides)]
     if coarser:
         raise ValueError(
-            f"{name_of(d)}: its neck reads row {max(coarser)}, which is coarser than all that its "
-            "head reads; AFPN gives every level that it fuses to the head"
+            f"{yaml_name(d)}: its neck reads row {max(coarser)}, which is coarser than all that "
+            "its head reads; AFPN gives every level that it fuses to the head"
         )
     levels = [
         Level(
@@ -91,7 +86,7 @@ def _listed(values: list[int]) -> str:
 
 def _head_sources(d: Mapping[str, Any]) -> list[int]:
     """The rows that the last row reads, counted from the first."""
-    where = name_of(d)
+    where = yaml_name(d)
     for part in ("backbone", "head"):
         rows = d.get(part)
         listed = rows if isinstance(rows, list) else []
@@ -135,8 +130,8 @@ def _tap(d: Mapping[str, Any], stride: int, shapes: list[Shape | None], seen: se
     found = [i for i, shape in enumerate(shapes) if shape and shape[0] == stride]
     if not found:
         raise ValueError(
-            f"{name_of(d)}: its head reads a level of stride {stride}, which its backbone doesn't "
-            "have; put the rows that make it at the end of the backbone"
+            f"{yaml_name(d)}: its head reads a level of stride {stride}, which its backbone "
+            "doesn't have; put the rows that make it at the end of the backbone"
         )
     return max([i for i in found if i in seen] or found)
 
@@ -150,7 +145,7 @@ def _width(d: Mapping[str, Any], row: int, shape: Shape) -> int:
         if width > 0 and scaled(width, scale) == channels:
             return width
     raise ValueError(
-        f"{name_of(d)}: its head reads {channels} channels of row {row}, and no width gives that "
+        f"{yaml_name(d)}: its head reads {channels} channels of row {row}, and no width gives that "
         f"at its narrowest scale: widths come in multiples of 8 there, {scale[1]} channels x "
         f"{scale[0]} at most"
     )

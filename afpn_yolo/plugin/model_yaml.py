@@ -13,16 +13,11 @@ from difflib import get_close_matches
 from itertools import chain
 from typing import Any
 
-from afpn_yolo.base.values import check_int, check_size, shown
+from afpn_yolo.base.values import check_int, check_size, shown, yaml_name
 from afpn_yolo.layers import LAYERS, OPTIONS
 
 PREFIX = "AFPN"
 PARTS = ("backbone", "head")
-
-
-def yaml_name(d: Mapping[str, Any]) -> str:
-    """What messages call a model YAML: by its file, where it has one."""
-    return str(d.get("yaml_file") or "model YAML")
 
 
 def check_model_yaml(d: Mapping[str, Any], known: Callable[[str], bool]) -> None:

@@ -9,9 +9,8 @@ from typing import Any, cast
 
 from ultralytics.utils.ops import make_divisible
 
-from afpn_yolo.base.values import check_int, shown
+from afpn_yolo.base.values import check_int, shown, yaml_name
 from afpn_yolo.layers import AFPNConv, AFPNResidual, LevelFusion
-from afpn_yolo.plugin.model_yaml import yaml_name
 
 Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
 
