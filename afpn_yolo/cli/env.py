@@ -16,7 +16,7 @@ from afpn_yolo.plugin.status import why_not_registered
 
 PACKAGES = (
     *("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),
-    *("pillow", "matplotlib", "pycocotools", "onnx", "onnxslim", "nncf", "pnnx"),
+    *("pillow", "matplotlib", "faster-coco-eval", "onnx", "onnxslim", "nncf", "pnnx"),
 )
 
 

@@ -4,7 +4,7 @@
     afpn evaluate best.onnx annotations/instances_val2017.json
 
 A checkpoint of `afpn train-rcnn` is measured at the sizes of its training, its boxes clipped.
-Figures are pycocotools' own. Of models of segmentation and pose the boxes are measured. Nothing is
+Figures are those of pycocotools. Of models of segmentation and pose the boxes are measured. Nothing is
 written but the report.
 """
 

@@ -1,22 +1,19 @@
-"""COCO's detection metrics by pycocotools, for boxes held in arrays.
+"""COCO's detection metrics by faster-coco-eval, for boxes held in arrays.
 
-pycocotools keeps a Python dictionary per detection and several arrays per image, class and size. At
-5,000 images x 300 detections that is gigabytes. A class never meets another in COCO's metrics, so
-this goes class by class: the same numbers, in the memory of the largest class.
+That is pycocotools' evaluation with its inner loops in C++; the tests hold the figures to
+pycocotools. It keeps a Python dictionary per detection, which is a gigabyte at 5,000 images x 300
+detections. A class never meets another in COCO's metrics, so this goes class by class: the same
+numbers, in the memory of the largest class.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +92,7 @@ def _check(table: Floats, what: str, columns: tuple[str, ...], names: Mapping[in
 
 
 MOST = 100  # detections per image and class that count
-# Where pycocotools keeps what: IoU thresholds 0.50, 0.55, ...; areas all, small, medium, large.
+# Where the evaluation keeps what: IoU thresholds 0.50, 0.55, ...; areas all, small, medium, large.
 IOU50, IOU75 = 0, 5
 ALL, SMALL, MEDIUM, LARGE = range(4)
 
@@ -114,7 +111,7 @@ def _scores(precision: Floats, recall: Floats) -> Scores:
 
 
 def _mean(values: Floats) -> float | None:
-    """The mean of what is there: pycocotools writes -1 where there is no ground truth."""
+    """The mean of what is there: COCO's evaluation writes -1 where there is no ground truth."""
     present = values[values > -1]
     return float(present.mean()) if present.size else None
 
@@ -124,64 +121,22 @@ def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, F
     # Images with neither change nothing.
     images = np.union1d(ground_truth[:, 0], detections[:, 0]).astype(int).tolist()
     detections = _best(detections)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-        truth = _coco(images, [_annotation(row, area=row[6], crowd=row[7]) for row in ground_truth])
-        found = _coco(
-            images,
-            [_annotation(row, area=row[4] * row[5], score=row[6]) for row in detections],
-        )
-        run = _Evaluation(truth, found)
-        run.params.catIds = [0]
-        run.params.imgIds = images
-        run.params.maxDets = [MOST]
-        run.evaluate()
-        run.accumulate()
+    truth = _coco(images, [_annotation(row, area=row[6], crowd=row[7]) for row in ground_truth])
+    found = _coco(
+        images, [_annotation(row, area=row[4] * row[5], score=row[6]) for row in detections]
+    )
+    run = COCOeval_faster(truth, found, "bbox", print_function=_silent)
+    run.params.catIds = [0]
+    run.params.imgIds = images
+    run.params.maxDets = [MOST]
+    run.evaluate()
+    run.accumulate()
     return run.eval["precision"][:, :, 0, :, -1], run.eval["recall"][:, 0, :, -1]
 
 
-class _Evaluation(COCOeval):  # type: ignore[misc]
-    """pycocotools' evaluation, which matches only those detections that can match.
-
-    For every threshold, area and object it goes through all detections of an image in Python. Most
-    of them overlap no object by the lowest threshold: they match nothing, whatever others do.
-    """
-
-    def __init__(self, truth: COCO, found: COCO) -> None:
-        super().__init__(truth, found, "bbox")
-        self._all: dict[tuple[int, int], tuple[NDArray[np.bool_], list[dict[str, Any]]]] = {}
-
-    def computeIoU(self, image: int, category: int) -> Any:
-        """IoU of the detections that can match; `evaluateImg` will see no others."""
-        key = image, category
-        found, ious = self._dts[key], super().computeIoU(image, category)
-        can = np.zeros(len(found), bool)
-        if len(ious):
-            can = ious.max(1) >= self.params.iouThrs[0]
-            ious = ious[can]
-        self._all[key] = can, found
-        self._dts[key] = [one for one, may in zip(found, can, strict=True) if may]
-        return ious
-
-    def evaluateImg(
-        self, image: int, category: int, area: list[float], most: int
-    ) -> dict[str, Any]:
-        """The matches of an image, with all its detections in their order."""
-        can, found = self._all[image, category]
-        result = super().evaluateImg(image, category, area, most) or {"gtIgnore": np.array([])}
-        areas = np.array([one["area"] for one in found])
-        outside = (areas < area[0]) | (areas > area[1])
-        thresholds = len(self.params.iouThrs)
-        matches = np.zeros((thresholds, len(found)))
-        ignored = np.tile(outside, (thresholds, 1))
-        if can.any():
-            matches[:, can], ignored[:, can] = result["dtMatches"], result["dtIgnore"]
-        scores = [one["score"] for one in found]
-        return {**result, "dtScores": scores, "dtMatches": matches, "dtIgnore": ignored}
-
-
 def _best(detections: Floats) -> Floats:
-    """The detections that pycocotools keeps for each image; the others would only take memory."""
-    order = np.lexsort((-detections[:, 6], detections[:, 0]))  # stable, as its own sorting
+    """The detections that count for each image; the others would only take memory."""
+    order = np.lexsort((-detections[:, 6], detections[:, 0]))  # stable, as COCO's own sorting
     images = detections[order, 0]
     rank = np.arange(len(order)) - np.searchsorted(images, images)
     return detections[order[rank < MOST]]
@@ -201,12 +156,14 @@ def _annotation(
 
 
 def _coco(images: list[int], annotations: list[dict[str, object]]) -> COCO:
-    coco = COCO()
-    coco.dataset = {
+    content = {
         "images": [{"id": image} for image in images],
         "categories": [{"id": 0}],
-        # Numbers from 1: to pycocotools a match with annotation 0 is none.
+        # Numbers from 1: a match with annotation 0 is none.
         "annotations": [{**a, "id": i} for i, a in enumerate(annotations, 1)],
     }
-    coco.createIndex()
-    return coco
+    return COCO(content, print_function=_silent)
+
+
+def _silent(*_: object) -> None:
+    """Say nothing: the library tells its progress."""

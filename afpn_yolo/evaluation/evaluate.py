@@ -1,4 +1,4 @@
-"""COCO's metrics of a model on a data set, by pycocotools."""
+"""COCO's metrics of a model on a data set."""
 
 from __future__ import annotations
 
@@ -181,5 +181,6 @@ def _tell(data_set: DataSet) -> None:
 
 def _versions() -> dict[str, str]:
     versions = {"afpn_yolo": __version__, "python": platform.python_version()}
-    versions |= {name: version(name) for name in ("ultralytics", "torch", "pycocotools", "numpy")}
+    names = ("ultralytics", "torch", "faster-coco-eval", "numpy")
+    versions |= {name: version(name) for name in names}
     return {**versions, "opencv": cv2.__version__}  # its distribution has several names

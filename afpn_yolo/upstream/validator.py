@@ -210,7 +210,7 @@ class Collector(DetectionValidator):  # type: ignore[misc]
         return "Detecting"
 
     def get_stats(self) -> dict[str, Any]:
-        """None: the metrics are pycocotools'."""
+        """None: the metrics are COCO's."""
         return {}
 
     def print_results(self) -> None:

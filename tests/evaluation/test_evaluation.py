@@ -261,7 +261,7 @@ def test_command_prints_a_table_and_writes_the_report(
     assert report["APL"] is None or report["APL"] >= 0
     assert report["imgsz"] == SIDE
     assert (report["images"], report["model"]) == (24, str(case.model))
-    assert {"ultralytics", "torch", "pycocotools", "afpn_yolo"} <= {*report["versions"]}
+    assert {"ultralytics", "torch", "faster-coco-eval", "afpn_yolo"} <= {*report["versions"]}
     first = rf"^all +{report['instances']} +{100 * report['AP']:.1f} "
     assert re.search(first, printed, re.MULTILINE)
     assert re.search(r"^never there +0( +-){7}$", printed, re.MULTILINE)
