@@ -4,8 +4,8 @@
     afpn evaluate best.onnx annotations/instances_val2017.json
 
 A checkpoint of `afpn train-rcnn` is measured at the sizes of its training, its boxes clipped.
-Figures are those of pycocotools. Of models of segmentation and pose the boxes are measured. Nothing is
-written but the report.
+Figures are those of pycocotools. Of models of segmentation and pose the boxes are measured. Nothing
+is written but the report.
 """
 
 from __future__ import annotations
