@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from afpn_yolo.base.rows import absolute
 from afpn_yolo.base.values import shown, yaml_name
 from afpn_yolo.graft.stock import Anatomy, anatomy
 from afpn_yolo.graft.topology import NECKS, Form, Row, neck_rows
@@ -119,8 +120,7 @@ def _noted(backbone: list[list[Any]], found: Anatomy) -> list[Row]:
     names = {level.tap: f"C{level.number}" for level in found.levels}
     rows = []
     for i, row in enumerate(backbone):
-        source = row[0][-1] if isinstance(row[0], list) else row[0]
-        source = i + source if source < 0 else source
+        *_, source = absolute(row[0], i)
         before = 1 if source < 0 else found.strides[source]
         stride = found.strides[i]
         changed = f", stride {stride}" if stride and stride != before else ""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afpn_yolo.base.rows import absolute
 from afpn_yolo.base.values import yaml_name
 
 SIDE = 256
@@ -71,12 +72,9 @@ def _run(rows: nn.Sequential, image: Tensor) -> list[Any]:
     outputs: list[Any] = []
     for i, row in enumerate(rows):
         source: Any = row.f
-        known = [*outputs, image]  # so that -1 is the image for the first row
-        if isinstance(source, list):
-            taken: Any = [known[i + f if f < 0 else f] for f in source]
-        else:
-            taken = known[i - 1 if source == -1 else i + source if source < 0 else source]
-        outputs.append(row(taken))
+        known = [*outputs, image]  # so that -1 is the image
+        taken = [known[f] for f in absolute(source, i)]
+        outputs.append(row(taken if isinstance(source, list) else taken[0]))
     return outputs
 
 

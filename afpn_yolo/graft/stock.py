@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from afpn_yolo.base.rows import absolute
 from afpn_yolo.base.values import shown, yaml_name
 from afpn_yolo.graft.probe import probe, scaled, scaling
 from afpn_yolo.graft.topology import Level
@@ -107,19 +108,14 @@ def _head_sources(d: Mapping[str, Any]) -> list[int]:
             f"{where}: it ends in {module}, which reads one row, and a neck fuses two levels or "
             "more; detection, segmentation, pose and OBB models have such a pyramid"
         )
-    return _absolute(source, len(rows) - 1)
-
-
-def _absolute(source: Any, row: int) -> list[int]:
-    listed = source if isinstance(source, list) else [source]
-    return [row + f if f < 0 else f for f in listed]
+    return absolute(source, len(rows) - 1)
 
 
 def _read_by_neck(d: Mapping[str, Any]) -> set[int]:
     """The backbone's rows that rows behind it read."""
     first = len(d["backbone"])
     rows = enumerate(d["head"], first)
-    return {i for at, row in rows for i in _absolute(row[0], at) if i < first}
+    return {i for at, row in rows for i in absolute(row[0], at) if i < first}
 
 
 def _tap(d: Mapping[str, Any], stride: int, shapes: list[Shape | None], seen: set[int]) -> int:

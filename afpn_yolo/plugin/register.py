@@ -22,6 +22,7 @@ from ultralytics.utils.callbacks.base import default_callbacks
 from ultralytics.utils.checks import parse_version
 
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, LevelFusion
+from afpn_yolo.plugin.carry import carry_over
 from afpn_yolo.plugin.checkpoints import explain_damage, keep_run
 from afpn_yolo.plugin.grafting import grafted
 from afpn_yolo.plugin.lookup import named_graft, resolve, unscaled
@@ -59,8 +60,9 @@ def register_layers(tasks: ModuleType) -> None:
     for name in ("parse_model", "check_yaml", "yaml_model_load", "torch_safe_load"):
         if not callable(getattr(tasks, name, None)):
             raise unsuited(f"has no {name}, which this afpn_yolo needs")
-    if not callable(getattr(getattr(tasks, "BaseModel", None), "fuse", None)):
-        raise unsuited("has no BaseModel.fuse, which this afpn_yolo needs")
+    for name in ("fuse", "load"):
+        if not callable(getattr(getattr(tasks, "BaseModel", None), name, None)):
+            raise unsuited(f"has no BaseModel.{name}, which this afpn_yolo needs")
     if START not in default_callbacks:
         raise unsuited(f"calls no {START}, which this afpn_yolo needs")
     if "AFPN_LAYERS" in inspect.unwrap(tasks.parse_model).__code__.co_names:
@@ -78,6 +80,7 @@ def register_layers(tasks: ModuleType) -> None:
     _find_shipped(tasks, "check_yaml", "models")
     _remember_asked(tasks)
     _fuse_ours(tasks)
+    carry_over(tasks)
     torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
     explain_damage(tasks)
     # First: `YOLO.reset_callbacks` leaves no other.

@@ -41,7 +41,7 @@ OURS = (
     "afpn_yolo.layers",
     *(
         f"afpn_yolo.plugin.{name}"
-        for name in ("checkpoints", "grafting", "model_yaml", "register", "rows")
+        for name in ("carry", "checkpoints", "grafting", "model_yaml", "register", "rows")
     ),
 )
 refused: "dict[str, Exception]" = {}  # modules of HOOKS with which registration failed, and why

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from afpn_yolo.base.rows import absolute
+
 
 def backbone_rows(model: nn.Module) -> int:
     """How many rows of a model, from the first on, are its backbone."""
@@ -49,7 +51,6 @@ def run_rows(
 
 def sources_of(layer: nn.Module) -> list[int]:
     """The rows that a row reads, counted from the first; -1 is the image."""
-    row: Any = layer.i  # what Ultralytics' parser attaches; a source may be counted backwards
+    row: Any = layer.i  # what Ultralytics' parser attaches
     source: Any = layer.f
-    listed = source if isinstance(source, list) else [source]
-    return [row + f if f < 0 else f for f in listed]
+    return absolute(source, row)

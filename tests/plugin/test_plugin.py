@@ -128,21 +128,22 @@ def fake_tasks(**names: object) -> ModuleType:
     module = ModuleType("fake")
     vars(module).update({k: v for k, v in vars(tasks).items() if k not in register.NAMES})
     exec(compile(source, register._remember(source), "exec"), vars(module))
-    fuse = tasks.BaseModel.fuse.__wrapped__
-    module.BaseModel = type("BaseModel", (tasks.BaseModel,), {"fuse": fuse})  # type: ignore[attr-defined]
+    own = {name: getattr(tasks.BaseModel, name).__wrapped__ for name in ("fuse", "load")}
+    module.BaseModel = type("BaseModel", (tasks.BaseModel,), own)  # type: ignore[attr-defined]
     vars(module).update(names)
     return module
 
 
 def test_registering_with_a_fresh_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(default_callbacks, register.START, [*default_callbacks[register.START]])
-    real = tasks.BaseModel.fuse
+    real = tasks.BaseModel.fuse, tasks.BaseModel.load
     module = fake_tasks()
     with pytest.raises(KeyError):
         module.parse_model(model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), 3, False)
     register.register_layers(module)
     module.parse_model(model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), 3, False)
-    assert tasks.BaseModel.fuse is real, "other tests go on with the module that is in use"
+    used = tasks.BaseModel.fuse, tasks.BaseModel.load
+    assert used == real, "other tests go on with the module that is in use"
 
 
 def test_a_name_that_is_taken_is_an_error() -> None:

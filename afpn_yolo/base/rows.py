@@ -1,0 +1,17 @@
+"""Rows of a model YAML, `[from, number, module, args]`, and of models that are built of them."""
+
+from __future__ import annotations
+
+
+def absolute(source: int | list[int], row: int) -> list[int]:
+    """The rows that a row reads, counted from the first.
+
+    Args:
+        source: What stands in `from`: one row or several; below zero, counted back from the row.
+        row: Its own number.
+
+    Returns:
+        Numbers of rows; -1 is the image, which the first row reads.
+    """
+    listed = source if isinstance(source, list) else [source]
+    return [row + f if f < 0 else f for f in listed]

@@ -1,0 +1,207 @@
+"""Weights of another model in one with a neck of ours: backbone and head, and no rows by chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.nn.tasks import BaseModel
+from ultralytics.utils import LOGGER
+
+from tests.conftest import TRAIN
+
+
+def model_of(name: str, nc: int = 80) -> Any:
+    """A network whose tensors are random, so that what was copied is told from what was not."""
+    network: Any = YOLO(name).model
+    if nc != 80:
+        network = type(network)(network.yaml, nc=nc, verbose=False)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor))
+    return network
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stock") / "stock.pt"
+    model = YOLO("yolo11n.yaml")
+    for tensor in model.model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor).half().float())  # `save` halves
+    model.model.names = {i: f"thing {i}" for i in range(80)}
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged."""
+    lines: list[str] = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(LOGGER, level, lambda text, *args: lines.append(str(text)))
+    return lines
+
+
+def carried(network: Any, source: Any, rows: dict[int, int]) -> set[str]:
+    """The tensors of some rows that have the values of the source's; source's row by ours."""
+    found = set()
+    for ours, theirs in rows.items():
+        given = source.model[theirs].state_dict()
+        for name, tensor in network.model[ours].state_dict().items():
+            if name in given and torch.equal(tensor, given[name]):
+                found.add(f"{ours}.{name}")
+    return found
+
+
+def all_of(network: Any, rows: range | list[int]) -> set[str]:
+    """Names of the tensors of some rows."""
+    return {f"{row}.{name}" for row in rows for name in network.model[row].state_dict()}
+
+
+def by_row(network: Any) -> dict[int, int]:
+    """Backbone and head of YOLO11: rows 0 to 10, and the last."""
+    last = len(network.model) - 1
+    return {**{i: i for i in range(11)}, last: -1}
+
+
+def test_backbone_and_head_by_value(teacher: Path, said: list[str]) -> None:
+    model = YOLO("yolo11n-afpn-lite.yaml")
+    network: Any = model.model
+    source: Any = YOLO(teacher).model.float()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    model.load(teacher)
+    rows = by_row(network)
+    assert carried(network, source, rows) == all_of(network, [*rows])
+    neck = range(11, len(network.model) - 1)
+    for name, tensor in network.state_dict().items():
+        if int(name.split(".")[1]) in neck:
+            torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+    assert network.names[7] == "thing 7"
+    line = f"{teacher}: backbone (rows 0-10) and head carried over; the neck starts fresh"
+    assert said.count(line) == 1
+
+
+def test_rows_that_are_alike_by_chance_are_not_taken() -> None:
+    """The lite neck and the published one number their rows alike, with some of the same shape."""
+    network, source = (model_of(f"yolo11n-afpn{kind}.yaml") for kind in ("-lite", ""))
+    neck = range(11, min(len(network.model), len(source.model)) - 1)
+    chance = [
+        name
+        for name, tensor in network.state_dict().items()
+        if int(name.split(".")[1]) in neck
+        and tensor.ndim
+        and tensor.shape == source.state_dict().get(name, torch.empty(0)).shape
+    ]
+    assert chance, "else this shows nothing"
+    network.load(source)
+    assert not any(torch.equal(network.state_dict()[k], source.state_dict()[k]) for k in chance)
+    assert carried(network, source, by_row(network)) == all_of(network, [*by_row(network)])
+
+
+def test_another_number_of_classes(said: list[str]) -> None:
+    source, network = model_of("yolo11n.yaml"), model_of("yolo11n-afpn-lite.yaml", nc=5)
+    network.load(source)
+    last = len(network.model) - 1
+    found = carried(network, source, by_row(network))
+    assert {name for name in all_of(network, [*range(11), last]) if ".cv3." not in name} <= found
+    assert network.names == {i: str(i) for i in range(5)}
+    assert network.model[-1].cv3[0][-1].out_channels == 5
+    assert any("tensors of the head (5 classes for 80) carried over" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("stock", "graft", "branches"),
+    [
+        ("yolo11n-seg.yaml", "yolo11n-afpn-lite-seg.yaml", {"cv2", "cv3", "cv4", "proto", "dfl"}),
+        ("yolo11n.yaml", "yolo11n-afpn-lite-pose.yaml", {"cv2", "dfl"}),  # of one class
+        ("yolo11n.yaml", "yolo11n-afpn-seg.yaml", {"cv2", "cv3", "dfl"}),
+        ("yolo26n.yaml", "yolo26n-afpn.yaml", {"cv2", "cv3", "one2one_cv2", "one2one_cv3"}),
+        ("yolo11n.yaml", "yolo11n-none.yaml", {"cv2", "cv3", "dfl"}),
+    ],
+)
+def test_other_tasks_and_families(stock: str, graft: str, branches: set[str]) -> None:
+    source, network = model_of(stock), model_of(graft)
+    first, last = len(network.yaml["backbone"]), len(network.model) - 1
+    network.load(source)
+    found = carried(network, source, {**{i: i for i in range(first)}, last: -1})
+    wanted = {k for k in all_of(network, [last]) if k.split(".")[1] in branches}
+    assert found >= all_of(network, range(first)) | wanted
+    assert {k.split(".")[1] for k in wanted} == branches
+
+
+def test_levels_are_matched_by_stride() -> None:
+    source, network = model_of("yolov8n-p2.yaml"), model_of("yolov8n-afpn.yaml")
+    network.load(source)
+    ours, theirs = network.model[-1].cv2, source.model[-1].cv2
+    for i in range(3):  # the teacher's finest level is at stride 4
+        assert torch.equal(ours[i][1].conv.weight, theirs[i + 1][1].conv.weight)
+
+
+def test_what_does_not_fit_is_left_alone(said: list[str]) -> None:
+    source, network = model_of("yolov8n-cls.yaml"), model_of("yolo11s-afpn-lite.yaml")
+    head = {k: v.clone() for k, v in network.model[-1].state_dict().items()}
+    network.load(source)
+    assert all(torch.equal(v, head[k]) for k, v in network.model[-1].state_dict().items())
+    assert any("neither its backbone nor its head fits" in line for line in said)
+
+
+def test_a_checkpoint_of_ones_own_is_loaded_in_full(tmp_path: Path, said: list[str]) -> None:
+    for name in ("yolo11n-afpn-lite.yaml", "yolov5n-afpn.yaml"):
+        source = model_of(name)
+        network: Any = YOLO(name).model
+        network.load({"model": source})
+        theirs = source.state_dict()
+        assert all(torch.equal(v, theirs[k]) for k, v in network.state_dict().items())
+    assert not any("carried over" in line for line in said)
+
+
+def test_stock_models_are_loaded_as_ever(said: list[str]) -> None:
+    source = model_of("yolo11n-afpn.yaml")
+    torch.manual_seed(0)
+    one: Any = YOLO("yolo11n.yaml").model
+    torch.manual_seed(0)
+    other: Any = YOLO("yolo11n.yaml").model
+    one.load(source)
+    BaseModel.load.__wrapped__(other, source)
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in one.state_dict().items())
+    assert not any("carried over" in line for line in said)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_training_starts_with_them(
+    teacher: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`yolo train model=yolo11n-afpn-lite.yaml pretrained=stock.pt`, up to its first batch."""
+    monkeypatch.chdir(tmp_path)
+    model = YOLO("yolo11n-afpn-lite.yaml")
+    networks = []
+
+    def look(trainer: Any) -> None:
+        networks.append(trainer.model)
+        raise Stop
+
+    model.add_callback("on_pretrain_routine_end", look)
+    settings = dict(pair.split("=") for pair in TRAIN)
+    with pytest.raises(Stop):
+        model.train(
+            data=str(small_data),
+            pretrained=str(teacher),
+            epochs=1,
+            imgsz=int(settings["imgsz"]),
+            batch=int(settings["batch"]),
+            workers=0,
+            plots=False,
+            project=str(tmp_path),
+        )
+    network: Any = networks[0].float()
+    source: Any = YOLO(teacher).model.float()
+    found = carried(network, source, by_row(network))
+    rows = [*by_row(network)]
+    assert {name for name in all_of(network, rows) if ".cv3." not in name} <= found
