@@ -1,10 +1,12 @@
-"""Distillation: AFPN's neck learns from a trained stock model, on images without labels.
+"""Weights to start from: AFPN's neck learns from a trained stock model, on images without labels.
 
-    afpn distill yolov5nu.pt my/images yolov5n-afpn-start.pt
-    yolo train model=yolov5n-afpn-start.pt data=my.yaml
+    afpn distill yolo11n.pt my/images
+    yolo train model=yolo11n-afpn-lite.pt data=my.yaml
 
-The teacher's backbone and head are copied, and AFPN learns to give what the teacher's neck gives.
-Your own training images will do. It takes minutes; stopped, the same command goes on.
+The teacher is any model that can be grafted: Ultralytics' own weights, or your own best.pt, of any
+family, for detection, segmentation, pose or OBB. Its backbone and head are copied, and AFPN learns
+to give what its neck gives, so that the result finds the teacher's classes at once. Your own
+training images will do. It takes minutes; stopped, the same command goes on.
 """
 
 from __future__ import annotations
@@ -21,14 +23,30 @@ STOPPED = "stopped; the same command goes on from here"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `Command`."""
     add = parser.add_argument
-    add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock YOLOv5, or .npz of tensors")
-    add("images", metavar="IMAGES", nargs="+", help="images, folders or globs")
-    add("out", metavar="OUT.pt", type=Path, help="file to write")
-    add("--model", help="model YAML to teach (yolov5-afpn.yaml at the teacher's scale)")
+    add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model, or .npz of tensors")
+    add(
+        "images",
+        metavar="IMAGES",
+        nargs="+",
+        help="images, folders or globs; a last word that ends in .pt is the file to write",
+    )
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT.pt",
+        help="file to write (the teacher's name with that of the neck: yolo11n-afpn-lite.pt)",
+    )
+    add(
+        "--neck",
+        metavar="KIND",
+        help="of the teacher's model: lite (the default), afpn: as published, sum, concat, none",
+    )
+    add("--model", help="model YAML to teach, in place of the teacher's with another neck")
     add("--teacher-model", metavar="YAML", help="model YAML that an .npz fits: yolov5n.yaml")
     add("--steps", type=int, default=1500, help="steps of the optimiser (1500)")
     add("--batch", type=int, default=16, help="crops in a step (16)")
-    add("--imgsz", type=int, default=224, help="side of a crop in pixels (224)")
+    add("--imgsz", type=int, default=256, help="side of a crop in pixels (256)")
     add("--lr", type=float, default=4e-3, help="highest learning rate (0.004)")
     add("--seed", type=int, default=0, help="for the order of images and the crops (0)")
     add("--device", default="cpu", help="as in yolo device=: cpu, 0, ... (cpu)")
@@ -40,8 +58,16 @@ def run(args: argparse.Namespace) -> int:
     check_least(args, steps=1, batch=1)
     if args.imgsz < 32 or args.imgsz % 32:
         raise ValueError(f"--imgsz must be a multiple of 32, got {args.imgsz}")
-    if args.out.suffix != ".pt":
-        raise ValueError(f"{args.out}: Ultralytics opens files that end in .pt")
+    *images, last = args.images
+    out = args.output
+    if out is None and last.endswith(".pt"):
+        out = Path(last)
+    else:
+        images.append(last)
+    if not images:
+        raise ValueError(f"name images, folders or globs between {args.teacher} and {out}")
+    if out and out.suffix != ".pt":
+        raise ValueError(f"{out}: Ultralytics opens files that end in .pt")
     from tqdm import tqdm
 
     from afpn_yolo.headstart.distill import distill
@@ -56,17 +82,19 @@ def run(args: argparse.Namespace) -> int:
 
         result = distill(
             args.teacher,
-            [path for source in args.images for path in find_images(source)],
-            args.out,
+            [path for source in images for path in find_images(source)],
+            out,
             args.model,
             args.teacher_model,
             Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed),
             args.device,
             progress,
+            args.neck,
         )
     if args.json:
-        args.json.write({"model": str(args.out), **asdict(result)})
-    print(f"{args.out}: learnt from {result.seen} images")
+        figures = asdict(result)
+        args.json.write({"model": str(figures.pop("out")), **figures})
+    print(f"{result.out}: learnt from {result.seen} images")
     print("share of the teacher's variance explained on images held back, finest level first:")
     print("  untaught  " + "  ".join(f"{share:6.3f}" for share in result.before))
     print("  taught    " + "  ".join(f"{share:6.3f}" for share in result.after))

@@ -7,6 +7,9 @@ backbone and head; its neck is fitted to the teacher's levels. That needs images
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,16 +40,29 @@ class Lesson:
         """The student's rows between backbone and head."""
         return _rows(self.student)[self.base : -1]
 
+    @property
+    def channels(self) -> int:
+        """Of the images that both take."""
+        config: Any = self.teacher.yaml
+        return int(config.get("channels", 3))
+
     def take_head(self) -> bool:
-        """Copy the teacher's head, and say whether it fits."""
-        theirs, ours = _rows(self.teacher)[-1].state_dict(), _rows(self.student)[-1].state_dict()
-        fits = _shapes(theirs) == _shapes(ours)
-        if fits:
-            _rows(self.student)[-1].load_state_dict(theirs)
-        return fits
+        """Put the teacher's head on the student's neck, and say whether it is of the same kind.
+
+        It is copied as a whole, since its hidden widths may be others than a fresh head's: they go
+        by the number of classes, and a model that was fine-tuned keeps those of its first one.
+        """
+        theirs: Any = _rows(self.teacher)[-1]
+        ours: Any = _rows(self.student)[-1]
+        alike = type(theirs) is type(ours) and _parts(theirs) == _parts(ours)
+        if alike:
+            head = copy.deepcopy(theirs)
+            head.i, head.f = ours.i, ours.f  # its row and its sources, as the parser attaches them
+            _rows(self.student)[-1] = head
+        return alike
 
     def levels(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The student's levels and the teacher's for images (B, 3, H, W): (B, C_i, H_i, W_i)."""
+        """The student's levels and the teacher's for images (B, C, H, W): (B, C_i, H_i, W_i)."""
         with torch.no_grad():
             shared = run_rows(_rows(self.teacher), {-1: images}, range(self.base))
             goal = self._neck(self.teacher, shared)
@@ -68,7 +84,7 @@ class Lesson:
 
     def _check_levels(self) -> None:
         with torch.no_grad():
-            got, goal = self.levels(torch.zeros(1, 3, 64, 64))
+            got, goal = self.levels(torch.zeros(1, self.channels, 64, 64))
         ours, theirs = ([tuple(x.shape[1:]) for x in levels] for levels in (got, goal))
         if ours != theirs:
             raise ValueError(
@@ -79,6 +95,10 @@ class Lesson:
 
 def _rows(model: nn.Module) -> nn.Sequential:
     return model.model  # type: ignore[return-value]
+
+
+def _parts(head: nn.Module) -> set[str]:
+    return {name for name, _ in head.named_children()}
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -27,7 +27,7 @@ class Schedule:
     Attributes:
         steps: Steps of the optimiser.
         batch: Crops in a step.
-        imgsz: Side of a crop in pixels; a multiple of 32.
+        imgsz: Side of a crop in pixels; a multiple of the coarsest level's stride.
         lr: Highest learning rate of AdamW. It rises over the first tenth of the steps, and then
             falls to zero.
         seed: For the order of images and the crops.
@@ -35,7 +35,7 @@ class Schedule:
 
     steps: int = 1500
     batch: int = 16
-    imgsz: int = 224
+    imgsz: int = 256
     lr: float = 4e-3
     seed: int = 0
 
@@ -110,10 +110,14 @@ class Teaching:
 
     def _goal(self) -> list[Tensor]:
         """The teacher's levels for a first batch."""
-        views = Views(self.images, self.schedule.imgsz, self.schedule.seed, self.schedule.batch)
-        return self.lesson.levels(
-            torch.stack([views[i] for i in range(len(views))]).to(self.device)
-        )[1]
+        views = self._views(self.images, self.schedule.batch)
+        images = torch.stack([views[i] for i in range(len(views))])
+        return self.lesson.levels(images.to(self.device))[1]
+
+    def _views(self, images: Sequence[Path], length: int, first: int = 0, shift: int = 0) -> Views:
+        """Crops by the schedule; another shift, other crops."""
+        side, seed = self.schedule.imgsz, self.schedule.seed + shift
+        return Views(images, side, seed, length, first, self.lesson.channels)
 
     def run(self, progress: Callable[[int, list[float]], None]) -> None:
         """Teach up to the last step; `progress` hears the step and the share missed per level.
@@ -123,7 +127,7 @@ class Teaching:
         """
         schedule, neck = self.schedule, self.lesson.neck
         first, length = self.step * schedule.batch, schedule.steps * schedule.batch
-        views = Views(self.images, schedule.imgsz, schedule.seed, length, first)
+        views = self._views(self.images, length, first)
         neck.train()
         for images in DataLoader(views, batch_size=schedule.batch):
             got, goal = self.lesson.levels(images.to(self.device))
@@ -150,7 +154,7 @@ class Teaching:
         Raises:
             ValueError: When the teacher gives the same for all of them.
         """
-        views = Views(self.held_back, self.schedule.imgsz, self.schedule.seed + 1, count)
+        views = self._views(self.held_back, count, shift=1)
         error, total = torch.zeros_like(self.variance), torch.zeros_like(self.variance)
         self.lesson.neck.eval()
         with torch.no_grad():

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 
 class Views(Dataset[Tensor]):
-    """Random crops (3, imgsz, imgsz), RGB from 0 to 1, of images taken in random order.
+    """Random crops (C, imgsz, imgsz), RGB or grey from 0 to 1, of images taken in random order.
 
     Item k is the same in every process and after every restart.
 
@@ -23,15 +23,23 @@ class Views(Dataset[Tensor]):
         seed: Another seed, other crops.
         length: Number of items; images repeat.
         first: Number of items to leave out at the start.
+        channels: Three, or one for grey.
     """
 
     def __init__(
-        self, images: Sequence[Path], imgsz: int, seed: int, length: int, first: int = 0
+        self,
+        images: Sequence[Path],
+        imgsz: int,
+        seed: int,
+        length: int,
+        first: int = 0,
+        channels: int = 3,
     ) -> None:
         self.images = [*images]
         self.seed = seed
         self.length = length
         self.first = first
+        self.mode = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
         self.change = v2.Compose(
             [
                 v2.RandomResizedCrop(imgsz, scale=(0.2, 1.0), antialias=True),
@@ -51,10 +59,11 @@ class Views(Dataset[Tensor]):
         shuffle = torch.Generator().manual_seed(self.seed * 1_000_003 + turn)
         order = torch.randperm(len(self.images), generator=shuffle)
         path = self.images[int(order[place])]
-        pixels = cv2.imread(str(path))
+        pixels = cv2.imread(str(path), self.mode)
         if pixels is None:
             raise ValueError(f"{path} is no image that OpenCV can read")
-        image = torch.from_numpy(pixels[..., ::-1].copy()).permute(2, 0, 1)
+        channels = pixels[None] if pixels.ndim == 2 else pixels[..., ::-1].transpose(2, 0, 1)
+        image = torch.from_numpy(channels.copy())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + k)
             view = self.change(image)

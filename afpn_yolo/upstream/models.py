@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -15,16 +16,28 @@ import ultralytics
 from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.engine.model import Model
-from ultralytics.nn.tasks import BaseModel, DetectionModel
+from ultralytics.nn import tasks
+from ultralytics.nn.tasks import BaseModel, DetectionModel, guess_model_task
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.files import written_whole
+from afpn_yolo.base.values import yaml_name
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import one_line
 
 DEFAULT_SIZE = 640
+KINDS = {
+    "segment": "SegmentationModel",
+    "pose": "PoseModel",
+    "obb": "OBBModel",
+    "depth": "DepthModel",  # not in all releases
+}
+"""Task -> class of its models; all others are detectors."""
+
+OF_CLASSES = ("names", "task", "kpt_shape", "kpt_names", "kpt_oks_sigmas")
+"""What a trained model knows of its classes and keypoints, beside its weights."""
 
 
 def build_model(name: str, scale: str, nc: int) -> torch.nn.Module:
@@ -49,7 +62,7 @@ def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
         "epoch": -1,  # not a run that could be resumed
         "model": model,
         "ema": None,
-        "train_args": {"task": "detect"},
+        "train_args": {"task": getattr(model, "task", "detect"), "imgsz": trained_size(model)},
         "date": datetime.now(timezone.utc).isoformat(),
         "version": ultralytics.__version__,
     }
@@ -120,11 +133,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: no .npz of tensors: {one_line(error)}") from error
 
 
-def empty_model(yaml: str, nc: int | None = None, scale: str | None = None) -> nn.Module:
+def empty_model(
+    yaml: str | Mapping[str, Any], nc: int | None = None, scale: str | None = None
+) -> nn.Module:
     """Build a model YAML as `YOLO(yaml)` does, untrained.
 
     Args:
-        yaml: Its name or path.
+        yaml: Its name or path, or its content.
         nc: Number of classes; None takes the file's.
         scale: A letter among the file's scales; None takes the one in the name.
 
@@ -132,20 +147,26 @@ def empty_model(yaml: str, nc: int | None = None, scale: str | None = None) -> n
         OSError: When there is none of that name.
         ValueError: When Ultralytics can't build it, or has no such scale.
     """
+    content = read_model_yaml(yaml, scale) if isinstance(yaml, str) else copy.deepcopy(dict(yaml))
+    kind: Any = getattr(tasks, KINDS.get(guess_model_task(content), "DetectionModel"))
     try:
-        return DetectionModel(read_model_yaml(yaml, scale), nc=nc, verbose=False)
+        return cast(nn.Module, kind(content, nc=nc, verbose=False))
     except (OSError, ValueError):
         raise
     except Exception as error:  # the parser raises whatever it comes across
         reason = f"{type(error).__name__}: {one_line(error)}"
-        raise ValueError(f"{yaml}: Ultralytics can't build it: {reason}") from error
+        name = yaml if isinstance(yaml, str) else yaml_name(yaml)
+        raise ValueError(f"{name}: Ultralytics can't build it: {reason}") from error
 
 
-def untrained(yaml: str, like: nn.Module) -> nn.Module:
-    """Build a model YAML for the classes of another model."""
+def untrained(yaml: str | Mapping[str, Any], like: nn.Module) -> nn.Module:
+    """Build a model YAML, given by its name or content, for the classes of another model."""
     names: Any = like.names
     model: Any = empty_model(yaml, len(names))
-    model.names = dict(names)
+    for known in OF_CLASSES:
+        if hasattr(like, known):
+            setattr(model, known, copy.copy(getattr(like, known)))
+    model.args = {"imgsz": trained_size(like)}
     return cast(nn.Module, model)
 
 

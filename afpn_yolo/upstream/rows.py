@@ -16,12 +16,6 @@ def backbone_rows(model: nn.Module) -> int:
     return len(config["backbone"])
 
 
-def scale_of(model: nn.Module) -> str | None:
-    """The scale letter that a model was built at, where it has one."""
-    config: Any = model.yaml
-    return config.get("scale") or None
-
-
 def head_sources(model: nn.Module) -> list[int]:
     """The rows that the last row, the detection head, reads; finest level first."""
     rows: Any = model.model

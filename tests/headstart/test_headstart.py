@@ -230,7 +230,7 @@ def test_an_npz_teaches_without_a_head(teacher: Path, images: list[Path], tmp_pa
     [
         (("nowhere.pt", "images", "a.pt"), "nowhere.pt"),
         (("t.pt", "empty", "a.pt"), "empty: no image in it"),
-        (("t.pt", "images", "a.onnx"), "a.onnx: Ultralytics opens files that end in .pt"),
+        (("t.pt", "images", "-o", "a.onnx"), "a.onnx: Ultralytics opens files that end in .pt"),
         (("t.pt", "images", "a.pt", "--imgsz", "33"), "--imgsz must be a multiple of 32, got 33"),
     ],
 )

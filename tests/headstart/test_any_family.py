@@ -1,0 +1,111 @@
+"""Weights to start from, in unlike families and tasks: the teacher's model with another neck."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ultralytics import YOLO
+
+from afpn_yolo.cli import distill as command
+from tests.neck import randomise
+
+SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
+
+
+def afpn_distill(*words: object) -> int:
+    """`afpn distill WORDS` in this process."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([*map(str, words)]))
+
+
+def teacher(stock: str, path: Path) -> Any:
+    """Save a stock model that answers differently to different images, and return its network."""
+    torch.manual_seed(1)
+    model: Any = YOLO(stock)
+    randomise(model.model)
+    model.model.names = {i: f"thing {i}" for i in model.model.names}
+    model.save(path)
+    return YOLO(path).model.float()
+
+
+@pytest.fixture
+def images(small_data: Path) -> Path:
+    return small_data.parent / "set" / "images" / "train"
+
+
+@pytest.mark.parametrize(
+    ("stock", "words", "written"),
+    [
+        ("yolov8n-seg.yaml", (), "yolov8n-afpn-lite-seg.pt"),
+        ("yolo11n-pose.yaml", ("--neck", "afpn"), "yolo11n-afpn-pose.pt"),
+        ("yolo26n-p2.yaml", ("-o", "mine.pt"), "mine.pt"),
+        ("yolov9t.yaml", ("last.pt",), "last.pt"),
+        ("yolo11n-obb.yaml", ("--neck", "none"), "yolo11n-none-obb.pt"),
+    ],
+)
+def test_families_and_tasks(
+    stock: str,
+    words: tuple[str, ...],
+    written: str,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(stock).with_suffix(".pt")
+    source = teacher(stock, path)
+    before = {file.name for file in tmp_path.iterdir()}
+    assert afpn_distill(path, images, *words, *SHORT) == 0
+    assert {file.name for file in tmp_path.iterdir()} - before == {written}
+    model: Any = YOLO(written)
+    network = model.model
+    assert (model.task, model.names) == (source.task, source.names)
+    assert type(network) is type(source)
+    first = len(source.yaml["backbone"])
+    for row in [*range(first), -1]:
+        given = source.model[row].state_dict()
+        found = network.model[row].state_dict()
+        assert found.keys() == given.keys()
+        assert all(torch.equal(found[name], tensor) for name, tensor in given.items())
+    (result,) = model.predict(next(images.iterdir()), imgsz=64, conf=0.01, max_det=5, verbose=False)
+    boxes = result.obb if model.task == "obb" else result.boxes
+    assert result.names == source.names
+    assert len(boxes)
+
+
+def test_enough_steps_explain_every_level(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    teacher("yolo11n-seg.yaml", Path("t.pt"))
+    steps = ("--steps", "40", "--batch", "4", "--imgsz", "64", "--lr", "0.01")
+    assert afpn_distill("t.pt", images, *steps, "--json", "figures.json") == 0
+    figures = json.loads(Path("figures.json").read_text())
+    assert len(figures["before"]) == len(figures["after"]) == 3
+    assert all(b > a for a, b in zip(figures["before"], figures["after"], strict=True))
+    assert Path(figures["model"]).is_file()
+
+
+def test_a_teacher_without_a_pyramid(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    YOLO("yolov8n-cls.yaml").save("t.pt")
+    with pytest.raises(ValueError, match=r"t\.pt: .* ends in Classify"):
+        afpn_distill("t.pt", images, *SHORT)
+    assert [file.name for file in tmp_path.iterdir()] == ["t.pt"]
+
+
+def test_a_neck_that_there_is_not(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    YOLO("yolo11n.yaml").save("t.pt")
+    with pytest.raises(ValueError, match=r"there is no neck .*fpn2"):
+        afpn_distill("t.pt", images, "--neck", "fpn2", *SHORT)
