@@ -19,12 +19,11 @@ def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, and write the table after every run."""
     from afpn_yolo.compare.plan import Candidate
     from afpn_yolo.compare.results import ENDS, Results
-    from afpn_yolo.twostage.tables import TABLES as ROWS
-    from afpn_yolo.twostage.tables import Record, carry_out
+    from afpn_yolo.twostage.tables import Record, carry_out, rows_of
 
     base = _plan(args)
     name = args.name or f"{Path(args.data).stem or 'data'}-{args.table}"
-    necks = [Candidate(entry.label, entry.label) for entry in ROWS[args.table]]
+    necks = [Candidate(entry.label, entry.label) for entry in rows_of(args.table, args.epochs)]
     conditions = {
         "data": base.source.train,
         "epochs": args.epochs or "the paper's schedules",

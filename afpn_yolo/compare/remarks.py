@@ -12,6 +12,9 @@ from afpn_yolo.compare.records import Record
 DECIDING = ("ultralytics", "torch", "afpn_yolo")
 """The packages whose version may change a figure."""
 
+SOME = ("torchvision",)
+"""Those of some models alone: runs of others say nothing of them."""
+
 
 def remarks(runs: Iterable[Record]) -> dict[str, Any]:
     """Gather what the runs of a table say of themselves.
@@ -22,9 +25,12 @@ def remarks(runs: Iterable[Record]) -> dict[str, Any]:
         of the data they were made; `mixed`: packages of more than one version.
     """
     runs = list(runs)
-    versions: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in DECIDING}
+    told = [name for name in SOME if any(name in (run.get("versions") or {}) for run in runs)]
+    versions: dict[str, dict[str, list[str]]] = {
+        name: defaultdict(list) for name in (*DECIDING, *told)
+    }
     for run in runs:
-        for name in DECIDING:
+        for name in versions:
             for version in _versions(run, name):
                 versions[name][version].append(run["run"])
     areas = {run.get("area") for run in runs}

@@ -11,12 +11,12 @@ from typing import Any
 
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.compare.carry_out import carry_out
-from afpn_yolo.compare.digest import data_digest, tensor_digest
 from afpn_yolo.compare.plan import Candidate, Conditions, Run
 from afpn_yolo.compare.progress import Progress
 from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.results import ENDS, Results
 from afpn_yolo.compare.settings import frozen_rows
+from afpn_yolo.evaluation.digest import data_digest, tensor_digest
 from afpn_yolo.upstream.models import load_model
 from afpn_yolo.upstream.rows import backbone_rows
 from afpn_yolo.upstream.scales import read_model_yaml

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
 from typing import Any
 
-import torch
-import torchvision
-
-from afpn_yolo import __version__
 from afpn_yolo.twostage.counts import count
 from afpn_yolo.twostage.plan import Plan
+from afpn_yolo.twostage.provenance import versions
 from afpn_yolo.twostage.train import Outcome
 
 SCORES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
@@ -29,13 +25,8 @@ def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
         "gmacs": round(counts.gmacs, 2),
         "checkpoint": str(outcome.last),
         "conditions": plan.as_dict(),
-        "versions": {
-            "afpn_yolo": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "ultralytics": version("ultralytics"),
-        },
+        "versions": {"python": platform.python_version(), **versions()},
+        **outcome.made,
     }
 
 

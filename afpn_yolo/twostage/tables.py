@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import write_json
+from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.twostage.design import Design
 from afpn_yolo.twostage.plan import Plan, differences
+from afpn_yolo.twostage.provenance import DIGEST, VERSIONS, changed, source_digest
 from afpn_yolo.twostage.report import SCORES, figures
 from afpn_yolo.twostage.schedule import schedule_of
 from afpn_yolo.twostage.train import LAST, outcome_of, train
@@ -60,6 +62,23 @@ TABLES: dict[str, tuple[Entry, ...]] = {
 """By the paper's numbers; its Table V is of two-stage detectors, ours of YOLO is called V."""
 
 
+def rows_of(table: str, epochs: int | None = None) -> tuple[Entry, ...]:
+    """The rows of one of `TABLES` that are trained.
+
+    Args:
+        table: Its name.
+        epochs: In place of the schedules. Rows that differ in their schedule alone would be one
+            training then, so they are one row, without the schedule in its label.
+    """
+    if epochs is None:
+        return TABLES[table]
+    rows: dict[str, Entry] = {}
+    for entry in TABLES[table]:
+        label = entry.label.removesuffix(f" {entry.schedule}")
+        rows.setdefault(label, replace(entry, label=label))
+    return tuple(rows.values())
+
+
 def plan_of(entry: Entry, base: Plan, seed: int, backbone: str | None, epochs: int | None) -> Plan:
     """The training of one row.
 
@@ -88,7 +107,7 @@ def carry_out(
     epochs: int | None = None,
     finished: Callable[[dict[str, Record]], None] = lambda records: None,
 ) -> dict[str, Record]:
-    """Train every row of a table; what was done before is not done again.
+    """Train every row of a table, see `rows_of`; what was done before is not done again.
 
     Args:
         table: One of `TABLES`.
@@ -105,28 +124,47 @@ def carry_out(
         `metrics`, `curve`, `parameters`, `gflops`, ...
 
     Raises:
-        ValueError: When `out` has a run under other conditions; and see `train`.
+        ValueError: When `out` has a run under other conditions, or on another state of the data;
+            and see `train`.
     """
     records: dict[str, Record] = {}
     if out.exists():
         records = json.loads(out.read_text(encoding="utf-8"))["runs"]
     # Seeds outside: after the first round every row has been seen once.
-    for seed in seeds:
-        for entry in TABLES[table]:
-            name = f"{entry.label}-seed{seed}"
-            plan = plan_of(entry, base, seed, backbone, epochs)
-            if name in records:
-                if different := differences(records[name]["conditions"], plan):
-                    raise ValueError(
-                        f"{out} has {name} under other conditions ({'; '.join(different)}); "
-                        "choose another --name"
-                    )
-                continue
-            told = _train(plan, runs / name, device, workers)
-            records[name] = {"run": name, "label": entry.label, "scale": None, "seed": seed, **told}
-            write_json(out, {"table": table, "runs": records})
-            finished(records)
+    planned = {
+        f"{entry.label}-seed{seed}": (entry, plan_of(entry, base, seed, backbone, epochs))
+        for seed in seeds
+        for entry in rows_of(table, epochs)
+    }
+    _check(records, {name: plan for name, (_, plan) in planned.items()}, base, out)
+    for name, (entry, plan) in planned.items():
+        if name in records:
+            continue
+        told = _train(plan, runs / name, device, workers)
+        row = {"run": name, "label": entry.label, "scale": None, "seed": plan.seed}
+        records[name] = {**row, **told}
+        write_json(out, {"table": table, "runs": records})
+        finished(records)
     return records
+
+
+def _check(records: dict[str, Record], plans: dict[str, Plan], base: Plan, out: Path) -> None:
+    """Refuse what is done already under other conditions, before anything is trained."""
+    try:
+        digest = source_digest(base.source)
+    except EvaluationError:
+        if plans.keys() - records.keys():  # a training can't do without its data
+            raise
+        digest = None  # the table can
+    for name, record in records.items():
+        different = changed(record, digest)
+        if name in plans:
+            different = [*differences(record["conditions"], plans[name]), *different]
+        if different:
+            raise ValueError(
+                f"{out} has {name} under other conditions ({'; '.join(different)}); "
+                "choose another --name"
+            )
 
 
 def _train(plan: Plan, folder: Path, device: str | None, workers: int) -> Record:
@@ -145,6 +183,8 @@ def _train(plan: Plan, folder: Path, device: str | None, workers: int) -> Record
         "curve": {"AP": [score or 0.0 for score in told["curve"]]},
         "conditions": told["conditions"],
         "versions": told["versions"],
+        DIGEST: told.get(DIGEST),
+        VERSIONS: told.get(VERSIONS, []),
     }
 
 

@@ -10,7 +10,7 @@ import math
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from afpn_yolo.twostage.detect import evaluate_detector
 from afpn_yolo.twostage.history import History, Line
 from afpn_yolo.twostage.plan import Plan, differences
 from afpn_yolo.twostage.processes import processes, rank, share_buffers, world_size
+from afpn_yolo.twostage.provenance import changed, provenance, source_digest
 from afpn_yolo.twostage.weights import backbone_weights
 
 LAST, BEST = "last.pt", "best.pt"
@@ -35,12 +36,16 @@ SERVER = "detections.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave: its last checkpoint, COCO's metrics of that, classes and curve."""
+    """What a training gave: its last checkpoint, COCO's metrics of that, classes and curve.
+
+    `made` is what `provenance` tells of data and versions; nothing in checkpoints of before it.
+    """
 
     last: Path
     metrics: dict[str, Any]
     names: dict[int, str]
     lines: list[Line]
+    made: dict[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -64,13 +69,16 @@ def train(
         What came of it; None in all processes but the first.
 
     Raises:
-        ValueError: When the folder has a training and `resume` is not set, or one of another plan;
-            when the loss is no number any more; on data or weights that don't fit.
+        ValueError: When the folder has a training and `resume` is not set, or one of another plan
+            or state of the data; when the loss is no number any more; on data or weights that
+            don't fit.
         OSError: When a file can't be read or written.
     """
-    kept = _kept(plan, folder, resume)
+    digest = source_digest(plan.source)
+    kept = _kept(plan, folder, resume, digest)
+    made = provenance(digest, kept and kept.get("made", {}))
     with processes(device) as chosen:
-        training = _Training(plan, folder, chosen, workers, kept)
+        training = _Training(plan, folder, chosen, workers, made, kept)
         for epoch in range(len(training.history.lines), plan.schedule.epochs):
             training.epoch(epoch)
         if rank():
@@ -85,10 +93,11 @@ def outcome_of(last: Path) -> Outcome:
         OSError, ValueError: See `checkpoint.read`.
     """
     content = checkpoint.read(last)
-    return Outcome(last, content["metrics"], dict(content["names"]), content["lines"])
+    names, made = dict(content["names"]), content.get("made", {})
+    return Outcome(last, content["metrics"], names, content["lines"], made)
 
 
-def _kept(plan: Plan, folder: Path, resume: bool) -> checkpoint.Content | None:
+def _kept(plan: Plan, folder: Path, resume: bool, digest: str) -> checkpoint.Content | None:
     """The checkpoint to go on from."""
     last = folder / LAST
     if not last.exists():
@@ -96,7 +105,8 @@ def _kept(plan: Plan, folder: Path, resume: bool) -> checkpoint.Content | None:
     if not resume:
         raise ValueError(f"{folder} holds a training: go on with --resume, or choose another --out")
     content = checkpoint.read(last)
-    if different := differences(content["plan"], plan):
+    made = content.get("made", {})
+    if different := [*differences(content["plan"], plan), *changed(made, digest)]:
         raise ValueError(
             f"{folder} holds a training under other conditions ({'; '.join(different)}); choose "
             "another --out"
@@ -113,11 +123,13 @@ class _Training:
         folder: Path,
         device: torch.device,
         workers: int,
+        made: dict[str, Any],
         kept: checkpoint.Content | None,
     ) -> None:
         if plan.batch % world_size():
             raise ValueError(f"batch {plan.batch} can't be shared out among {world_size()} GPUs")
         self.plan, self.folder, self.device, self.workers = plan, folder, device, workers
+        self.made = made
         self.names = class_names(plan.source)
         self.val = read(plan.source, "val", self.names)
         self.loader, self.sampler = self._load()
@@ -247,6 +259,7 @@ class _Training:
             checkpoint.save(self.folder / BEST, detector)
         state = {
             "plan": plan.as_dict(),
+            "made": self.made,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "lines": self.history.lines,

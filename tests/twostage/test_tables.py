@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.cli.__main__ import main
+from afpn_yolo.compare.remarks import remarks, sentences
 from afpn_yolo.twostage import tables
 from afpn_yolo.twostage.counts import count
 from afpn_yolo.twostage.data import Source
 from afpn_yolo.twostage.design import Design
 from afpn_yolo.twostage.plan import Plan
+from afpn_yolo.twostage.provenance import provenance
 from afpn_yolo.twostage.train import Outcome
 
 BASE = Plan(Source("data.yaml", "data.yaml"), batch=4)
@@ -45,6 +48,20 @@ def test_rows_are_the_papers() -> None:
     assert len({json.dumps(plan.as_dict()) for plan in plans}) == len(plans) - 3  # FPN, AFPN thrice
 
 
+def test_with_epochs_of_their_own_schedules_are_no_rows(
+    trained: list[Plan], tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"out": tmp_path / "table.json", "runs": tmp_path}
+    records = tables.carry_out("III", BASE, **given, backbone="resnet18", epochs=5)
+    labels = ["Faster FPN", "Faster AFPN", "Dynamic FPN", "Dynamic AFPN"]
+    assert [record["label"] for record in records.values()] == labels
+    designs = [(plan.design.dynamic, plan.design.neck) for plan in trained]
+    assert designs == [(False, "fpn"), (False, "afpn"), (True, "fpn"), (True, "afpn")]
+    assert {plan.schedule.epochs for plan in trained} == {5}
+    for table in ("I", "II", "V-rcnn"):
+        assert tables.rows_of(table, 5) == tables.TABLES[table]
+
+
 def test_every_row_is_another_detector() -> None:
     entries = tables.TABLES["I"] + tables.TABLES["V-rcnn"]
     counted = {entry.label: count(entry.design).parameters for entry in entries}
@@ -70,9 +87,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         seen.append(plan)
 
     def outcome(last: Path) -> Outcome:
-        return Outcome(last, {**scores, "per_class": {}}, {0: "cat"}, [line, line])
+        made = provenance("ab" * 32)
+        return Outcome(last, {**scores, "per_class": {}}, {0: "cat"}, [line, line], made)
 
     monkeypatch.setattr(tables, "train", fake)
+    monkeypatch.setattr(tables, "source_digest", lambda source: "ab" * 32)
     monkeypatch.setattr(tables, "outcome_of", outcome)
     return seen
 
@@ -98,6 +117,43 @@ def test_a_table_goes_on_where_it_stopped(trained: list[Plan], tmp_path: Path) -
     assert one["gflops"] > 0
     with pytest.raises(ValueError, match=r"sum-seed0 under other conditions \(batch: 4 there, 8"):
         tables.carry_out("V-rcnn", replace(BASE, batch=8), **given)
+
+
+def test_other_data_are_refused_and_other_versions_marked(
+    trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained += [BASE] * 3
+    out = tmp_path / "table.json"
+    given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
+    records = tables.carry_out("V-rcnn", BASE, **given)
+    assert {record["data_digest"] for record in records.values()} == {"ab" * 32}
+    told = " ".join(sentences(remarks(records.values())))
+    assert "torchvision" in told
+    assert "Different versions" not in told
+
+    done = len(trained)
+    monkeypatch.setattr(tables, "source_digest", lambda source: "cd" * 32)
+    with pytest.raises(ValueError, match=r"sum-seed0 under other conditions \(images or labels"):
+        tables.carry_out("V-rcnn", BASE, **given, seeds=(1,))
+    assert len(trained) == done
+
+    content = json.loads(out.read_text())
+    for record in content["runs"].values():  # as earlier releases wrote it
+        del record["data_digest"], record["trained_with"]
+    content["runs"]["sum-seed0"]["versions"]["torchvision"] = "0.1"
+    out.write_text(json.dumps(content))
+    found = remarks(tables.carry_out("V-rcnn", BASE, **given).values())
+    assert found["mixed"] == ["torchvision"]
+    assert len(found["data_unknown"]) == 3
+    assert len(trained) == done
+
+    def gone(source: Source) -> str:
+        raise EvaluationError("data.yaml: no such file")
+
+    monkeypatch.setattr(tables, "source_digest", gone)
+    assert len(tables.carry_out("V-rcnn", BASE, **given)) == 3, "a finished table needs no data"
+    with pytest.raises(EvaluationError, match="no such file"):
+        tables.carry_out("V-rcnn", BASE, **given, seeds=(1,))
 
 
 def test_the_command(

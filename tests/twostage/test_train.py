@@ -11,16 +11,19 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.twostage.checkpoint import is_detector, open_detector, read
 from afpn_yolo.twostage.data import Source
 from afpn_yolo.twostage.data import read as read_data
 from afpn_yolo.twostage.detect import detect, evaluate_detector
+from afpn_yolo.twostage.provenance import provenance, source_digest
 from tests.twostage import small
 
 # As little as makes every part run.
@@ -139,6 +142,54 @@ def test_killed_it_goes_on_as_if_it_had_not_been(
     for part in ("model", "optimizer"):
         close(one[part], other[part])
     assert int(one["model"]["roi_heads.iteration"]) == 2 * 2
+
+
+def test_data_that_have_changed_since(
+    whole: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = read(whole / "last.pt")["made"]
+    assert made["data_digest"] == source_digest(Source.named(str(small_data)))
+    assert [set(one) for one in made["trained_with"]] == [
+        {"afpn_yolo", "ultralytics", "torch", "torchvision"}
+    ]
+    assert json.loads((whole.parent / "told.json").read_text())["trained_with"]
+    out = tmp_path / "earlier"
+    out.mkdir()
+    content = read(whole / "last.pt")
+    torch.save(content | {"made": made | {"data_digest": "ab" * 32}}, out / "last.pt")
+    assert afpn(*words(small_data, out, "--resume")) == 2
+    assert "(images or labels have changed since)" in capsys.readouterr().err
+    # Of before the digest was kept: it goes on, and does not claim what nobody knows.
+    assert provenance("ab" * 32, {})["data_digest"] is None
+    assert provenance("ab" * 32, {})["trained_with"][0]["torch"] == "unknown"
+    assert provenance("ab" * 32, made) == made
+
+
+def test_the_digest_of_a_json(tmp_path: Path) -> None:
+    picture = tmp_path / "a.jpg"
+    picture.write_bytes(b"123")
+    content: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2]}],
+    }
+    file = tmp_path / "my.json"
+    source = Source.named(str(file), str(file))
+
+    def digest() -> str:
+        file.write_text(json.dumps(content))
+        return source_digest(source)
+
+    found = [digest()]
+    assert digest() == found[0]
+    content["annotations"][0]["bbox"] = [0, 0, 2, 3]
+    found.append(digest())
+    picture.write_bytes(b"1234")
+    found.append(digest())
+    assert len({*found}) == 3
+    picture.unlink()
+    with pytest.raises(EvaluationError, match="its images"):
+        digest()
 
 
 def test_a_finished_one_is_reported_again(

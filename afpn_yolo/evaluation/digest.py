@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from afpn_yolo.evaluation.cocojson import read_coco, read_names
 from afpn_yolo.upstream.data import label_path, listed, open_data
 from afpn_yolo.upstream.models import read_tensors
 
@@ -39,6 +40,25 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
                     digest.update(file.read())
             except FileNotFoundError:
                 digest.update(b"background")
+    return digest.hexdigest()
+
+
+def coco_digest(data: str, folder: str | None = None) -> str:
+    """The same over a JSON in COCO's format: all of it, and names and sizes of its images.
+
+    Args:
+        data: The JSON.
+        folder: Where its images are; None looks where COCO keeps them.
+
+    Raises:
+        EvaluationError: When the file or its images can't be found.
+    """
+    path = Path(data)
+    names = dict(enumerate(read_names(path)))
+    files = read_coco(path, Path(folder) if folder else None, names, "the detector").files
+    digest = hashlib.sha256(path.read_bytes())
+    for image, entry in files.items():
+        digest.update(f"{entry['file_name']} {_size(image)}\n".encode())
     return digest.hexdigest()
 
 
