@@ -28,12 +28,13 @@ def enliven(model: Any) -> nn.Module:
     As it is built, or after two epochs, it says next to nothing: any export would agree with it.
     """
     model.train()
-    for m in model.model[10:29].modules():
+    for m in model.model[len(model.yaml["backbone"]) : -1].modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
         elif isinstance(m, nn.BatchNorm2d):
             nn.init.uniform_(m.weight, 0.5, 1.5)
-    for branch in model.model[-1].cv3:
+    head = model.model[-1]
+    for branch in (*head.cv3, *getattr(head, "one2one_cv3", ())):  # of end-to-end heads
         nn.init.normal_(branch[-1].weight, 0, 0.3)
         nn.init.constant_(branch[-1].bias, -2)
     statistics: list[Any] = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -64,6 +65,21 @@ def save_lively(fusion: str, path: Path, modest: bool = False) -> Path:
             scores[-1].bias -= 5.4
     save_checkpoint(model, path)
     return path
+
+
+def lively_named(name: str, folder: Path) -> Path:
+    """The checkpoint of such a model of any family and task, in a folder of its own."""
+
+    def make(folder: Path) -> None:
+        torch.manual_seed(0)
+        opened: Any = YOLO(name)
+        content = {**opened.model.yaml, "nc": len(NAMES)}
+        model: Any = enliven(type(opened.model)(content, verbose=False))
+        model.names, model.task = NAMES, opened.task
+        save_checkpoint(model, folder / "lively.pt")
+
+    made = made_once(f"lively-{Path(name).stem}", make)
+    return Path(shutil.copy(made / "lively.pt", folder / f"{Path(name).stem}.pt"))
 
 
 def photograph(path: Path, height: int, width: int) -> np.ndarray:

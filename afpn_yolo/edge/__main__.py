@@ -117,6 +117,9 @@ def run(args: argparse.Namespace) -> int:
             report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
         except (OSError, ValueError) as error:
             return _complain(error)
+        if detector.unread:
+            told = f"{args.model}: its boxes are read, its {detector.unread} are not"
+            print(told, file=sys.stderr, flush=True)
         work = Pipeline(detector, album, report)
         for source in sources:
             try:

@@ -1,4 +1,4 @@
-"""From the network's output to boxes, scores and classes; corners in pixels of its input."""
+"""From the network's output to boxes, scores and classes, in pixels of its input."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from afpn_yolo.edge.rotated import suppress_rotated
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -17,51 +19,74 @@ APART = 7680  # classes are moved this far apart, so that only boxes of one clas
 
 
 class Found(NamedTuple):
-    """Boxes (N, 4) left, top, right, bottom; scores (N,), falling; classes (N,)."""
+    """What a network found in an image.
+
+    Attributes:
+        boxes: (N, 4) left, top, right, bottom; rotated ones: centre, width, height.
+        scores: (N,), falling.
+        classes: (N,).
+        rest: (N, E), what else it says of each: the angle, the mask's coefficients, keypoints.
+    """
 
     boxes: Floats
     scores: Floats
     classes: Ints
+    rest: Floats
+
+    def only(self, chosen: NDArray[np.bool_] | Ints) -> Found:
+        """Some of them."""
+        return Found(*(values[chosen] for values in self))
 
 
 def decode(
     output: Floats,
+    count: int,
     conf: float,
     iou: float,
     limit: int,
     agnostic: bool,
     wanted: Sequence[int] | None = None,
+    rotated: bool = False,
 ) -> Found:
-    """Decode a raw output (4 + classes, anchors): centre, width and height, then class scores.
+    """Decode a raw output (4 + classes + rest, anchors): centre, width, height, scores of classes.
 
     Args:
         output: As above.
+        count: How many classes there are.
         conf: Only scores above it count.
         iou: Of two boxes that overlap more than this, the lower score goes.
         limit: At most so many boxes.
         agnostic: Boxes of different classes suppress each other, too.
         wanted: The only classes that count. A box is of its best class, even if that is another.
+        rotated: Whether the last of the rest is an angle.
     """
-    candidates = np.flatnonzero(output[4:].max(0) > conf)
-    centres, sides, scores = np.split(output[:, candidates].T, (2, 4), axis=1)
-    corners = (centres - sides / 2, centres + sides / 2)
-    boxes = np.asarray(np.hstack(corners), np.float32)
-    classes, best = scores.argmax(1), scores.max(1)
+    end = 4 + count
+    candidates = np.flatnonzero(output[4:end].max(0) > conf)
+    centres, sides, scores, rest = np.split(output[:, candidates].T, (2, 4, end), axis=1)
+    edges = (centres, sides) if rotated else (centres - sides / 2, centres + sides / 2)
+    boxes = np.asarray(np.hstack(edges), np.float32)
+    found = Found(boxes, scores.max(1), scores.argmax(1), rest)
     if wanted is not None:
-        among = np.isin(classes, wanted)
-        boxes, classes, best = boxes[among], classes[among], best[among]
-    moved = boxes if agnostic else boxes + classes[:, None].astype(np.float32) * APART
-    kept = suppress(moved, best, iou, limit)
-    return Found(boxes[kept], best[kept], classes[kept])
+        found = found.only(np.isin(found.classes, wanted))
+    if len(found.scores) > MOST:
+        found = found.only(np.argsort(-found.scores, kind="stable")[:MOST])
+    shift = found.classes[:, None].astype(np.float32) * (0 if agnostic else APART)
+    if rotated:
+        moved = np.hstack((found.boxes[:, :2] + shift, found.boxes[:, 2:], found.rest[:, -1:]))
+        return found.only(suppress_rotated(moved, found.scores, iou, limit))
+    return found.only(suppress(found.boxes + shift, found.scores, iou, limit))
 
 
 def select(output: Floats, conf: float, limit: int, wanted: Sequence[int] | None = None) -> Found:
-    """Take the rows above `conf` of an output (rows, 6) that the model has suppressed itself."""
+    """Take the rows above `conf` of an output (rows, 6 + rest) without doubles: box, score, class.
+
+    The model has suppressed them itself, or its head gives none.
+    """
     taken = output[:, 4] > conf
     if wanted is not None:
         taken &= np.isin(output[:, 5], wanted)
     rows = output[taken][:limit]
-    return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64))
+    return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64), rows[:, 6:])
 
 
 def suppress(boxes: Floats, scores: Floats, iou: float, limit: int) -> Ints:
@@ -78,7 +103,7 @@ def suppress(boxes: Floats, scores: Floats, iou: float, limit: int) -> Ints:
     Returns:
         Indices of the boxes that stay, best first.
     """
-    order = np.argsort(-scores, kind="stable")[:MOST]
+    order = np.argsort(-scores, kind="stable")
     edges = np.ascontiguousarray(boxes[order].T)  # (4, N): numpy is fast along long rows only
     most = _single(iou)
     kept = np.empty(0, np.int64)  # places in `order`

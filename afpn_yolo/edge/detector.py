@@ -14,15 +14,21 @@ from afpn_yolo.edge import images
 from afpn_yolo.edge.decode import decode, select
 from afpn_yolo.edge.detections import Detections
 from afpn_yolo.edge.images import Image
-from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore
-from afpn_yolo.edge.model import Model
+from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore, restore_rotated
+from afpn_yolo.edge.masks import have_masks
+from afpn_yolo.edge.model import UNREAD, Model
+from afpn_yolo.edge.rotated import envelope
 
 Source = Image | str | os.PathLike[str]
 Many = list[Any] | tuple[Any, ...]  # of Source; a str is a Sequence[str], too
 
 
 class Detector:
-    """A detection model that Ultralytics exported to ONNX. Several threads may call it at once."""
+    """A model that Ultralytics exported to ONNX. Several threads may call it at once.
+
+    It reads the boxes of models for detection, segmentation, pose and OBB, rotated ones with their
+    angle; `unread` says what it leaves.
+    """
 
     def __init__(
         self,
@@ -42,7 +48,7 @@ class Detector:
             model: The .onnx file.
             conf: Detections have scores above it.
             iou: Of two boxes of a class that overlap more than this, the lower score goes. Fixed in
-                a model with embedded NMS.
+                a model with embedded NMS; without meaning for an end-to-end head.
             max_det: At most so many detections per image.
             agnostic: Boxes of different classes suppress each other, too.
             imgsz: One side, or height and width, for a model of dynamic size. Without it, the size
@@ -53,7 +59,7 @@ class Detector:
 
         Raises:
             OSError: When the model can't be read.
-            ValueError: When it is no detection model of Ultralytics', or an argument can't work.
+            ValueError: When it is no model of Ultralytics' with boxes, or an argument can't work.
         """
         _count("max_det", max_det)
         if threads is not None:
@@ -73,6 +79,11 @@ class Detector:
     def imgsz(self) -> Size:
         """Height and width into which images are fitted."""
         return self._size
+
+    @property
+    def unread(self) -> str:
+        """What the model gives beside boxes and is not read: `masks`, `keypoints`, or nothing."""
+        return UNREAD[self._model.task]
 
     @overload
     def __call__(
@@ -131,16 +142,27 @@ class Detector:
         blob[len(batch) :] = 0
         for row, image in zip(blob, batch, strict=False):
             fill(row, image, fitted)
-        for output, _ in zip(model.run(blob), batch, strict=False):
-            yield self._decode(output, fitted, conf, iou)
+        outputs = model.run(blob)
+        for i in range(len(batch)):
+            yield self._decode([output[i] for output in outputs], fitted, conf, iou)
 
-    def _decode(self, output: np.ndarray, fitted: Fit, conf: float, iou: float) -> Detections:
-        if self._model.suppressed:
+    def _decode(
+        self, outputs: list[np.ndarray], fitted: Fit, conf: float, iou: float
+    ) -> Detections:
+        model = self._model
+        output, *prototypes = outputs
+        rotated = model.task == "obb"
+        if model.suppressed:
             found = select(output, conf, self._max_det, self._classes)
         else:
-            found = decode(output, conf, iou, self._max_det, self._agnostic, self._classes)
-        boxes = restore(found.boxes, fitted)
-        return Detections(boxes, found.scores, found.classes, self._model.names)
+            options = (conf, iou, self._max_det, self._agnostic, self._classes)
+            found = decode(output, len(model.names), *options, rotated=rotated)
+        if prototypes:
+            found = found.only(have_masks(prototypes[0], found.rest, found.boxes, fitted.size))
+        if rotated:
+            turned = restore_rotated(np.hstack((found.boxes, found.rest[:, -1:])), fitted)
+            return Detections(envelope(turned), found.scores, found.classes, model.names, turned)
+        return Detections(restore(found.boxes, fitted), found.scores, found.classes, model.names)
 
 
 def _load(image: object, name: str) -> Image:

@@ -21,16 +21,17 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_boxes(
-    image: Image, xyxy: NDArray[np.float32], labels: Sequence[str], classes: Sequence[int]
+    image: Image, corners: NDArray[np.float32], labels: Sequence[str], classes: Sequence[int]
 ) -> Image:
-    """Return a colour copy with boxes (N, 4); every class has a colour, every box its label."""
+    """Return a colour copy with boxes (N, 4, 2); every class has a colour, every box its label."""
     picture = np.ascontiguousarray(as_bgr(image, "image")).copy()
     width = max(round(sum(picture.shape[:2]) / 2 * 0.003), 1)
-    rows = list(zip(np.rint(xyxy).astype(int).tolist(), labels, classes, strict=True))
+    rows = list(zip(np.rint(corners).astype(np.int32), labels, classes, strict=True))
     for box, _, number in rows[::-1]:
-        cv2.rectangle(picture, box[:2], box[2:], _colour(number), width, cv2.LINE_AA)
+        cv2.polylines(picture, [box], True, _colour(number), width, cv2.LINE_AA)
     for box, label, number in rows[::-1]:  # over all boxes, the best score on top
-        _write(picture, box[0], box[1], label, _colour(number), width)
+        left, top = box.min(0).tolist()
+        _write(picture, left, top, label, _colour(number), width)
     return picture
 
 

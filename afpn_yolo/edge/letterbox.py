@@ -70,12 +70,25 @@ def fill(target: NDArray[Any], image: Image, fitted: Fit) -> None:
 
 def restore(boxes: Floats, fitted: Fit) -> Floats:
     """Bring boxes (N, 4), corners in pixels of the input, to pixels of the image; clipped to it."""
+    offset, gain = _place(fitted)
+    moved = (boxes - np.tile(offset, 2)) / np.tile(gain, 2)
+    limits = np.array(fitted.image[::-1] * 2, np.float32)
+    return np.asarray(np.clip(moved, 0, limits), np.float32)
+
+
+def restore_rotated(boxes: Floats, fitted: Fit) -> Floats:
+    """The same for rotated boxes (N, 5): centre, width, height, angle. They are not clipped."""
+    offset, gain = _place(fitted)
+    centres, sides = (boxes[:, :2] - offset) / gain, boxes[:, 2:4] / gain
+    return np.asarray(np.hstack((centres, sides, boxes[:, 4:])), np.float32)
+
+
+def _place(fitted: Fit) -> tuple[Floats, Floats]:
+    """Left and top of the image in the input, and the factors by which x and y were scaled."""
     # Scale and padding once more from the two sizes, as Ultralytics does. Where rounding made a
     # padded side smaller than the scaled image wants, they differ a little from the fit's own.
     ratio = min(new / old for new, old in zip(fitted.size, fitted.image, strict=True))
     height, width = _scale(fitted.image, ratio)
     top, left = _halves(fitted.size[0] - height)[0], _halves(fitted.size[1] - width)[0]
-    gain = np.array([width / fitted.image[1], height / fitted.image[0]] * 2, np.float32)
-    moved = (boxes - np.array([left, top] * 2, np.float32)) / gain
-    limits = np.array(fitted.image[::-1] * 2, np.float32)
-    return np.asarray(np.clip(moved, 0, limits), np.float32)
+    gain = np.array([width / fitted.image[1], height / fitted.image[0]], np.float32)
+    return np.array([left, top], np.float32), gain

@@ -15,18 +15,22 @@ from afpn_yolo.edge.letterbox import Size
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
+UNREAD = {"detect": "", "segment": "masks", "pose": "keypoints", "obb": ""}
+"""Tasks whose boxes can be read, and what else such a model gives that isn't."""
 
 
 class Model:
-    """A detection model in ONNX Runtime. Several threads may run it at once.
+    """A model that gives boxes, in ONNX Runtime. Several threads may run it at once.
 
     Attributes:
+        task: One of `UNREAD`.
         names: Class number -> name.
         stride: Sides of the input are multiples of it.
         size: Height and width: the only ones, or those it was exported with if `dynamic`.
         dynamic: Whether it takes other sizes.
         batch: How many images it takes at once: exactly so many unless `dynamic`.
-        suppressed: Whether its outputs went through non-maximum suppression in the model.
+        suppressed: Whether its boxes need no suppression: the model has it inside, or its head is
+            an end-to-end one.
         dtype: The input's type.
     """
 
@@ -45,7 +49,7 @@ class Model:
 
         Raises:
             OSError: When the file can't be read.
-            ValueError: When it is no detection model of Ultralytics', or an option can't work.
+            ValueError: When it is no model of Ultralytics' with boxes, or an option can't work.
         """
         self._session = _open(path, threads, providers)
         try:
@@ -58,8 +62,11 @@ class Model:
         task = metadata.get("task")
         if task is None or "names" not in metadata:
             raise ValueError(f"not exported by Ultralytics, its metadata lacks names; {REMEDY}")
-        if task != "detect":
-            raise ValueError(f"a model for the task {task}, but only detect is supported")
+        if task not in UNREAD:
+            raise ValueError(
+                f"a model for the task {task}, but only {', '.join(UNREAD)} have boxes"
+            )
+        self.task = task
         names = _literal(metadata, "names", {})
         self.names = {int(k): str(v) for k, v in dict(names).items()}
         self.stride = int(_literal(metadata, "stride", 32))
@@ -71,7 +78,7 @@ class Model:
 
     def _read_shapes(self) -> None:
         """Prefer what the graph itself says, and check that the rest agrees with the metadata."""
-        image, output = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        image, outputs = self._session.get_inputs()[0], self._session.get_outputs()
         if image.type not in TYPES or len(image.shape) != 4 or image.shape[1] != 3:
             raise ValueError(f"takes {image.type} of shape {image.shape}, not colour images")
         self._input, self.dtype = image.name, TYPES[image.type]
@@ -80,19 +87,36 @@ class Model:
         if not self.dynamic:
             self.size = (height, width)
         self.batch = batch if isinstance(batch, int) else self.batch
-        self.suppressed = self.suppressed or output.shape[-1] == 6
-        channels = 6 if self.suppressed else 4 + len(self.names)
-        found = output.shape[-1 if self.suppressed else 1]
-        if len(output.shape) != 3 or (isinstance(found, int) and found != channels):
+        shapes = [output.shape for output in outputs]
+        self.suppressed |= self.task == "detect" and shapes[0][-1] == 6
+        self._outputs = [output.name for output in outputs[: 1 + (self.task == "segment")]]
+        if not self._suits(shapes[0], shapes[1:]):
             raise ValueError(
-                f"gives an output of shape {output.shape}, which doesn't suit its "
-                f"{len(self.names)} classes; {REMEDY}"
+                f"gives an output of shape {shapes[0]}, which doesn't suit the task {self.task} "
+                f"and its {len(self.names)} classes; {REMEDY}"
             )
 
-    def run(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Run a batch (B, 3, H, W) of `dtype`; returns (B, 4 + classes, anchors) or (B, N, 6)."""
-        output = self._session.run(None, {self._input: images})[0]
-        return np.asarray(output, np.float32)
+    def _suits(self, output: list[Any], others: list[list[Any]]) -> bool:
+        """Whether the boxes' output has as many values for each as the task asks for."""
+        if len(output) != 3:
+            return False
+        found = output[-1 if self.suppressed else 1]
+        if not isinstance(found, int):  # its name, where the graph leaves it open
+            return True
+        rest = found - (6 if self.suppressed else 4 + len(self.names))
+        if self.task == "segment":  # a coefficient for each prototype of the masks
+            return len(others) > 0 and len(others[0]) == 4 and rest == others[0][1]
+        return bool({"detect": rest == 0, "obb": rest == 1, "pose": rest > 1}[self.task])
+
+    def run(self, images: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Run a batch (B, 3, H, W) of `dtype`.
+
+        Returns:
+            (B, 4 + classes + rest, anchors), or (B, N, 6 + rest) where `suppressed`; for
+            segmentation the masks' prototypes (B, C, h, w) behind.
+        """
+        outputs = self._session.run(self._outputs, {self._input: images})
+        return [np.asarray(output, np.float32) for output in outputs]
 
 
 def _open(

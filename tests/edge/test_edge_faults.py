@@ -89,8 +89,13 @@ def spoil(model: Path, target: Path, fault: str) -> str:
     properties = {p.key: p.value for p in graph.metadata_props}
     faults: dict[str, tuple[dict[str, str], str]] = {
         "foreign": ({"names": ""}, "not exported by Ultralytics"),
-        "another task": ({"task": "segment"}, "segment"),
-        "other classes": ({"names": "{0: 'one'}"}, "doesn't suit its 1 classes"),
+        "another task": ({"task": "classify"}, "only detect, segment, pose, obb have boxes"),
+        "no masks": ({"task": "segment"}, "doesn't suit the task segment and its 4 classes"),
+        "no angles": ({"task": "obb"}, "doesn't suit the task obb"),
+        "other classes": (
+            {"names": "{0: 'one'}"},
+            "doesn't suit the task detect and its 1 classes",
+        ),
         "unreadable names": ({"names": "{0: "}, "can't be read"),
     }
     changes, message = faults[fault]
@@ -99,7 +104,10 @@ def spoil(model: Path, target: Path, fault: str) -> str:
     return message
 
 
-MODELS = "missing", "damaged", "foreign", "another task", "other classes", "unreadable names"
+MODELS = (
+    *("missing", "damaged", "foreign", "another task", "no masks", "no angles", "other classes"),
+    "unreadable names",
+)
 
 
 @pytest.mark.parametrize("fault", MODELS)
