@@ -35,7 +35,8 @@ class Found(NamedTuple):
 
     def only(self, chosen: NDArray[np.bool_] | Ints) -> Found:
         """Some of them."""
-        return Found(*(values[chosen] for values in self))
+        boxes, scores, classes, rest = self
+        return Found(boxes[chosen], scores[chosen], classes[chosen], rest[chosen])
 
 
 def decode(

@@ -53,7 +53,7 @@ def _covariance(boxes: Floats) -> tuple[Floats, Floats, Floats]:
     along, across = boxes[..., 2] ** 2 / 12, boxes[..., 3] ** 2 / 12
     cos, sin = np.cos(boxes[..., 4]), np.sin(boxes[..., 4])
     xx, yy = along * cos**2 + across * sin**2, along * sin**2 + across * cos**2
-    return xx, yy, (along - across) * cos * sin
+    return xx, yy, np.asarray((along - across) * cos * sin, np.float32)
 
 
 def suppress_rotated(boxes: Floats, scores: Floats, iou: float, limit: int) -> NDArray[np.int64]:

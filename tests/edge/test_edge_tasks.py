@@ -77,10 +77,10 @@ def test_boxes_are_those_of_predict(
         classes |= set(found.class_ids.tolist())
     assert count > 20  # agreeing on nothing would prove nothing
     assert len(classes) > 1
-    image = tmp_path / "image.png"
-    assert cv2.imwrite(str(image), photograph(PHOTOGRAPHS[0], SIDE, SIDE))
+    shot = tmp_path / "image.png"
+    assert cv2.imwrite(str(shot), photograph(PHOTOGRAPHS[0], SIDE, SIDE))
     report = tmp_path / "found.json"
-    assert main([str(path), str(image), "--conf", str(CONF), "--json", str(report)]) == 0
+    assert main([str(path), str(shot), "--conf", str(CONF), "--json", str(report)]) == 0
     told = capsys.readouterr().err
     assert (f"its boxes are read, its {unread} are not" in told) == bool(unread)
     (entry,) = json.loads(report.read_text())
