@@ -16,12 +16,21 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Each call has a path of its own: threads, processes and machines may write one file at once, and
     the last one's stays.
+
+    Raises:
+        PermissionError: On Windows, when another program has `path` open; it is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{secrets.token_hex(6)}.part")
     try:
         yield part
-        os.replace(part, path)
+        try:
+            os.replace(part, path)
+        except PermissionError as error:
+            raise PermissionError(
+                f"{path} can't be replaced: it is open in another program, or it must not be "
+                "written; close or unlock it, and call this again"
+            ) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ wherever the float model does.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,17 @@ def run(args: argparse.Namespace) -> int:
     if out.suffix != ".onnx":
         raise ValueError(f"--out {out}: the name must end in .onnx")
     from afpn_yolo.quantize.detector import quantize_detector
+    from afpn_yolo.quantize.processor import overflows
 
     result = quantize_detector(
         args.model, out, args.data, args.split, args.images, args.keep, args.reduce_range
     )
+    if overflows() and not args.reduce_range:
+        print(
+            "warning: this processor has no VNNI, so sums of 8-bit products can overflow on it and "
+            "cost accuracy; measure the result by afpn evaluate, or quantise with --reduce-range",
+            file=sys.stderr,
+        )
     kept = result.kept
     print(f"{out}: calibrated on {result.images} images")
     more = f", and {len(kept.asked)} that you asked for" if kept.asked else ""

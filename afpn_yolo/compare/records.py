@@ -36,11 +36,11 @@ class Records:
         self.conditions = conditions
         path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(path.with_name(f".{path.name}.lock"))
-        self._read()
+        self.content()
 
     def finished(self) -> dict[str, Record]:
         """Records of finished runs by the run's name, in the order in which they ended."""
-        return {record["run"]: record for record in self._read()["runs"]}
+        return {record["run"]: record for record in self.content()["runs"]}
 
     def has(self, run: Run) -> bool:
         """Whether a run is finished.
@@ -61,25 +61,23 @@ class Records:
     def add(self, run: Run, record: Record) -> None:
         """Keep the record of a finished run; one of the same run is replaced."""
         with self.lock:
-            others = [r for r in self._read()["runs"] if r["run"] != run.name]
+            others = [r for r in self.content()["runs"] if r["run"] != run.name]
             whole = {"run": run.name, **asdict(run.neck), "seed": run.seed, **record}
             whole.setdefault(DIGEST, self.conditions.data_digest)
             content = {"conditions": asdict(self.conditions), "runs": [*others, whole]}
             write_json(self.path, content)
 
-    def content(self) -> dict[str, Any]:
-        """The whole file, for JSON."""
-        return self._read()
-
     def conclude(self, verdict: dict[str, Any] | None, remarks: dict[str, Any]) -> None:
         """Keep what follows from the runs, for readers of the file; it is made anew each time."""
         with self.lock:
-            content = {**self._read(), "verdict": verdict, "remarks": remarks}
+            content = {**self.content(), "verdict": verdict, "remarks": remarks}
             write_json(self.path, content)
 
-    def _read(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
+        """The whole file, for JSON."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            with self.lock:  # Windows can't replace a file while somebody reads it
+                content = json.loads(self.path.read_text(encoding="utf-8"))
             content["conditions"].items()
             [record["run"] for record in content["runs"]]
         except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -17,11 +16,11 @@ from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.results import ENDS, Results
 from afpn_yolo.compare.settings import frozen_rows
 from afpn_yolo.evaluation.digest import data_digest, tensor_digest
-from afpn_yolo.upstream.models import load_model
+from afpn_yolo.upstream.models import load_model, read_tensors, save_checkpoint
 from afpn_yolo.upstream.rows import backbone_rows
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import announce, quiet
-from afpn_yolo.upstream.train import backbone_checkpoint
+from afpn_yolo.upstream.train import backbone_of
 
 
 class Comparison:
@@ -89,17 +88,14 @@ class Comparison:
             )
         result: dict[str | None, tuple[Path, str]] = {}
         for source, scale in zip(sources, scales, strict=False):
-            part = self.folder / f"backbone{'-' + scale if scale else ''}.{os.getpid()}.pt"
-            try:
-                for neck in (n for n in untrained if n.scale == scale):
-                    backbone_checkpoint(source, neck.model, neck.scale, part)
-                digest = tensor_digest(part)
-                # By its content: a process that uses another one may be at work in this folder.
-                path = part.with_name(f"backbone-{digest[:12]}.pt")
-                part.replace(path)
-                result[scale] = path, digest
-            finally:
-                part.unlink(missing_ok=True)
+            for neck in (n for n in untrained if n.scale == scale):
+                backbone = backbone_of(source, neck.model, neck.scale)
+            digest = tensor_digest(backbone.state_dict())
+            # By its content: a process that uses another one may be at work in this folder.
+            path = self.folder / f"backbone-{digest[:12]}.pt"
+            if not path.exists():  # Windows replaces no file that a training has open
+                save_checkpoint(backbone, path)
+            result[scale] = path, digest
         return result
 
     def carry_out(
@@ -186,4 +182,4 @@ def _check_models(necks: Sequence[Candidate], frozen: Sequence[int]) -> None:
 def _told_apart(neck: Candidate) -> Candidate:
     """A `.pt` that is here gets the digest of its tensors; one that is still to be loaded, none."""
     is_here = neck.model.endswith(".pt") and Path(neck.model).is_file()
-    return replace(neck, digest=tensor_digest(Path(neck.model))) if is_here else neck
+    return replace(neck, digest=tensor_digest(read_tensors(Path(neck.model)))) if is_here else neck

@@ -75,9 +75,9 @@ def _category(entry: Entry) -> Entry:
 def _annotation(entry: Entry) -> Entry:
     """With `row`: left, top, width, height, area, crowd."""
     ids = {key: _id(entry, key) for key in ("image_id", "category_id")}
-    box = entry.get("bbox")
+    box = entry.get("bbox") or _around(entry.get("segmentation"))
     if box is None:
-        raise ValueError("has no 'bbox'")
+        raise ValueError("has no 'bbox', and no polygon that would have one")
     sides = [as_number(x) for x in box] if isinstance(box, list) else []
     numbers = [side for side in sides if side is not None]
     if len(sides) != 4 or len(numbers) != 4 or min(numbers[2:]) < 0:
@@ -88,6 +88,24 @@ def _annotation(entry: Entry) -> Entry:
     if area is None or crowd not in (0, 1):
         raise ValueError("has an area that is no number, or an iscrowd that is neither 0 nor 1")
     return {**ids, "row": [left, top, width, height, area, float(crowd)]}
+
+
+def _around(outline: object) -> list[float] | None:
+    """The box of an outline, where that is polygons: x, y, x, y, ... each."""
+    polygons = outline if isinstance(outline, list) else []
+    if polygons and not isinstance(polygons[0], list):  # one alone, written without its list
+        polygons = [polygons]
+    corners: list[float] = []
+    for polygon in polygons:
+        numbers = [as_number(x) for x in polygon] if isinstance(polygon, list) else []
+        found = [x for x in numbers if x is not None]
+        if len(found) < 6 or len(found) % 2 or len(found) != len(numbers):
+            return None
+        corners += found
+    if not corners:
+        return None
+    left, top = min(corners[::2]), min(corners[1::2])
+    return [left, top, max(corners[::2]) - left, max(corners[1::2]) - top]
 
 
 def _id(entry: Entry, field: str) -> Id:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
+from torch import Tensor
 
 from afpn_yolo.evaluation.cocojson import read_coco, read_names
 from afpn_yolo.upstream.data import label_path, listed, open_data
-from afpn_yolo.upstream.models import read_tensors
 
 
 def data_digest(data: str, splits: Sequence[str]) -> str:
@@ -69,10 +68,10 @@ def _size(path: Path) -> int:
         return -1
 
 
-def tensor_digest(checkpoint: Path) -> str:
-    """SHA-256 of a checkpoint's tensors: the file itself has a date in it."""
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, in float32: a checkpoint's file has a date in it, too."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(read_tensors(checkpoint).items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+        digest.update(tensor.float().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -45,12 +45,15 @@ def _averages(convolution: NodeProto, made_by: Mapping[str, NodeProto]) -> bool:
 def matching(graph: GraphProto, patterns: Iterable[str]) -> set[str]:
     """Names of the nodes that shell patterns match: `/model.9/*`.
 
+    A pattern may come from a shell of Windows: with its backslashes, and in quotes.
+
     Raises:
         ValueError: When a pattern matches none.
     """
     names: set[str] = set()
     for pattern in patterns:
-        found = {node.name for node in graph.node if fnmatchcase(node.name, pattern)}
+        plain = pattern.strip("'\"").replace("\\", "/")
+        found = {node.name for node in graph.node if fnmatchcase(node.name, plain)}
         if not found:
             raise ValueError(f"--keep {pattern!r} matches no node, such as {graph.node[0].name!r}")
         names |= found

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from torch import nn
 from ultralytics import YOLO
 from ultralytics.nn.tasks import torch_safe_load
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo import __version__
 from afpn_yolo.plugin.checkpoints import remedy, resumable
-from afpn_yolo.upstream.models import empty_model, fill, load_model, read_tensors, save_checkpoint
+from afpn_yolo.upstream.models import empty_model, fill, load_model, read_tensors
 from afpn_yolo.upstream.rows import backbone_rows
 from afpn_yolo.upstream.tell import warn
 
@@ -82,14 +83,13 @@ def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:
     return sum(p.numel() for p in model.parameters()), float(get_flops(model, imgsz))
 
 
-def backbone_checkpoint(source: Path, model: str, scale: str | None, target: Path) -> None:
-    """Write a checkpoint that holds the backbone alone, for `pretrained=`.
+def backbone_of(source: Path, model: str, scale: str | None) -> nn.Module:
+    """A model that is its backbone alone; saved, it serves as `pretrained=`.
 
     Args:
         source: A `.pt` of Ultralytics', or an `.npz` of tensors by their names in it.
         model: Model YAML whose backbone the tensors must fit.
         scale: Its scale; None takes the one in its name.
-        target: File to write.
 
     Raises:
         ValueError: When a tensor of the backbone is missing or has another shape.
@@ -97,4 +97,4 @@ def backbone_checkpoint(source: Path, model: str, scale: str | None, target: Pat
     module: Any = empty_model(model, scale=scale)
     module.model = module.model[: backbone_rows(module)]
     fill(module.model, read_tensors(source), f"{source} for the backbone of {model}")
-    save_checkpoint(module, target)
+    return cast(nn.Module, module)

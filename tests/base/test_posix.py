@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from afpn_yolo.base.files import write_json
 from afpn_yolo.bench import memory
 from afpn_yolo.edge import sources
 from tests.processes import python
@@ -44,6 +46,23 @@ def test_memory_on_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     information = SimpleNamespace(peak_wset=123_000_000)
     monkeypatch.setattr(psutil.Process, "memory_info", lambda self: information)
     assert memory.peak() == 123
+
+
+def test_a_file_that_another_program_has_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows doesn't replace it."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(13, "Access is denied", str(source), 5, str(target))
+
+    path = tmp_path / "results.json"
+    write_json(path, [1])
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_json(path, [2])
+    assert str(caught.value).startswith(f"{path} can't be replaced: it is open in another program")
+    assert (path.read_text(), len([*tmp_path.iterdir()])) == ("[\n 1\n]\n", 1)
 
 
 @pytest.mark.parametrize("text", [r"C:\photos\a.jpg", "C:/photos/a.jpg", r"\\server\share\a.jpg"])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from ultralytics.utils import YAML
 
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.run import Comparison
+from afpn_yolo.evaluation.digest import tensor_digest
 from afpn_yolo.plugin.lookup import shipped
-from afpn_yolo.upstream.models import build_model
+from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
 from tests.processes import AFPN, afpn
 
@@ -133,6 +135,16 @@ def test_another_backbone_leaves_that_of_a_running_comparison_alone(
     first = comparison(small_data, tmp_path, necks, backbones=[backbone])
     first.records.add(first.runs[0], {"seconds": 1})
     before = first.backbones["n"].read_bytes()
+    taken = tensor_digest(read_tensors(first.backbones["n"]))
+    assert first.conditions.backbone == {"n": taken}
+
+    def again(number: int) -> Path:
+        other = comparison(small_data, tmp_path, necks, backbones=[backbone], name="y")
+        return other.backbones["n"]
+
+    with ThreadPoolExecutor(4) as pool:  # in one process
+        (path,) = {*pool.map(again, range(4))}
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
     tensors = {name: array + 1 for name, array in np.load(backbone).items()}
     np.savez(tmp_path / "other.npz", **tensors)
     with pytest.raises(ValueError, match=r"backbone: .* there"):

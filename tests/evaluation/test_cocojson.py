@@ -72,6 +72,13 @@ def test_what_tools_write_is_read_as_the_plain_file(tmp_path: Path, name: str) -
         changed(annotations_iscrowd=[False, "0"]),
         changed(annotations_iscrowd=[..., 0.0]),
         changed(annotations_segmentation=[[], {"counts": "abc", "size": [64, 64]}]),
+        changed(
+            annotations_bbox=[None, ...],
+            annotations_segmentation=[
+                [[4, 4, 24, 5, 14, 20], ["5", 6, 7, 8, 9, "19"]],  # two parts of one object
+                [10, 8, 40, 38, 10, 38],
+            ],
+        ),
         changed(images_file_name=["./a.png", "b.png"]),
         changed(images_file_name=["C:\\data\\a.png", "/elsewhere/images/b.png"]),
         changed(categories_name=["blue", ...], categories_supercategory=["colour", "red"]),
@@ -145,7 +152,16 @@ def test_a_size_that_contradicts_the_image_is_damage(tmp_path: Path, sizes: list
             ("entry 1 of 'images' has the file_name None",),
         ),
         (changed(annotations_bbox=[[4, 4, 20, 16], [1, 2, None, 4]]), ("[1, 2, None, 4]",)),
-        (changed(annotations_bbox=[[4, 4, 20, 16], []]), ("entry 1", "the bbox []")),
+        (changed(annotations_bbox=[[4, 4, 20, 16], [1]]), ("entry 1", "the bbox [1]")),
+        (changed(annotations_bbox=[[4, 4, 20, 16], []]), ("entry 1", "has no 'bbox', and")),
+        (changed(annotations_bbox=[[4, 4, 20, 16], ...]), ("entry 1", "has no 'bbox', and")),
+        *(
+            (
+                changed(annotations_bbox=[None, ...], annotations_segmentation=[outline, ...]),
+                ("entry 0", "has no 'bbox', and no polygon"),
+            )
+            for outline in ([[4, 4, 24, 20]], [[4, 4, 24, 20, 9]], [[1, 2, 3, 4, 5, None]], [[], 5])
+        ),
         (changed(annotations_bbox=[[4, 4, 20, 16], [0, 0, -1, 4]]), ("the bbox [0, 0, -1, 4]",)),
         (changed(annotations_iscrowd=[0, 2]), ("entry 1", "neither 0 nor 1")),
         (changed(annotations_area=[0, "large"]), ("entry 1", "an area that is no number")),

@@ -15,7 +15,7 @@ from onnxruntime.quantization import quantize_static
 from ultralytics import YOLO
 
 from afpn_yolo.edge import Detector
-from afpn_yolo.quantize import static
+from afpn_yolo.quantize import processor, static
 from afpn_yolo.quantize.calibration import calibration_images, choose
 from afpn_yolo.quantize.graph import decoding, matching
 from tests.lively import PHOTOGRAPHS, export, photograph
@@ -43,7 +43,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(model: Path, photographs: Path) -> Path:
     # Weights of 7 bits: on an x86 processor without VNNI those of 8 overflow, and what comes out
     # would be of the machine that the tests run on.
-    afpn("quantize", model, photographs, "--runs", "2", "--reduce-range", cwd=model.parent)
+    options = ("--runs", "2", "--reduce-range")
+    assert "VNNI" not in afpn("quantize", model, photographs, *options, cwd=model.parent).stderr
     return model.with_name(f"{model.stem}-int8.onnx")
 
 
@@ -117,15 +118,39 @@ def test_ultralytics_and_edge_find_the_same_with_it(small: Path) -> None:
     assert expected.names == found.names == YOLO(small, task="detect").names
 
 
-def test_more_stays_in_float_where_that_is_asked_for(
-    model: Path, small: Path, photographs: Path
+@pytest.mark.parametrize(
+    ("cpuinfo", "found"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 fma\n", True),
+        ("flags : fpu avx2 avx512f avx512_vnni\n", False),
+        ("flags : fpu avx2 avx_vnni\n", False),
+        ("processor : 0\nFeatures : fp asimd asimddp\n", False),  # ARM
+        (None, False),  # no Linux
+    ],
+)
+def test_processors_on_which_8_bits_overflow(
+    cpuinfo: str | None, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    if cpuinfo:
+        processor.CPUINFO.write_text(cpuinfo)
+    assert processor.overflows() == found
+
+
+def test_more_stays_in_float_where_that_is_asked_for(
+    model: Path, small: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "CPUINFO", model.with_name("cpuinfo"))
+    processor.CPUINFO.write_text("flags : avx2")
     out = model.with_name("more.onnx")
     keep = ("--keep", "/model.0/*", "/model.*/weights/*", "--runs", "0")
     result = afpn("quantize", model, photographs, "--out", out, *keep, cwd=model.parent)
     lost = in_integers(small) - in_integers(out)
     assert Counter(name.split("/")[2] for name in lost) == {"conv": 1, "weights": 10}
     assert "that you asked for" in result.stdout
+    (line,) = (line for line in result.stderr.splitlines() if "VNNI" in line)
+    assert line.startswith("warning: ")
+    assert "--reduce-range" in line
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -171,6 +196,8 @@ def test_a_stock_model_has_its_end_in_float(
     assert sum(n.op_type == "Conv" and n.name in names for n in graph.node) == 7
     assert all(name.startswith("/model.24/") for name in names)
     assert matching(graph, ["/model.24/cv2*"]) > {n for n in names if "/cv2" in n}
+    # As a shell of Windows hands it over.
+    assert matching(graph, ["'\\model.24\\cv2*'"]) == matching(graph, ["/model.24/cv2*"])
 
 
 def test_a_model_that_is_quantised_already_is_refused(small: Path, photographs: Path) -> None:
