@@ -1,0 +1,69 @@
+"""Two processes that torchrun starts train one detector, on the CPU. Minutes long."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from afpn_yolo.twostage.checkpoint import read
+from tests.processes import ROOT
+from tests.twostage.test_train import words
+
+RANKS = 2
+
+
+def started(data: Path, out: Path) -> subprocess.Popen[bytes]:
+    """A training under torchrun."""
+    script = out.parent / "rank.py"
+    given = words(data, out, "--resume")
+    script.write_text(
+        f"from tests.twostage.test_train import afpn\nraise SystemExit(afpn(*{given}))\n"
+    )
+    launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, *launch, str(script)], cwd=ROOT, env=environment)
+
+
+def killed(process: subprocess.Popen[bytes]) -> None:
+    """Kill torchrun and its ranks, which have sessions of their own, with no time to tidy up."""
+    family = [psutil.Process(process.pid)]
+    family += family[0].children(recursive=True)
+    for one in family:
+        one.kill()
+    process.wait()
+    psutil.wait_procs(family[1:], timeout=60)
+
+
+@pytest.mark.slow
+def test_two_ranks_killed_go_on_as_if_they_had_not_been(small_data: Path, tmp_path: Path) -> None:
+    outs = [tmp_path / name / "out" for name in ("whole", "killed")]
+    for out in outs:
+        out.parent.mkdir()
+    assert started(small_data, outs[0]).wait() == 0
+
+    process = started(small_data, outs[1])
+    try:
+        while not (outs[1] / "last.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        killed(process)
+    assert len(read(outs[1] / "last.pt")["lines"]) == 1
+    assert started(small_data, outs[1]).wait() == 0
+
+    one, other = (read(out / "last.pt") for out in outs)
+    assert len(other["lines"]) == 2
+    # Two processes may round differently; what was drawn and learned is the same.
+    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4, equal_nan=True)
+    for key in ("loss", "lr", "AP"):
+        close([line[key] for line in one["lines"]], [line[key] for line in other["lines"]])
+    for part in ("model", "optimizer"):
+        close(one[part], other[part])
