@@ -33,7 +33,7 @@ from afpn_yolo.upstream.opened import open_model
 from afpn_yolo.upstream.validator import find
 from tests.evaluation.test_coco import plain
 from tests.evaluation_data import cut, found_by, write_coco, write_yolo
-from tests.lively import NAMES, export, lively_named, save_lively
+from tests.lively import NAMES, save_lively
 
 SIDE = 160
 KEYS = "AP AP50 AP75 APS APM APL AR100 per_class images instances model data imgsz versions area"
@@ -210,26 +210,6 @@ def test_boxes_of_other_tasks_are_those_of_predict(case: Case, tmp_path: Path, k
     assert {*rows[:, 1]} <= {*map(float, model.names)}
     # predict keeps but the best class of a box: of the best box of all they say the same.
     assert corners == pytest.approx(result.boxes.data.numpy()[:1], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [("yolo11n-afpn-lite-seg.yaml", ()), ("yolo26n-afpn-lite.yaml", ("nms=False",))],
-)
-def test_grafted_models_and_their_exports(
-    case: Case, tmp_path: Path, name: str, options: tuple[str, ...]
-) -> None:
-    model = lively_named(name, tmp_path)
-    images = sorted(case.images.iterdir())[:6]
-    root = tmp_path / "set"
-    (root / "images" / "val").mkdir(parents=True)
-    images = [Path(shutil.copy(image, root / "images" / "val")) for image in images]
-    yaml = write_yolo(root, images, found_by(model, images, SIDE))
-    path = export(model, f"imgsz={SIDE}", *options)
-    reports = [evaluate_model(m, yaml, imgsz=SIDE, square=True) for m in (model, path)]
-    assert figures(reports[0])[:2] == pytest.approx(figures(reports[1])[:2], abs=2e-3)
-    assert reports[0].AP50 is not None
-    assert reports[0].AP50 > 0.1
 
 
 def test_rotated_boxes_are_refused(case: Case) -> None:

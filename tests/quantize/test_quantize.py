@@ -88,7 +88,7 @@ def raw(path: Path, image: np.ndarray) -> np.ndarray:
     from afpn_yolo.edge.model import Model
 
     blob = image[None, ..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) / 255
-    output: np.ndarray = Model(path).run(np.ascontiguousarray(blob))[0]
+    output: np.ndarray = Model(path).run(np.ascontiguousarray(blob))[0][0]
     return output
 
 
