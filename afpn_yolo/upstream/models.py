@@ -147,9 +147,12 @@ def empty_model(
         OSError: When there is none of that name.
         ValueError: When Ultralytics can't build it, or has no such scale.
     """
-    content = read_model_yaml(yaml, scale) if isinstance(yaml, str) else copy.deepcopy(dict(yaml))
-    kind: Any = getattr(tasks, KINDS.get(guess_model_task(content), "DetectionModel"))
     try:
+        if isinstance(yaml, str):
+            content = read_model_yaml(yaml, scale)
+        else:
+            content = copy.deepcopy(dict(yaml))
+        kind: Any = getattr(tasks, KINDS.get(guess_model_task(content), "DetectionModel"))
         return cast(nn.Module, kind(content, nc=nc, verbose=False))
     except (OSError, ValueError):
         raise
