@@ -144,11 +144,11 @@ def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
     from afpn_yolo.upstream.data import images_of
     from afpn_yolo.upstream.machine import uses_gpu
 
-    short = schedule(len(images_of(args.data, "train")))
+    epochs, fraction = schedule(len(images_of(args.data, "train")))
     if args.epochs is None:
-        args.epochs = short.epochs
-        if short.fraction < 1:
-            extra = {"fraction": short.fraction} | extra
+        args.epochs = epochs
+        if fraction < 1:
+            extra = {"fraction": fraction} | extra
     args.imgsz = args.imgsz or (640 if uses_gpu(args.device) else 320)
     args.seeds = args.seeds or [*SEEDS]
     return extra
@@ -173,15 +173,14 @@ def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
 def _pareto(args: argparse.Namespace) -> int:
     """Draw, instead of training."""
     from afpn_yolo.base.files import written_whole
-    from afpn_yolo.compare.figures import save
-    from afpn_yolo.compare.pareto import Timing, pareto
+    from afpn_yolo.compare.pareto import pareto
 
     if not args.necks or any(Path(word).suffix != ".json" for word in args.necks):
         raise ValueError("--pareto takes results of comparisons: afpn compare A.json B.json ...")
-    timing = Timing(args.part, args.runtime, args.precision)
-    figure = pareto([Path(word) for word in args.necks], args.pareto, timing)
+    results = [Path(word) for word in args.necks]
+    figure = pareto(results, args.pareto, args.part, args.runtime, args.precision)
     path = args.out / f"{args.name or 'pareto'}.png"
     with written_whole(path) as part:
-        save(figure, part)
+        figure.savefig(part, format="png")
     print(path)
     return 0

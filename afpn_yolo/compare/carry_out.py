@@ -27,7 +27,7 @@ def carry_out(
     backbone: Path | None = None,
     device: str | None = None,
     workers: int = 8,
-    after_epoch: Callable[[], None] | None = None,
+    after_epoch: Callable[[], object] | None = None,
 ) -> Record:
     """Train, unless that was done, then evaluate the last weights.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
@@ -107,11 +106,6 @@ def sizes(table: Sequence[Row]) -> Figure:
 
 def _first_size(row: Row) -> str | None:
     return next((key for key in SIZES if row.metrics[key]), None)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG."""
-    figure.savefig(path, format="png")
 
 
 def svg(figure: Figure) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
 from afpn_yolo.compare.report import COLUMNS, Row, shown, versus
+from afpn_yolo.compare.verdict import NOTE
 
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --ink: #1f2328;
@@ -91,8 +92,7 @@ def _verdict(verdict: Mapping[str, Any] | None) -> str:
         title = f"<h2>Scale {escape(one['scale'])}</h2>" if len(verdict["scales"]) > 1 else ""
         said = "".join(f"<p>{escape(text)}</p>" for text in one["text"])
         parts.append(f'{title}<div class="verdict">{said}</div>\n')
-    note = "The intervals are over seeds, on these images and under this schedule."
-    return f'{"".join(parts)}<div class="dim">{note}</div>\n'
+    return f'{"".join(parts)}<div class="dim">{NOTE}</div>\n'
 
 
 def _table(table: Sequence[Row]) -> str:

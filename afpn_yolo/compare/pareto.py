@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,13 @@ from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.report import Row, rows
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Which rows of a benchmark count; the first size and batch of theirs is taken.
-
-    Attributes:
-        part: `model` or `neck`.
-        runtime, precision: As `afpn benchmark` names them.
-    """
-
-    part: str = "model"
-    runtime: str = "onnxruntime"
-    precision: str = "fp32"
-
-
-def pareto(results: Sequence[Path], benchmark: Path, timing: Timing) -> Figure:
+def pareto(
+    results: Sequence[Path],
+    benchmark: Path,
+    part: str = "model",
+    runtime: str = "onnxruntime",
+    precision: str = "fp32",
+) -> Figure:
     """Draw a point for every neck and scale of comparisons that a benchmark has timed, too.
 
     Bars: standard deviation of AP over seeds, 10th to 90th percentile of the milliseconds. A line
@@ -39,14 +30,15 @@ def pareto(results: Sequence[Path], benchmark: Path, timing: Timing) -> Figure:
     Args:
         results: JSON files of comparisons, a marker each.
         benchmark: JSON file of `afpn benchmark`; necks are matched by label and scale.
-        timing: Which of its rows.
+        part, runtime, precision: Which of its rows count, as `afpn benchmark` names them; of these
+            the first size and batch.
 
     Raises:
         OSError: When a file is missing.
         ValueError: When one is of another kind, or no neck is in both.
     """
-    times = _times(benchmark, timing)
-    how = f"{timing.part}, {timing.runtime} {timing.precision}"
+    times = _times(benchmark, (part, runtime, precision))
+    how = f"{part}, {runtime} {precision}"
     figure, (by_time, by_size) = figure_and_axes(f"AP over cost ({how})", 2, 12)
     labels: dict[str, str] = {}
     drawn = 0
@@ -86,9 +78,10 @@ def read_table(path: Path) -> list[Row]:
         raise ValueError(f"{path} is no result of a comparison: {error}") from None
 
 
-def _times(path: Path, timing: Timing) -> dict[tuple[str, Any], tuple[float, float, float]]:
+def _times(
+    path: Path, wanted: tuple[str, str, str]
+) -> dict[tuple[str, Any], tuple[float, float, float]]:
     """Median, 10th and 90th percentile of one image's milliseconds by label and scale."""
-    wanted = (timing.part, timing.runtime, timing.precision)
     found: dict[tuple[str, Any], tuple[float, float, float]] = {}
     try:
         for row in json.loads(path.read_text(encoding="utf-8")):

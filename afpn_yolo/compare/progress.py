@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
-from typing import Any
-
 from tqdm import tqdm
 
 
-class Progress:
+class Progress(tqdm):  # type: ignore[type-arg]
     """Counts finished epochs; the time left is estimated from those of this process.
 
     Args:
@@ -19,39 +15,19 @@ class Progress:
     """
 
     def __init__(self, runs: int, epochs: int, shown: bool) -> None:
+        hidden = None if shown else True
+        super().__init__(total=runs * epochs, desc="Comparing", unit=" epochs", disable=hidden)
         self._runs, self._epochs = runs, epochs
-        self._bar: Any = tqdm(
-            total=runs * epochs,
-            desc="Comparing",
-            unit=" epochs",
-            file=sys.stderr,
-            disable=None if shown else True,
-        )
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
 
     def run(self, name: str, done: int) -> None:
         """A run begins, and so many are finished, by whatever process.
 
         Epochs of other processes move the bar, but they say nothing of this one's speed.
         """
-        if self._bar.disable:
+        if self.disable:
             return
-        self._bar.set_description(f"{done} of {self._runs} runs done, {name}")
-        lead = done * self._epochs - self._bar.n
+        self.set_description(f"{done} of {self._runs} runs done, {name}")
+        lead = done * self._epochs - self.n
         for count in ("initial", "last_print_n", "n"):  # the speed is from the differences
-            setattr(self._bar, count, getattr(self._bar, count) + lead)
-        self._bar.refresh()
-
-    def epoch(self) -> None:
-        """One epoch of this process is over."""
-        self._bar.update()
+            setattr(self, count, getattr(self, count) + lead)
+        self.refresh()

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 NECKS = ("PAFPN=yolov5.yaml", "AFPN=yolov5-afpn.yaml", "lite=yolov5-afpn-lite.yaml")
 SEEDS = (0, 1, 2)
 SEEN, FEWEST, MOST = 20_000, 10, 100
 CROWDED = 4_000  # images, of which ten epochs are twice `SEEN`
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long a run is.
-
-    Attributes:
-        epochs: Of every run.
-        fraction: The share of the training images that a run takes.
-    """
-
-    epochs: int
-    fraction: float
-
-
-def schedule(images: int) -> Schedule:
+def schedule(images: int) -> tuple[int, float]:
     """Choose epochs by the number of training images.
 
     Every run sees about 20,000 images, some 1,250 batches of 16. On Aquarium (448 images, COCO
@@ -33,6 +18,9 @@ def schedule(images: int) -> Schedule:
 
     Args:
         images: Number of training images.
+
+    Returns:
+        Epochs of every run, and the share of the training images that it takes.
     """
     epochs = min(MOST, max(FEWEST, -(-SEEN // max(1, images))))
-    return Schedule(epochs, round(min(1.0, CROWDED / max(1, images)), 4))
+    return epochs, round(min(1.0, CROWDED / max(1, images)), 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.compare.figures import bubbles, curves, save
+from afpn_yolo.compare.figures import bubbles, curves
 from afpn_yolo.compare.page import page
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.records import Record
@@ -63,4 +63,4 @@ class Results:
             part.write_text(text, encoding="utf-8")
         for end, draw in (("bubbles", bubbles), ("curves", curves)):
             with written_whole(out / f"{name}-{end}.png") as part:
-                save(draw(self.table), part)
+                draw(self.table).savefig(part, format="png")

@@ -140,7 +140,7 @@ class Comparison:
             backbone = self.backbones.get(run.neck.scale)
             with quiet() if bar else nullcontext():
                 record = carry_out(
-                    run, self.conditions, folder, backbone, device, workers, progress.epoch
+                    run, self.conditions, folder, backbone, device, workers, progress.update
                 )
             self.records.add(run, record)
             self.write()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import mean, variance
 from typing import Any
 
 from scipy import stats
@@ -14,6 +15,7 @@ from afpn_yolo.compare.report import Row
 
 CONFIDENCE, POWER = 0.95, 0.8
 MOST_SEEDS = 100
+NOTE = "The intervals are over seeds, on these images and under this schedule."
 UNSEEN = "no difference that these images can show"
 
 
@@ -51,27 +53,20 @@ class Difference:
 
 def difference(row: Row, base: Row) -> Difference:
     """Hold one row against another; both need two seeds or more."""
-    (mean, var, n), (base_mean, base_var, base_n) = (_moments(one) for one in (row, base))
-    ap, error = mean - base_mean, math.sqrt(var / n + base_var / base_n)
-    half = 0.0
-    if error > 0:
-        parts = (var / n) ** 2 / (n - 1) + (base_var / base_n) ** 2 / (base_n - 1)
-        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, error**4 / parts)) * error
-    low, high = ap - half, ap + half
-    more = 0 if not low <= 0 <= high else _seeds_more(ap, var + base_var, min(n, base_n))
-    return Difference(row.neck.name, base.neck.name, ap, low, high, more)
+    ours, theirs = ([100 * score for score in one.scores] for one in (row, base))
+    ap, spread = mean(ours) - mean(theirs), variance(ours) + variance(theirs)
+    low = high = ap
+    if spread > 0:
+        low, high = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(CONFIDENCE)
+    few = min(len(ours), len(theirs))
+    more = 0 if not low <= 0 <= high else _seeds_more(ap, spread, few)
+    return Difference(row.neck.name, base.neck.name, ap, float(low), float(high), more)
 
 
-def _moments(row: Row) -> tuple[float, float, int]:
-    points = [100 * value for value in row.scores]
-    mean = sum(points) / len(points)
-    return mean, sum((x - mean) ** 2 for x in points) / (len(points) - 1), len(points)
-
-
-def _seeds_more(ap: float, variance: float, now: int) -> int | None:
+def _seeds_more(ap: float, spread: float, now: int) -> int | None:
     for n in range(2, MOST_SEEDS + 1):
         needed = stats.t.ppf((1 + CONFIDENCE) / 2, 2 * n - 2) + stats.t.ppf(POWER, 2 * n - 2)
-        if needed * math.sqrt(variance / n) <= abs(ap):
+        if needed * math.sqrt(spread / n) <= abs(ap):
             return max(1, n - now)
     return None
 
@@ -158,5 +153,4 @@ def sentences(found: Mapping[str, Any] | None) -> list[str]:
     for one in found["scales"]:
         scale = f"Scale {one['scale']}: " if one["scale"] else ""
         lines.append(f"- {scale}{' '.join(one['text'])}")
-    note = "The intervals are over seeds, on these images and under this schedule."
-    return [*lines, "", note]
+    return [*lines, "", NOTE]

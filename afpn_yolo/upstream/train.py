@@ -24,7 +24,7 @@ def train(
     folder: Path,
     arguments: Mapping[str, Any],
     device: str | None,
-    after_epoch: Callable[[], None] | None = None,
+    after_epoch: Callable[[], object] | None = None,
 ) -> Path:
     """Train to the end, from wherever an earlier call was stopped.
 
@@ -54,7 +54,7 @@ def train(
     return last
 
 
-def _calling(model: YOLO, after_epoch: Callable[[], None] | None) -> YOLO:
+def _calling(model: YOLO, after_epoch: Callable[[], object] | None) -> YOLO:
     if after_epoch:
         model.add_callback("on_train_epoch_end", lambda trainer: after_epoch())
     return model

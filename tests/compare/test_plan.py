@@ -14,7 +14,7 @@ import pytest
 from ultralytics.utils import DEFAULT_CFG_DICT
 
 from afpn_yolo.compare.carry_out import carry_out, read_curve
-from afpn_yolo.compare.figures import bubbles, curves, save, sizes
+from afpn_yolo.compare.figures import bubbles, curves, sizes
 from afpn_yolo.compare.plan import PAPER, Candidate, Conditions, Run, parse_necks
 from afpn_yolo.compare.records import Records, claim
 from afpn_yolo.compare.report import markdown, rows, versus
@@ -269,8 +269,8 @@ def test_a_neck_that_is_level_throughout(tmp_path: Path) -> None:
 def test_figures_show_every_neck(tmp_path: Path) -> None:
     table = rows(NECKS, finished(tmp_path / "x.json").finished())
     for draw in (bubbles, curves, sizes):
-        save(draw(table), tmp_path / "one.png")
-        save(draw(table[:1]), tmp_path / "other.png")
+        draw(table).savefig(tmp_path / "one.png")
+        draw(table[:1]).savefig(tmp_path / "other.png")
         one, other = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("one", "other"))
         assert one is not None
         assert other is not None

@@ -15,7 +15,7 @@ from scipy import stats
 from afpn_yolo.compare import run as comparing
 from afpn_yolo.compare.control import with_control
 from afpn_yolo.compare.page import page
-from afpn_yolo.compare.pareto import Timing, front, pareto, read_table
+from afpn_yolo.compare.pareto import front, pareto, read_table
 from afpn_yolo.compare.plan import Candidate, Conditions, Run
 from afpn_yolo.compare.progress import Progress
 from afpn_yolo.compare.quick import schedule
@@ -163,8 +163,7 @@ def test_no_control_for_another_backbone() -> None:
     [(1, 100, 1), (292, 69, 1), (448, 45, 1), (2000, 10, 1), (4000, 10, 1), (118287, 10, 0.0338)],
 )
 def test_schedule(images: int, epochs: int, fraction: float) -> None:
-    chosen = schedule(images)
-    assert (chosen.epochs, chosen.fraction) == (epochs, fraction)
+    assert schedule(images) == (epochs, fraction)
 
 
 class Page(HTMLParser):
@@ -246,11 +245,11 @@ def test_pareto(tmp_path: Path) -> None:
     drawn = afpn("compare", *words, "--pareto", bench, "--name", "p", cwd=tmp_path).stdout
     assert (tmp_path / drawn.strip()).read_bytes().startswith(b"\x89PNG")
     assert {row.neck.label for row in read_table(results / "bccd-scratch.json")} >= {"AFPN"}
-    figure = pareto([results / "bccd-scratch.json"], bench, Timing("neck", "ncnn"))
+    figure = pareto([results / "bccd-scratch.json"], bench, "neck", "ncnn")
     shown = [text.get_text() for text in figure.axes[0].texts]
     assert {"PAFPN-n", "AFPN-n"} <= {*shown}
     with pytest.raises(ValueError, match="has no model, tensorrt fp32 of any neck"):
-        pareto([results / "bccd-scratch.json"], bench, Timing(runtime="tensorrt"))
+        pareto([results / "bccd-scratch.json"], bench, runtime="tensorrt")
     with pytest.raises(ValueError, match=r"benchmark\.json is no result of a comparison"):
         read_table(bench)
     assert afpn("compare", "--pareto", bench, cwd=tmp_path, fails=True).returncode == 2
@@ -261,13 +260,12 @@ def test_the_bar_counts_what_other_processes_did_but_not_as_speed(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with Progress(runs=4, epochs=10, shown=True) as progress:
-        bar = progress._bar
-        bar.disable = False
+        progress.disable = False
         progress.run("a", 0)
         for _ in range(10):
-            progress.epoch()
+            progress.update()
         progress.run("b", 3)
-        assert (bar.n, bar.n - bar.initial) == (30, 10)
+        assert (progress.n, progress.n - progress.initial) == (30, 10)
 
 
 def test_the_front_has_what_nothing_beats() -> None:
