@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,8 @@ def look(
     x, box = letterbox(pixels, math.ceil(size / stride) * stride, stride)
     fit = Fit(pixels.shape[:2], (x.shape[2], x.shape[3]), box)
     weight = next(network.parameters())
-    with torch.no_grad(), _evaluating(network), _recording(fusions, x.shape[2]) as recorders:
+    with torch.no_grad(), _evaluating(network), ExitStack() as hooks:
+        recorders = [_Recorder(*pair, x.shape[2], hooks) for pair in fusions.items()]
         output = network(x.to(weight.device, weight.dtype))
         boxes = detections(network, output)
     corners = fit.to_original(boxes[:, :4].reshape(-1, 2, 2))
@@ -194,13 +195,13 @@ class _Recorder:
     weights: Floats
     strides: tuple[int, ...]
 
-    def __init__(self, fusion: LevelFusion, predictor: FusionWeights, seen: int) -> None:
+    def __init__(
+        self, fusion: LevelFusion, predictor: FusionWeights, seen: int, hooks: ExitStack
+    ) -> None:
         self.fusion = fusion
         self.seen = seen  # height of the model's input
-        self.hooks = [
-            predictor.register_forward_hook(self._keep_weights),
-            fusion.register_forward_hook(self._keep_strides),
-        ]
+        hooks.enter_context(predictor.register_forward_hook(self._keep_weights))
+        hooks.enter_context(fusion.register_forward_hook(self._keep_strides))
 
     def _keep_weights(self, module: nn.Module, args: object, output: torch.Tensor) -> None:
         weights = output[0].float()
@@ -212,10 +213,6 @@ class _Recorder:
         self, module: nn.Module, args: tuple[list[torch.Tensor]], output: object
     ) -> None:
         self.strides = tuple(round(self.seen / level.shape[2]) for level in args[0])
-
-    def remove(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
 
     def map(self, fit: Fit) -> FusionMap:
         row: Any = self.fusion.i  # what Ultralytics' parser attaches
@@ -231,13 +228,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@contextmanager
-def _recording(fusions: dict[LevelFusion, FusionWeights], seen: int) -> Iterator[list[_Recorder]]:
-    recorders = [_Recorder(fusion, predictor, seen) for fusion, predictor in fusions.items()]
-    try:
-        yield recorders
-    finally:
-        for recorder in recorders:
-            recorder.remove()
