@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader
+from numpy.typing import NDArray
 from torch import nn
 
 from afpn_yolo.quantize.static import quantize
 from afpn_yolo.shapes import CLASSES, generate
-from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops, image_shapes
+from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops
 from afpn_yolo.upstream.export import export_model, export_onnx
 from afpn_yolo.upstream.neck import NeckModule
 
 CALIBRATION = 8  # batches of noise or pictures: what is measured is speed, not accuracy
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a runtime opens.
-
-    Attributes:
-        path: A file or a folder.
-        size: Bytes of the files that it needs.
-    """
-
-    path: Path
-    size: int
 
 
 class Subject:
@@ -50,10 +36,10 @@ class Subject:
     def __init__(self, model: nn.Module, part: str, imgsz: int, batch: int, folder: Path) -> None:
         self.model, self.part = model, part
         self.imgsz, self.batch, self.folder = imgsz, batch, folder
-        self.shapes: Shapes = (
-            feature_shapes(model, batch, imgsz) if part == "neck" else image_shapes(batch, imgsz)
-        )
-        self._made: dict[tuple[str, str], Made] = {}
+        self.shapes: Shapes = [(batch, 3, imgsz, imgsz)]
+        if part == "neck":
+            self.shapes = feature_shapes(model, batch, imgsz)
+        self._made: dict[tuple[str, str], Path] = {}
 
     def module(self, fused: bool) -> nn.Module:
         """The part in PyTorch, a copy."""
@@ -72,21 +58,21 @@ class Subject:
         return {
             "parameters": sum(p.numel() for p in module.parameters()),
             "gflops": round(gflops(module, [(1, *shape[1:]) for shape in self.shapes]), 4),
-            "nodes": len(onnx.load(self.made("onnxruntime", "fp32").path).graph.node),
+            "nodes": len(onnx.load(self.made("onnxruntime", "fp32")).graph.node),
         }
 
-    def made(self, runtime: str, precision: str) -> Made:
-        """The files for a runtime."""
+    def made(self, runtime: str, precision: str) -> Path:
+        """The file or folder that a runtime opens."""
         key = (runtime, precision)
         if key not in self._made:
             folder = self.folder / f"{runtime}-{precision}"
             folder.mkdir()
-            path = MAKERS[key](self, folder)
-            self._made[key] = Made(path, _size(path))
+            self._made[key] = MAKERS[key](self, folder)
         return self._made[key]
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of the files that a runtime needs."""
     if path.is_file():
         return path.stat().st_size
     needed = (".xml", ".bin", ".param")
@@ -113,25 +99,17 @@ def _onnx(subject: Subject, folder: Path) -> Path:
     return export_onnx(subject.module(fused=True), subject.noise(), folder / "neck.onnx")
 
 
-class Noise(CalibrationDataReader):  # type: ignore[misc]
-    """Random inputs for ONNX Runtime's calibration."""
-
-    def __init__(self, subject: Subject, names: list[str]) -> None:
-        self._subject, self._names, self._left = subject, names, CALIBRATION
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next inputs; None at the end."""
-        self._left -= 1
-        if self._left < 0:
-            return None
-        arrays = [x.numpy() for x in self._subject.noise()]
-        return dict(zip(self._names, arrays, strict=True))
+def _noise(subject: Subject) -> Iterator[list[NDArray[np.float32]]]:
+    """Random inputs to calibrate with."""
+    for _ in range(CALIBRATION):
+        yield [x.numpy() for x in subject.noise()]
 
 
 def _onnx_int8(subject: Subject, folder: Path) -> Path:
-    source, target = subject.made("onnxruntime", "fp32").path, folder / "int8.onnx"
+    source, target = subject.made("onnxruntime", "fp32"), folder / "int8.onnx"
     names = [value.name for value in onnx.load(source).graph.input]
-    quantize(source, target, Noise(subject, names), detector=subject.part == "model")
+    noise = (dict(zip(names, arrays, strict=True)) for arrays in _noise(subject))
+    quantize(source, target, noise, detector=subject.part == "model")
     return target
 
 
@@ -140,7 +118,7 @@ def _openvino(subject: Subject, folder: Path) -> Path:
         return export_model(subject.model, folder, "openvino", subject.imgsz, subject.batch)
     import openvino as ov
 
-    model = ov.convert_model(subject.made("onnxruntime", "fp32").path)
+    model = ov.convert_model(subject.made("onnxruntime", "fp32"))
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
     return folder
 
@@ -153,11 +131,9 @@ def _openvino_int8(subject: Subject, folder: Path) -> Path:
     import nncf
     import openvino as ov
 
-    source = subject.made("openvino", "fp32").path / "neck.xml"
-    noise = [[x.numpy() for x in subject.noise()] for _ in range(CALIBRATION)]
-    model = nncf.quantize(
-        ov.Core().read_model(source), nncf.Dataset(noise), preset=nncf.QuantizationPreset.MIXED
-    )
+    source = subject.made("openvino", "fp32") / "neck.xml"
+    data = nncf.Dataset([*_noise(subject)])
+    model = nncf.quantize(ov.Core().read_model(source), data, preset=nncf.QuantizationPreset.MIXED)
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
     return folder
 

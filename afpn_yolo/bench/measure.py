@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from afpn_yolo.bench.cases import Case
-from afpn_yolo.bench.convert import Subject
+from afpn_yolo.bench.convert import Subject, size_of
 from afpn_yolo.bench.machine import machine, versions
 from afpn_yolo.bench.timing import summary
 from afpn_yolo.compare.plan import Candidate
@@ -91,8 +91,8 @@ class Benchmark:
                 what = f"{case.name}, {neck.name}: the export failed: {one_line(error)}"
                 raise BenchmarkError(what) from error
         models = [
-            {"path": str(made.path), "shapes": subject.shapes}
-            for made, subject in zip(files, subjects, strict=True)
+            {"path": str(path), "shapes": subject.shapes}
+            for path, subject in zip(files, subjects, strict=True)
         ]
         times = self._job(case, models, self._runs)["times"]
         alone = [self._job(case, [model], 0) for model in models]
@@ -108,7 +108,7 @@ class Benchmark:
                 "batch": case.batch,
                 **summary(taken, baseline),
                 **cost,
-                "bytes": made.size,
+                "bytes": size_of(path),
                 "peak_memory_mb": round(memory["peak_mb"], 1),
                 "base_memory_mb": round(memory["base_mb"], 1),
                 "runs": self._runs,
@@ -119,7 +119,7 @@ class Benchmark:
                 "machine": machine(),
                 "versions": versions(),
             }
-            for neck, taken, cost, made, memory in zip(
+            for neck, taken, cost, path, memory in zip(
                 case.necks, times, costs, files, alone, strict=True
             )
         ]

@@ -20,24 +20,10 @@ PACKAGES = (
 )
 
 
-def _devices(runtime: Any) -> list[str]:
-    return list(runtime.Core().available_devices)
-
-
-def _providers(runtime: Any) -> list[str]:
-    return list(runtime.get_available_providers())
-
-
-def _nothing(runtime: Any) -> list[str]:
-    return []
-
-
 RUNTIMES: dict[str, Callable[[Any], list[str]]] = {
-    "onnxruntime": _providers,
-    "openvino": _devices,
-    "ncnn": _nothing,
-    "tensorrt": _nothing,
-    "ai_edge_litert": _nothing,
+    "onnxruntime": lambda runtime: list(runtime.get_available_providers()),
+    "openvino": lambda runtime: list(runtime.Core().available_devices),
+    **dict.fromkeys(("ncnn", "tensorrt", "ai_edge_litert"), lambda runtime: []),
 }
 """Module of a runtime -> what it runs on here."""
 

@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{out}: calibrated on {result.images} images")
     more = f", and {len(kept.asked)} that you asked for" if kept.asked else ""
     print(f"in float: {len(kept.decoding)} nodes of the head's end and its decoding{more}")
-    print(f"{result.size / 1e6:.2f} MB, {result.size / result.before:.2f} of the float model")
+    size, before = out.stat().st_size, args.model.stat().st_size
+    print(f"{size / 1e6:.2f} MB, {size / before:.2f} of the float model")
     times = speed([args.model, out], result.shape, args.runs, args.threads) if args.runs else {}
     for name, figures in times.items():
         spread = "{median_ms:.2f} ms ({p10_ms:.2f}-{p90_ms:.2f})".format(**figures)
@@ -76,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
             {
                 "model": str(out),
                 "images": result.images,
-                "bytes": result.size,
-                "float_bytes": result.before,
+                "bytes": size,
+                "float_bytes": before,
                 "float_nodes": kept.all(),
                 "times": times,
             }

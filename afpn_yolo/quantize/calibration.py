@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader
 
 from afpn_yolo.edge import images
 from afpn_yolo.edge.letterbox import fill, fit
@@ -18,29 +17,18 @@ from afpn_yolo.upstream.find_images import find_images
 from afpn_yolo.upstream.tell import progress
 
 
-class Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds images to ONNX Runtime's calibration, batch by batch.
+def inputs(model: Model, name: str, paths: Sequence[Path]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Inputs of a model that will be quantised, batch by batch.
 
     Args:
-        model: The model that will be quantised.
+        model: The model.
         name: The name of its input.
         paths: The images. A model of a fixed batch size sees the first ones again at the end.
     """
-
-    def __init__(self, model: Model, name: str, paths: Sequence[Path]) -> None:
-        self._model, self._name, self._paths = model, name, paths
-        self._batches = self._read()
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        """The next input of the model; None at the end."""
-        return next(self._batches, None)
-
-    def _read(self) -> Iterator[dict[str, NDArray[Any]]]:
-        size = 1 if self._model.dynamic else self._model.batch
-        for start in progress(range(0, len(self._paths), size), "Calibrating"):
-            places = (i % len(self._paths) for i in range(start, start + size))
-            blobs = [blob(self._paths[i], self._model) for i in places]
-            yield {self._name: np.stack(blobs)}
+    size = 1 if model.dynamic else model.batch
+    for start in progress(range(0, len(paths), size), "Calibrating"):
+        places = (i % len(paths) for i in range(start, start + size))
+        yield {name: np.stack([blob(paths[i], model) for i in places])}
 
 
 def blob(path: Path, model: Model) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from afpn_yolo.edge.model import Model
-from afpn_yolo.quantize.calibration import Calibration, calibration_images
+from afpn_yolo.quantize.calibration import calibration_images, inputs
 from afpn_yolo.quantize.static import Kept, quantize
 
 Shape = tuple[int, int, int, int]
@@ -23,14 +23,11 @@ class Quantized:
     Attributes:
         kept: The nodes that stayed in float.
         images: How many images were looked at.
-        size: Bytes of the quantised file; `before`, of the float file.
         shape: An input of both: batch, channels, height, width.
     """
 
     kept: Kept
     images: int
-    size: int
-    before: int
     shape: Shape
 
 
@@ -64,11 +61,9 @@ def quantize_detector(
         raise ValueError(f"{target} is the float model itself; choose another --out")
     images = calibration_images(data, split, count)
     name = onnx.load(source, load_external_data=False).graph.input[0].name
-    kept = quantize(source, target, Calibration(model, name, images), keep, reduce_range)
+    kept = quantize(source, target, inputs(model, name, images), keep, reduce_range)
     return Quantized(
         kept=kept,
         images=len(images),
-        size=target.stat().st_size,
-        before=source.stat().st_size,
         shape=(1 if model.dynamic else model.batch, 3, *model.size),
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -38,7 +40,7 @@ class Kept:
 def quantize(
     source: Path,
     target: Path,
-    reader: CalibrationDataReader,
+    inputs: Iterable[Mapping[str, NDArray[Any]]],
     keep: Sequence[str] = (),
     reduce_range: bool = False,
     detector: bool = True,
@@ -51,7 +53,7 @@ def quantize(
     Args:
         source: The float model.
         target: File to write.
-        reader: Gives inputs that are like those to come.
+        inputs: Like those to come; by name, one batch each.
         keep: Shell patterns of names of more nodes that stay in float.
         reduce_range: 7-bit weights, for x86 processors without VNNI, which saturate with 8.
         detector: Whether its outputs are decoded boxes; a neck's are features.
@@ -79,7 +81,7 @@ def quantize(
             quantize_static(
                 str(prepared),
                 str(part),
-                reader,
+                _Reader(inputs),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=reduce_range,
@@ -90,6 +92,17 @@ def quantize(
             _finish(part, original)
             _check_opens(part, source)
     return kept
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Inputs as ONNX Runtime's calibration asks for them."""
+
+    def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+        self._inputs = iter(inputs)
+
+    def get_next(self) -> Mapping[str, NDArray[Any]] | None:
+        """The next input; None at the end."""
+        return next(self._inputs, None)
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,11 +16,6 @@ from afpn_yolo.upstream.rows import backbone_rows, run_rows
 Shapes = list[tuple[int, ...]]
 
 
-def image_shapes(batch: int, imgsz: int) -> Shapes:
-    """What a whole model takes."""
-    return [(batch, 3, imgsz, imgsz)]
-
-
 @torch.inference_mode()
 def feature_shapes(model: nn.Module, batch: int, imgsz: int) -> Shapes:
     """What the neck of a model takes, by a run of its backbone."""

@@ -60,18 +60,6 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def decode(path: Path, flags: int) -> NDArray[np.uint8]:
-    """Decode an image, upright, to (height, width, channels), blue first.
-
-    Raises:
-        ValueError: When that is impossible.
-    """
-    image = imread(str(path), flags)
-    if image is None:
-        raise ValueError("it can't be decoded")
-    return image
-
-
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Decode an image, upright, to (H, W, 3), blue first.
 

@@ -122,7 +122,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
 def test_training_goes_forward_and_backward(tmp_path: Path) -> None:
     model = enliven(empty_model("yolov5n-afpn.yaml"))
     subject = Subject(model, "neck", 64, 2, tmp_path)
-    module = torch.load(subject.made("pytorch-train", "fp32").path, weights_only=False)
+    module = torch.load(subject.made("pytorch-train", "fp32"), weights_only=False)
     call = train_step(module, subject.noise())
     call()
     gradients = [p.grad for p in module.parameters()]

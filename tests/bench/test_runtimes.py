@@ -50,11 +50,11 @@ def test_other_runtimes_compute_the_same(
     torch.manual_seed(0)
     subject = Subject(enliven(empty_model("yolov5n-afpn.yaml")), part, 64, 1, tmp_path)
     arrays = [x.numpy() for x in subject.noise()]
-    path = subject.made("onnxruntime", "fp32").path
+    path = subject.made("onnxruntime", "fp32")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     expected = session.run(None, dict(zip(names, arrays, strict=True)))
-    found = outputs_in(runtime, subject.made(runtime, "fp32").path, arrays)
+    found = outputs_in(runtime, subject.made(runtime, "fp32"), arrays)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one - other).max() <= 1e-3 * np.abs(other).max()
 
