@@ -21,9 +21,10 @@ $(READY): setup.cfg setup.py pyproject.toml
 	mkdir -p $(YOLO_CONFIG_DIR)
 	touch $@
 
-# As many workers as there are cores to keep busy; a file's tests stay together. WORKERS=0: none.
+# As many workers as there are cores to keep busy; a file's tests stay together, and the files of few but
+# long tests don't come last. WORKERS=0: none.
 WORKERS := 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(READY) lint types ## Lint, types, tests
 	$(PYTEST) -m "not slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,14 @@ assert type(model.model.model[16]).__name__ == "AFPNFusion"
 import afpn_yolo
 print("FROM", afpn_yolo.__file__)
 """
+HELPS = """
+import contextlib
+from afpn_yolo.cli.__main__ import main
+for name in {names}:
+    with contextlib.suppress(SystemExit):
+        main([name, "--help"])
+"""
+"""The help of every command, in one process."""
 
 
 @pytest.fixture
@@ -114,8 +123,9 @@ def check_commands(environment: Environment, model: Path) -> None:
     command = (environment.python, "-m", "afpn_yolo", "--version")
     assert run(*command, cwd=environment.empty, env=environment.env).stdout == version
     assert "registered with Ultralytics" in told("env")
-    for name in COMMANDS:
-        assert told(name, "--help").startswith(f"usage: afpn {name} ")
+    assert told("env", "--help").startswith("usage: afpn env ")
+    helps = environment.run(HELPS.format(names=[*COMMANDS]))
+    assert re.findall("^usage: afpn ([a-z-]+) ", helps, re.MULTILINE) == [*COMMANDS]
     assert told("draw-neck", "neck.png") == "neck.png\n"
     assert cv2.imread(str(environment.empty / "neck.png")) is not None
     photograph = ASSETS / "bus.jpg"

@@ -10,7 +10,7 @@ from ultralytics import YOLO as Model
 from ultralytics.utils import ASSETS
 
 from tests.conftest import TRAIN
-from tests.processes import YOLO, forked, run
+from tests.processes import COMMANDS, YOLO, forked, run
 
 BUS = ASSETS / "bus.jpg"
 
@@ -22,23 +22,15 @@ def test_train(trained: Path) -> None:
 
 
 @pytest.mark.parametrize("safe", ["0", "1"])
-def test_predict(best: Path, tmp_path: Path, safe: str) -> None:
-    command = (
-        YOLO,
-        "predict",
-        f"model={best}",
-        f"source={BUS}",
-        "imgsz=160",
-        f"project={tmp_path}",
-    )
-    run(*command, "name=out", cwd=tmp_path, env={"ULTRALYTICS_SAFE_LOAD": safe})
+def test_predict_and_val(best: Path, small_data: Path, tmp_path: Path, safe: str) -> None:
+    project = f"project={tmp_path}"
+    words = [
+        ("predict", f"model={best}", f"source={BUS}", "imgsz=160", project, "name=out"),
+        ("val", f"model={best}", f"data={small_data}", "imgsz=64", "workers=0", project),
+    ]
+    env = {"ULTRALYTICS_SAFE_LOAD": safe}
+    result = forked(COMMANDS.format(words=words), cwd=tmp_path, env=env)
     assert (tmp_path / "out" / "bus.jpg").is_file()
-
-
-@pytest.mark.parametrize("safe", ["0", "1"])
-def test_val(best: Path, small_data: Path, tmp_path: Path, safe: str) -> None:
-    command = (YOLO, "val", f"model={best}", f"data={small_data}", "imgsz=64", "workers=0")
-    result = run(*command, f"project={tmp_path}", cwd=tmp_path, env={"ULTRALYTICS_SAFE_LOAD": safe})
     assert "mAP50" in result.stdout + result.stderr
 
 
@@ -57,10 +49,10 @@ def test_fine_tuning_to_another_number_of_classes(best: Path, tmp_path: Path) ->
 
 
 def test_tune(small_data: Path, tmp_path: Path) -> None:
-    """Ultralytics starts every trial as a `yolo train` process of its own."""
+    """Ultralytics starts a trial as a `yolo train` process of its own."""
     code = f"""
 from ultralytics import YOLO
-YOLO("yolov5n-afpn.yaml").tune(data={str(small_data)!r}, iterations=2, epochs=1, imgsz=64, batch=4,
+YOLO("yolov5n-afpn.yaml").tune(data={str(small_data)!r}, iterations=1, epochs=1, imgsz=64, batch=4,
     workers=0, plots=False, val=False, project={str(tmp_path)!r})
 """
     forked(code, cwd=tmp_path)
