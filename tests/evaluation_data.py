@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +16,34 @@ from afpn_yolo.upstream.opened import open_model
 from afpn_yolo.upstream.validator import find
 from tests.lively import NAMES, PHOTOGRAPHS, photograph
 
+SIDE = 160
+COCO_IDS = {0: 90, 1: 1, 2: 13, 3: 44}  # neither from 0 nor in order
 SHAPES = ((320, 240), (200, 320), (280, 280))  # portrait, landscape, square
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, and the same objects in both formats."""
+
+    model: Path
+    yaml: Path
+    json: Path
+
+    @property
+    def images(self) -> Path:
+        return self.yaml.parent / "images" / "val"
+
+
+@contextlib.contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """Nothing may be written into the folder, or touched."""
+
+    def state() -> dict[Path, tuple[int, int]]:
+        return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")}
+
+    before = state()
+    yield
+    assert state() == before
 
 
 def cut(folder: Path, count: int = 24) -> list[Path]:

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from torch import nn
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.metrics import compute_ap
-from ultralytics.utils.patches import imread
 
-from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.coco import Floats, Scores
 from afpn_yolo.evaluation.datasets import DataSet, read_data
@@ -32,58 +29,17 @@ from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
 from afpn_yolo.upstream.opened import open_model
 from afpn_yolo.upstream.validator import find
 from tests.evaluation.test_coco import plain
-from tests.evaluation_data import cut, found_by, write_coco, write_yolo
-from tests.lively import NAMES, save_lively
+from tests.evaluation_data import COCO_IDS, SIDE, Case, cut, unchanged
+from tests.lively import NAMES
 
-SIDE = 160
 KEYS = "AP AP50 AP75 APS APM APL AR100 per_class images instances model data imgsz versions area"
-COCO_IDS = {0: 90, 1: 1, 2: 13, 3: 44}  # neither from 0 nor in order
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, and the same objects in both formats."""
-
-    model: Path
-    yaml: Path
-    json: Path
-
-    @property
-    def images(self) -> Path:
-        return self.yaml.parent / "images" / "val"
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    folder = tmp_path_factory.mktemp("evaluation")
-    model = save_lively("", folder / "model.pt", modest=True)
-    root = folder / "set"
-    images = cut(root / "images" / "val")
-    truth = found_by(model, images, SIDE)
-    path = root / "annotations" / "instances_val.json"
-    return Case(model, write_yolo(root, images, truth), write_coco(path, images, truth, COCO_IDS))
-
-
-@pytest.fixture
-def copy(case: Case, tmp_path: Path) -> Case:
-    """The case with a data set of its own, to be spoilt."""
-    root = tmp_path / "set"
-    shutil.copytree(case.yaml.parent, root, ignore=shutil.ignore_patterns("*.cache"))
-    yaml = root / "data.yaml"
-    yaml.write_text(yaml.read_text().replace(str(case.yaml.parent), str(root)))
-    return Case(case.model, yaml, root / "annotations" / case.json.name)
-
-
-@contextlib.contextmanager
-def unchanged(folder: Path) -> Iterator[None]:
-    """Nothing may be written into the folder, or touched."""
-
-    def state() -> dict[Path, tuple[int, int]]:
-        return {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*")}
-
-    before = state()
-    yield
-    assert state() == before
+def whole(case: Case) -> Report:
+    """The report on all of it, in rectangles."""
+    with unchanged(case.yaml.parent):
+        return evaluate_model(case.model, case.yaml, imgsz=SIDE)
 
 
 def figures(scores: Scores) -> list[float | None]:
@@ -97,15 +53,13 @@ def rows_of(model: Path, data: Path, clip: bool = False) -> tuple[DataSet, Float
     return data_set, found.rows
 
 
-def test_equals_plain_pycocotools_on_yolo_data(case: Case) -> None:
-    with unchanged(case.yaml.parent):
-        report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
-        data, rows = rows_of(case.model, case.yaml)
+def test_equals_plain_pycocotools_on_yolo_data(case: Case, whole: Report) -> None:
+    data, rows = rows_of(case.model, case.yaml)
     expected = plain(data.truth, rows, NAMES)
-    got = figures(report)
+    got = figures(whole)
     assert [-1 if value is None else value for value in got] == pytest.approx(expected, abs=1e-9)
     assert 0.2 < expected[0] < 0.8
-    assert report.instances == sum(scores.instances for scores in report.per_class.values()) > 100
+    assert whole.instances == sum(scores.instances for scores in whole.per_class.values()) > 100
 
 
 def test_equals_plain_pycocotools_on_coco_json_with_crowds(case: Case) -> None:
@@ -181,11 +135,10 @@ def test_detections_are_those_of_the_validator(case: Case, theirs: Theirs) -> No
     compute_ap([0.5], [1.0])[0] > 0.6,
     reason="this Ultralytics draws precision on to recall 1, where no detection is",
 )
-def test_agrees_with_yolo_val(case: Case, theirs: Theirs) -> None:
-    report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
-    assert pytest.approx(theirs.AP, abs=0.003) == report.AP  # it integrates in another way
-    assert pytest.approx(theirs.AP50, abs=0.0055) == report.AP50
-    assert report.area == "boxes of the YOLO labels"
+def test_agrees_with_yolo_val(whole: Report, theirs: Theirs) -> None:
+    assert pytest.approx(theirs.AP, abs=0.003) == whole.AP  # it integrates in another way
+    assert pytest.approx(theirs.AP50, abs=0.0055) == whole.AP50
+    assert whole.area == "boxes of the YOLO labels"
 
 
 @pytest.mark.parametrize("kind", ["seg", "pose"])
@@ -212,12 +165,7 @@ def test_boxes_of_other_tasks_are_those_of_predict(case: Case, tmp_path: Path, k
     assert corners == pytest.approx(result.boxes.data.numpy()[:1], abs=1e-3)
 
 
-def test_rotated_boxes_are_refused(case: Case) -> None:
-    with pytest.raises(EvaluationError, match="task obb; its boxes are rotated, COCO's are not"):
-        evaluate_model(YOLO("yolov8n-obb.yaml"), case.yaml)
-
-
-def test_boxes_are_judged_as_predicted_or_clipped(case: Case) -> None:
+def test_boxes_are_judged_as_predicted_or_clipped(case: Case, whole: Report) -> None:
     both = {clip: rows_of(case.model, case.yaml, clip=clip) for clip in (False, True)}
     data, rows = both[True][0], {clip: rows for clip, (_, rows) in both.items()}
     sizes = np.array([(width, height) * 2 for height, width in data.sizes])
@@ -228,10 +176,12 @@ def test_boxes_are_judged_as_predicted_or_clipped(case: Case) -> None:
     assert (corners[False] > far).any()
     clipped = evaluate_model(case.model, case.yaml, imgsz=SIDE, clip=True)
     assert clipped.clip
-    assert figures(clipped) != figures(evaluate_model(case.model, case.yaml, imgsz=SIDE))
+    assert figures(clipped) != figures(whole)
 
 
-def test_an_export_sees_what_its_model_sees_in_squares(case: Case, tmp_path: Path) -> None:
+def test_an_export_sees_what_its_model_sees_in_squares(
+    case: Case, whole: Report, tmp_path: Path
+) -> None:
     model = Path(shutil.copy(case.model, tmp_path))
     YOLO(model).export(format="onnx", imgsz=SIDE)
     with unchanged(case.yaml.parent):
@@ -240,7 +190,7 @@ def test_an_export_sees_what_its_model_sees_in_squares(case: Case, tmp_path: Pat
     assert exported.square
     original = evaluate_model(model, case.yaml, imgsz=SIDE, square=True)
     assert pytest.approx(original.AP, abs=0.001) == exported.AP
-    assert evaluate_model(model, case.yaml, imgsz=SIDE).AP != original.AP
+    assert whole.AP != original.AP
 
 
 def test_command_prints_a_table_and_writes_the_report(
@@ -271,71 +221,8 @@ def test_command_prints_a_table_and_writes_the_report(
     assert json.loads(capsys.readouterr().out) == report
 
 
-def test_command_tells_a_mistake_in_one_line(
-    copy: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.rmtree(copy.yaml.parent / "labels")
-    report = tmp_path / "r.json"
-    assert main(["evaluate", str(copy.model), str(copy.yaml), "--json", str(report)]) == 2
-    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error"))
-    assert "none of the 24 images of split 'val' has a label file" in line
-    assert not report.exists()
-    assert main(["evaluate", "a.pt", "b.yaml", "--batch", "0"]) == 2
-    assert capsys.readouterr().err == "error: --batch must be at least 1, got 0\n"
-
-
-def test_damaged_images_are_left_out_and_named(copy: Case) -> None:
-    names = [f"{i:03d}.png" for i in (3, 7, 11)]
-    (copy.images / names[0]).write_text("no image")
-    whole = (copy.images / names[1]).read_bytes()
-    (copy.images / names[1]).write_bytes(whole[: len(whole) // 2])
-    (copy.images / names[2]).unlink()
-    with unchanged(copy.yaml.parent):
-        report = evaluate_model(copy.model, copy.json, imgsz=SIDE)
-    assert report.images == 21
-    assert [Path(name).name for name in report.damaged] == names[::-1]  # by falling id
-    assert report.instances < evaluate_model(copy.model, copy.yaml, imgsz=SIDE).instances
-    objects = json.loads(copy.json.read_text())["annotations"]
-    left = [a for a in objects if a["image_id"] not in (997, 993, 989) and not a["iscrowd"]]
-    assert report.instances == len(left)
-
-
-def test_an_image_that_fails_to_decode_is_left_out(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = evaluate_model(case.model, case.yaml, imgsz=SIDE)
-
-    def fail(path: str, flags: int) -> Any:
-        if path.endswith("005.png"):
-            raise ValueError("broken inside")
-        return imread(path, flags)
-
-    monkeypatch.setattr("ultralytics.data.base.imread", fail)
-    report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
-    labels = case.yaml.parent / "labels" / "val" / "005.txt"
-    assert report.instances == whole.instances - len(labels.read_text().splitlines())
-    assert report.images == whole.images - 1
-    assert [Path(name).name for name in report.damaged] == ["005.png"]
-
-
-def test_an_open_model_stays_as_it_is(case: Case) -> None:
+def test_an_open_model_stays_as_it_is(case: Case, whole: Report) -> None:
     model = YOLO(case.model)
     report = evaluate_model(model, case.yaml, imgsz=SIDE)
-    assert isinstance(report, Report)
-    assert report.AP == evaluate_model(case.model, case.yaml, imgsz=SIDE).AP
+    assert figures(report) == figures(whole)
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.model.modules())
-
-
-@pytest.mark.parametrize("name", ["junk.pt", "junk.onnx", "absent.pt"])
-def test_what_is_no_model_is_named(case: Case, tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    if name != "absent.pt":
-        path.write_text("no model")
-    with pytest.raises(EvaluationError, match=rf"{name} can't be opened: "):
-        evaluate_model(path, case.yaml)
-
-
-def test_another_number_of_classes_is_refused(copy: Case) -> None:
-    copy.yaml.write_text(copy.yaml.read_text().replace("  3: never there\n", ""))
-    with pytest.raises(EvaluationError, match=r"data.yaml has 3 classes, .*model.pt has 4"):
-        evaluate_model(copy.model, copy.yaml, imgsz=SIDE)

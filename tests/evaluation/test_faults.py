@@ -1,0 +1,84 @@
+"""Evaluation of what is damaged, or doesn't fit: named, and left out or refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ultralytics import YOLO
+from ultralytics.utils.patches import imread
+
+from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.cli.__main__ import main
+from afpn_yolo.evaluation.evaluate import evaluate_model
+from tests.evaluation_data import SIDE, Case, unchanged
+
+
+def test_rotated_boxes_are_refused(case: Case) -> None:
+    with pytest.raises(EvaluationError, match="task obb; its boxes are rotated, COCO's are not"):
+        evaluate_model(YOLO("yolov8n-obb.yaml"), case.yaml)
+
+
+def test_command_tells_a_mistake_in_one_line(
+    copy: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(copy.yaml.parent / "labels")
+    report = tmp_path / "r.json"
+    assert main(["evaluate", str(copy.model), str(copy.yaml), "--json", str(report)]) == 2
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error"))
+    assert "none of the 24 images of split 'val' has a label file" in line
+    assert not report.exists()
+    assert main(["evaluate", "a.pt", "b.yaml", "--batch", "0"]) == 2
+    assert capsys.readouterr().err == "error: --batch must be at least 1, got 0\n"
+
+
+def test_damaged_images_are_left_out_and_named(copy: Case) -> None:
+    names = [f"{i:03d}.png" for i in (3, 7, 11)]
+    (copy.images / names[0]).write_text("no image")
+    whole = (copy.images / names[1]).read_bytes()
+    (copy.images / names[1]).write_bytes(whole[: len(whole) // 2])
+    (copy.images / names[2]).unlink()
+    with unchanged(copy.yaml.parent):
+        report = evaluate_model(copy.model, copy.json, imgsz=SIDE)
+    assert report.images == 21
+    assert [Path(name).name for name in report.damaged] == names[::-1]  # by falling id
+    assert report.instances < evaluate_model(copy.model, copy.yaml, imgsz=SIDE).instances
+    objects = json.loads(copy.json.read_text())["annotations"]
+    left = [a for a in objects if a["image_id"] not in (997, 993, 989) and not a["iscrowd"]]
+    assert report.instances == len(left)
+
+
+def test_an_image_that_fails_to_decode_is_left_out(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluate_model(case.model, case.yaml, imgsz=SIDE)
+
+    def fail(path: str, flags: int) -> Any:
+        if path.endswith("005.png"):
+            raise ValueError("broken inside")
+        return imread(path, flags)
+
+    monkeypatch.setattr("ultralytics.data.base.imread", fail)
+    report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
+    labels = case.yaml.parent / "labels" / "val" / "005.txt"
+    assert report.instances == whole.instances - len(labels.read_text().splitlines())
+    assert report.images == whole.images - 1
+    assert [Path(name).name for name in report.damaged] == ["005.png"]
+
+
+@pytest.mark.parametrize("name", ["junk.pt", "junk.onnx", "absent.pt"])
+def test_what_is_no_model_is_named(case: Case, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name != "absent.pt":
+        path.write_text("no model")
+    with pytest.raises(EvaluationError, match=rf"{name} can't be opened: "):
+        evaluate_model(path, case.yaml)
+
+
+def test_another_number_of_classes_is_refused(copy: Case) -> None:
+    copy.yaml.write_text(copy.yaml.read_text().replace("  3: never there\n", ""))
+    with pytest.raises(EvaluationError, match=r"data.yaml has 3 classes, .*model.pt has 4"):
+        evaluate_model(copy.model, copy.yaml, imgsz=SIDE)
