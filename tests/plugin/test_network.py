@@ -1,4 +1,4 @@
-"""Our commands work on local data without a look at the network."""
+"""Commands work on local data without a look at the network."""
 
 from __future__ import annotations
 
@@ -61,26 +61,19 @@ for attempt in (
     assert len(attempts(watched).splitlines()) == 4
 
 
-def test_the_stock_command_with_afpn(
-    watched: dict[str, str], small_data: Path, tmp_path: Path
+def test_the_stock_commands_with_afpn_and_our_own(
+    watched: dict[str, str], lively: Path, small_data: Path, tmp_path: Path
 ) -> None:
+    """All in one interpreter."""
     options = ("imgsz=64", "batch=4", "workers=0", "epochs=1", f"project={tmp_path}", "name=run")
     best = tmp_path / "run" / "weights" / "best.pt"
     seen = ("imgsz=64", f"project={tmp_path}", "name=seen")
-    words = [
+    stock = [
         ("train", "model=yolov5n-afpn.yaml", f"data={small_data}", *options),
         ("val", f"model={best}", f"data={small_data}", *options[:3]),
         ("export", f"model={best}", "format=onnx", "imgsz=64"),
         ("predict", f"model={best.with_suffix('.onnx')}", f"source={ASSETS}", *seen),
     ]
-    python(COMMANDS.format(words=words), tmp_path, env=watched)
-    assert (tmp_path / "seen" / "bus.jpg").is_file()
-    assert attempts(watched) == ""
-
-
-def test_our_own_commands(
-    watched: dict[str, str], lively: Path, small_data: Path, tmp_path: Path
-) -> None:
     images = small_data.parent / "set" / "images"
     shutil.copy(export(lively, "imgsz=64"), tmp_path / "lively.onnx")
     save_checkpoint(DetectionModel("yolov5n.yaml", verbose=False), tmp_path / "stock.pt")
@@ -93,8 +86,9 @@ def test_our_own_commands(
         ("detect", "lively.onnx", images / "val", "--out", "drawn"),
     ]
     words = [[str(word) for word in command] for command in commands]
-    code = "from afpn_yolo.cli.__main__ import main\n"
+    code = COMMANDS.format(words=stock) + "from afpn_yolo.cli.__main__ import main\n"
     code += f"assert [main(words) for words in {words!r}] == [0] * {len(words)}"
     python(code, tmp_path, env=watched)
     assert attempts(watched) == ""
+    assert (tmp_path / "seen" / "bus.jpg").is_file()
     assert cv2.imread(str(next((tmp_path / "drawn").iterdir()))) is not None
