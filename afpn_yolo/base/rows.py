@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def absolute(source: int | list[int], row: int) -> list[int]:
     """The rows that a row reads, counted from the first.
@@ -15,3 +17,8 @@ def absolute(source: int | list[int], row: int) -> list[int]:
     """
     listed = source if isinstance(source, list) else [source]
     return [row + f if f < 0 else f for f in listed]
+
+
+def backbone_rows(model: Any) -> int:
+    """How many rows of a model, from the first on, are its backbone."""
+    return len(model.yaml["backbone"])

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.compare.plan import DIGEST, Candidate, Conditions, Run, differences
+from afpn_yolo.base.records import DIGEST, TRAINED_WITH
+from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
 from afpn_yolo.compare.records import Record
 from afpn_yolo.evaluation.evaluate import evaluate_model
 from afpn_yolo.upstream.scales import trainable_file
@@ -81,7 +82,7 @@ def carry_out(
         "curve": curve,
         "area": report.get("area"),  # which area of an object its size goes by
         "versions": report["versions"],
-        "trained_with": kept["versions"],
+        TRAINED_WITH: kept["versions"],
         DIGEST: kept[DIGEST],
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
 from afpn_yolo.compare.report import COLUMNS, Row, shown, versus
 from afpn_yolo.compare.verdict import NOTE
@@ -113,7 +114,7 @@ def _digests(conditions: Mapping[str, Any]) -> list[str]:
         f"Backbone{' of scale ' + scale if scale else ''}: tensors {digest[:12]}."
         for scale, digest in (conditions.get("backbone") or {}).items()
     ]
-    if digest := conditions.get("data_digest"):
+    if digest := conditions.get(DIGEST):
         lines.append(f"Images and labels: {digest[:12]}.")
     return lines
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.settings import check_settings
 from afpn_yolo.plugin.lookup import scaled
 
@@ -17,7 +18,6 @@ PAPER = {
 }
 """The paper's tables: label=model for every neck in them."""
 
-DIGEST = "data_digest"
 CONTROL = "none"  # the label of a model without a neck
 
 

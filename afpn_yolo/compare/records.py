@@ -12,7 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.compare.plan import DIGEST, Candidate, Conditions, Run, differences
+from afpn_yolo.base.records import DIGEST
+from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
 
 Record = dict[str, Any]
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from afpn_yolo.compare.plan import DIGEST
+from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.compare.records import Record
 
 DECIDING = ("ultralytics", "torch", "afpn_yolo")
@@ -44,7 +44,7 @@ def remarks(runs: Iterable[Record]) -> dict[str, Any]:
 
 def _versions(run: Record, name: str) -> list[str]:
     """Those of a run's training and of its evaluation, each once."""
-    made: list[Mapping[str, str]] = [*run.get("trained_with", []), run.get("versions") or {}]
+    made: list[Mapping[str, str]] = [*run.get(TRAINED_WITH, []), run.get("versions") or {}]
     return list(dict.fromkeys(one.get(name, "unknown") for one in made))
 
 

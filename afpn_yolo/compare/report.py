@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from afpn_yolo.compare.plan import DIGEST, Candidate
+from afpn_yolo.base.records import DIGEST
+from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.records import Record
 
 SPAN = 10  # epochs over which a neck may not be far behind

@@ -62,9 +62,7 @@ class Detections:
         boxes = {"xyxy": self.xyxy}
         if self.xywhr is not None:
             boxes["xywhr"] = self.xywhr
-        plain = {
-            key: rows.astype(float).round(3) for key, rows in boxes.items() if rows is not None
-        }
+        plain = {key: rows.astype(float).round(3) for key, rows in boxes.items()}
         return [
             {
                 "class_id": number,

@@ -78,9 +78,8 @@ def _annotation(entry: Entry) -> Entry:
     box = entry.get("bbox") or _around(entry.get("segmentation"))
     if box is None:
         raise ValueError("has no 'bbox', and no polygon that would have one")
-    sides = [as_number(x) for x in box] if isinstance(box, list) else []
-    numbers = [side for side in sides if side is not None]
-    if len(sides) != 4 or len(numbers) != 4 or min(numbers[2:]) < 0:
+    numbers = _numbers(box)
+    if len(numbers) != 4 or min(numbers[2:]) < 0:
         raise ValueError(f"has the bbox {shown(box)}, expected left, top, width >= 0, height >= 0")
     left, top, width, height = numbers
     area = as_number(entry["area"]) if given(entry.get("area")) else width * height
@@ -90,6 +89,13 @@ def _annotation(entry: Entry) -> Entry:
     return {**ids, "row": [left, top, width, height, area, float(crowd)]}
 
 
+def _numbers(values: object) -> list[float]:
+    """A list of numbers; empty where it is none, or one of them is no number."""
+    read = [as_number(x) for x in values] if isinstance(values, list) else []
+    numbers = [x for x in read if x is not None]
+    return numbers if len(numbers) == len(read) else []
+
+
 def _around(outline: object) -> list[float] | None:
     """The box of an outline, where that is polygons: x, y, x, y, ... each."""
     polygons = outline if isinstance(outline, list) else []
@@ -97,11 +103,10 @@ def _around(outline: object) -> list[float] | None:
         polygons = [polygons]
     corners: list[float] = []
     for polygon in polygons:
-        numbers = [as_number(x) for x in polygon] if isinstance(polygon, list) else []
-        found = [x for x in numbers if x is not None]
-        if len(found) < 6 or len(found) % 2 or len(found) != len(numbers):
+        numbers = _numbers(polygon)
+        if len(numbers) < 6 or len(numbers) % 2:
             return None
-        corners += found
+        corners += numbers
     if not corners:
         return None
     left, top = min(corners[::2]), min(corners[1::2])

@@ -79,6 +79,16 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
     return Content(files, tables, categories, ANNOTATIONS if measured else BOXES)
 
 
+def read_files(path: Path, folder: Path | None) -> dict[Path, Entry]:
+    """The entry of each image, by its path and in the order of their ids; see `read_coco`.
+
+    Raises:
+        EvaluationError: When the file is not as it must be, or its images can't be found.
+    """
+    images, *_ = load(path)
+    return _files(path, folder, _images(path, images))
+
+
 def read_names(path: Path) -> list[str]:
     """Names of the categories that have objects, by their ids.
 

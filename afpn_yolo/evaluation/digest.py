@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from afpn_yolo.evaluation.cocojson import read_coco, read_names
+from afpn_yolo.evaluation.cocojson import read_files
 from afpn_yolo.upstream.data import label_path, listed, open_data
 
 
@@ -53,8 +53,7 @@ def coco_digest(data: str, folder: str | None = None) -> str:
         EvaluationError: When the file or its images can't be found.
     """
     path = Path(data)
-    names = dict(enumerate(read_names(path)))
-    files = read_coco(path, Path(folder) if folder else None, names, "the detector").files
+    files = read_files(path, Path(folder) if folder else None)
     digest = hashlib.sha256(path.read_bytes())
     for image, entry in files.items():
         digest.update(f"{entry['file_name']} {_size(image)}\n".encode())

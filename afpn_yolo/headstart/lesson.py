@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.upstream.rows import backbone_rows, head_sources, run_rows
+from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.upstream.rows import head_sources, run_rows
 
 
 class Lesson:

@@ -18,7 +18,7 @@ from torch import nn
 from ultralytics.nn.modules.head import Detect
 from ultralytics.utils import LOGGER
 
-from afpn_yolo.base.rows import absolute
+from afpn_yolo.base.rows import absolute, backbone_rows
 from afpn_yolo.base.values import yaml_name
 from afpn_yolo.layers import LAYERS
 from afpn_yolo.plugin.lookup import named_graft
@@ -70,14 +70,9 @@ def _same_neck(model: Any, other: Any) -> bool:
     """Whether rows of two models mean the same where they have one number, up to the heads."""
 
     def rows(of: Any) -> list[Any]:
-        return [(type(row), absolute(row.f, row.i)) for row in of.model[_first(of) : -1]]
+        return [(type(row), absolute(row.f, row.i)) for row in of.model[backbone_rows(of) : -1]]
 
-    return _first(model) == _first(other) and rows(model) == rows(other)
-
-
-def _first(model: Any) -> int:
-    """The first row behind the backbone."""
-    return len(model.yaml["backbone"])
+    return backbone_rows(model) == backbone_rows(other) and rows(model) == rows(other)
 
 
 def renumbered(source: Any, model: Any) -> Any:
@@ -89,11 +84,11 @@ def renumbered(source: Any, model: Any) -> Any:
             and head that are of another kind in `source`.
     """
     rows: list[nn.Module] = [nn.Identity() for _ in model.model]
-    for i in range(min(_first(model), _first(source))):
+    for i in range(min(backbone_rows(model), backbone_rows(source))):
         ours, theirs = model.model[i], source.model[i]
         if type(ours) is type(theirs) and ours.f == theirs.f:
             rows[i] = theirs
-    if len(source.model) > _first(source):
+    if len(source.model) > backbone_rows(source):
         rows[-1] = _head(source.model[-1], model.model[-1])
     result = copy.copy(source)
     result._modules = {"model": nn.Sequential(*rows)}
@@ -130,7 +125,7 @@ def _take_names(model: Any, source: Any, head: nn.Module) -> None:
 
 def _tell(model: Any, source: Any, stand_in: Any) -> None:
     """Say in one line what was carried over."""
-    first = _first(model)
+    first = backbone_rows(model)
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
     backbone, head = (
         _share(part, [*model.model[rows]], [*stand_in.model[rows]])

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.evaluation.digest import coco_digest, data_digest
 from afpn_yolo.twostage.data import SPLITS, Source
 from afpn_yolo.upstream.train import training_versions
-
-DIGEST = "data_digest"
-VERSIONS = "trained_with"
 
 
 def source_digest(source: Source) -> str:
@@ -58,6 +56,6 @@ def provenance(digest: str, kept: Mapping[str, Any] | None = None) -> dict[str, 
     """
     now = versions()
     if kept is None:
-        return {DIGEST: digest, VERSIONS: [now]}
-    before = [*kept.get(VERSIONS, [dict.fromkeys(now, "unknown")])]
-    return {DIGEST: kept.get(DIGEST), VERSIONS: before if now in before else [*before, now]}
+        return {DIGEST: digest, TRAINED_WITH: [now]}
+    before = [*kept.get(TRAINED_WITH, [dict.fromkeys(now, "unknown")])]
+    return {DIGEST: kept.get(DIGEST), TRAINED_WITH: before if now in before else [*before, now]}

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import write_json
+from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.twostage.design import Design
 from afpn_yolo.twostage.plan import Plan, differences
-from afpn_yolo.twostage.provenance import DIGEST, VERSIONS, changed, source_digest
+from afpn_yolo.twostage.provenance import changed, source_digest
 from afpn_yolo.twostage.report import SCORES, figures
 from afpn_yolo.twostage.schedule import schedule_of
 from afpn_yolo.twostage.train import LAST, outcome_of, train
@@ -184,7 +185,7 @@ def _train(plan: Plan, folder: Path, device: str | None, workers: int) -> Record
         "conditions": told["conditions"],
         "versions": told["versions"],
         DIGEST: told.get(DIGEST),
-        VERSIONS: told.get(VERSIONS, []),
+        TRAINED_WITH: told.get(TRAINED_WITH, []),
     }
 
 

@@ -10,8 +10,9 @@ import thop
 import torch
 from torch import nn
 
+from afpn_yolo.base.rows import backbone_rows
 from afpn_yolo.upstream.neck import NeckModule
-from afpn_yolo.upstream.rows import backbone_rows, run_rows
+from afpn_yolo.upstream.rows import run_rows
 
 Shapes = list[tuple[int, ...]]
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from afpn_yolo.upstream.rows import backbone_rows, head_sources, run_rows, sources_of
+from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
 
 
 class NeckModule(nn.Module):

@@ -10,12 +10,6 @@ from torch import Tensor, nn
 from afpn_yolo.base.rows import absolute
 
 
-def backbone_rows(model: nn.Module) -> int:
-    """How many rows of a model, from the first on, are its backbone."""
-    config: Any = model.yaml
-    return len(config["backbone"])
-
-
 def head_sources(model: nn.Module) -> list[int]:
     """The rows that the last row, the detection head, reads; finest level first."""
     rows: Any = model.model

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
+from afpn_yolo.base.rows import backbone_rows
 from afpn_yolo.layers import LevelFusion
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.rows import backbone_rows, head_sources, run_rows, sources_of
+from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
 
 COLOURS = {
     "backbone": ("#e8e8e8", "#666666"),

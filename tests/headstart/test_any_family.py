@@ -92,20 +92,23 @@ def test_enough_steps_explain_every_level(
     assert Path(figures["model"]).is_file()
 
 
-def test_a_teacher_without_a_pyramid(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stock", "words", "message"),
+    [
+        ("yolov8n-cls.yaml", (), r"t\.pt: .* ends in Classify"),
+        ("yolo11n.yaml", ("--neck", "fpn2"), r"there is no neck .*fpn2"),
+    ],
+)
+def test_what_gets_no_neck(
+    stock: str,
+    words: tuple[str, ...],
+    message: str,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    YOLO("yolov8n-cls.yaml").save("t.pt")
-    with pytest.raises(ValueError, match=r"t\.pt: .* ends in Classify"):
-        afpn_distill("t.pt", images, *SHORT)
+    YOLO(stock).save("t.pt")
+    with pytest.raises(ValueError, match=message):
+        afpn_distill("t.pt", images, *words, *SHORT)
     assert [file.name for file in tmp_path.iterdir()] == ["t.pt"]
-
-
-def test_a_neck_that_there_is_not(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    YOLO("yolo11n.yaml").save("t.pt")
-    with pytest.raises(ValueError, match=r"there is no neck .*fpn2"):
-        afpn_distill("t.pt", images, "--neck", "fpn2", *SHORT)

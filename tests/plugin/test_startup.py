@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from ultralytics.utils import ASSETS
 from afpn_yolo import __version__
 from afpn_yolo.cli.__main__ import COMMANDS
 from afpn_yolo.plugin import startup
+from tests.environment import PACKAGES, Environment
 from tests.processes import forked, python, run
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +25,6 @@ SOURCES = (
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "MANIFEST.in"),
     *("afpn_yolo.pth", "afpn_yolo.start", "setup.cfg", "setup.py", "pyproject.toml"),
 )
-PACKAGES = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
 BUILD = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet")
 USE = """
 from ultralytics import YOLO
@@ -82,33 +80,6 @@ def wheel(sdist: Path) -> Path:
     folder = sdist.parent
     run(sys.executable, "-m", "pip", "wheel", *BUILD, "-w", folder, sdist, cwd=folder)
     return next(folder.glob("*.whl"))
-
-
-class Environment:
-    """A virtual environment that sees this one's packages, but runs none of its start-up files."""
-
-    def __init__(self, folder: Path, with_packages: bool = True) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        self.empty = folder.parent / "empty"
-        self.empty.mkdir()
-        # Another Ultralytics may lie in PYTHONPATH: `make test-versions`.
-        self.env = {} if with_packages else {"PYTHONPATH": ""}
-        paths = sysconfig.get_paths(vars={"base": str(folder), "platbase": str(folder)})
-        self.scripts, self.packages = Path(paths["scripts"]), Path(paths["purelib"])
-        self.python = self.scripts / "python"
-        if with_packages:
-            # A path named in a .pth is searched for modules; its own .pth files are not read.
-            (self.packages / "others.pth").write_text("\n".join(PACKAGES))
-
-    def pip(self, *args: str | Path) -> None:
-        run(sys.executable, "-m", "pip", "--python", self.python, *args, cwd=self.empty)
-
-    def run(self, code: str) -> str:
-        result = run(self.python, "-c", code, cwd=self.empty, env=self.env)
-        return result.stdout + result.stderr
-
-    def ours(self) -> set[str]:
-        return {path.name for path in self.packages.iterdir() if "afpn" in path.name}
 
 
 def check_commands(environment: Environment, model: Path) -> None:
