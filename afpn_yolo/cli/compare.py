@@ -72,7 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resnet", metavar="NAME", help="two-stage: resnet18 or another for the table's ResNets")
     add("--device", help="as yolo takes it: cpu, 0, 0,1,2,3 (chosen by Ultralytics)")
     add("--workers", type=int, default=8, help="processes that load data (8)")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="more of Ultralytics' arguments")
+    add(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="more of Ultralytics' arguments; two-stage: of torchvision's FasterRCNN, or lr, "
+        "momentum, weight_decay, warmup, clip, flip, crop, trainable_layers, amp as in train-rcnn",
+    )
     add("--name", help="name of the comparison (the data set's)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the trainings")

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 TABLES = ("I", "II", "III", "V-rcnn")
 BATCH = 8  # the paper's
+TRAINING = {
+    **{"lr": "rate", "weight_decay": "decay", "amp": "half"},
+    **{name: name for name in ("momentum", "warmup", "clip", "flip", "crop", "trainable_layers")},
+}
+"""What --set takes besides torchvision's options: those of train-rcnn, as a plan calls them."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
         "epochs": args.epochs or "the paper's schedules",
         "imgsz": f"{base.sides.shorter[-1]} to {base.sides.longest}",
         "batch": base.batch,
-        "backbone": base.weights_backbone,
+        "backbone": {"": base.weights_backbone} if base.weights_backbone else {},
+        "set": " ".join(args.set),
     }
 
     def results(records: dict[str, Record]) -> Results:
@@ -73,10 +79,13 @@ def _plan(args: argparse.Namespace) -> Plan:
     if len(weights) > 1:
         raise ValueError(f"--table {args.table} starts from one --backbone, or none")
     start = str(weights[0])
+    options = dict(read_option(word) for word in args.set)
+    training = {TRAINING[name]: options.pop(name) for name in [*options] if name in TRAINING}
     return Plan(
         source=Source.named(args.data),
-        design=Design(options=dict(read_option(word) for word in args.set)),
+        design=Design(options=options),
         sides=Sides((args.imgsz,), args.imgsz) if args.imgsz else Sides(),
         weights_backbone=None if start.lower() == "none" else start,
         batch=args.batch or BATCH,
+        **training,
     )

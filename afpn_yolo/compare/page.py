@@ -111,8 +111,8 @@ def _table(table: Sequence[Row]) -> str:
 
 def _digests(conditions: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"Backbone{' of scale ' + scale if scale else ''}: tensors {digest[:12]}."
-        for scale, digest in (conditions.get("backbone") or {}).items()
+        f"Backbone{' of scale ' + scale if scale else ''}: tensors {tensors[:16]}."
+        for scale, tensors in (conditions.get("backbone") or {}).items()
     ]
     if digest := conditions.get(DIGEST):
         lines.append(f"Images and labels: {digest[:12]}.")

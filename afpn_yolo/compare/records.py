@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from afpn_yolo.base.files import write_json
 from afpn_yolo.base.records import DIGEST
@@ -92,19 +90,3 @@ class Records:
                 "choose another --name, or remove the file"
             )
         return dict(content)
-
-
-@contextmanager
-def claim(folder: Path) -> Iterator[bool]:
-    """Whether this process may work in a run's folder: False while another one does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()

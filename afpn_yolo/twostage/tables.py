@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from afpn_yolo.base.files import write_json
 from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.base.values import EvaluationError
@@ -20,6 +22,8 @@ from afpn_yolo.twostage.provenance import changed, source_digest
 from afpn_yolo.twostage.report import SCORES, figures
 from afpn_yolo.twostage.schedule import schedule_of
 from afpn_yolo.twostage.train import LAST, outcome_of, train
+from afpn_yolo.upstream.claim import claim
+from afpn_yolo.upstream.tell import announce
 
 Record = dict[str, Any]
 
@@ -110,6 +114,8 @@ def carry_out(
 ) -> dict[str, Record]:
     """Train every row of a table, see `rows_of`; what was done before is not done again.
 
+    Several processes may carry out one table: a run that another one is at is left to it.
+
     Args:
         table: One of `TABLES`.
         base, backbone, epochs: See `plan_of`.
@@ -128,24 +134,34 @@ def carry_out(
         ValueError: When `out` has a run under other conditions, or on another state of the data;
             and see `train`.
     """
-    records: dict[str, Record] = {}
-    if out.exists():
-        records = json.loads(out.read_text(encoding="utf-8"))["runs"]
     # Seeds outside: after the first round every row has been seen once.
     planned = {
         f"{entry.label}-seed{seed}": (entry, plan_of(entry, base, seed, backbone, epochs))
         for seed in seeds
         for entry in rows_of(table, epochs)
     }
-    _check(records, {name: plan for name, (_, plan) in planned.items()}, base, out)
+    _check(_done(out), {name: plan for name, (_, plan) in planned.items()}, base, out)
     for name, (entry, plan) in planned.items():
-        if name in records:
-            continue
-        told = _train(plan, runs / name, device, workers)
-        row = {"run": name, "label": entry.label, "scale": None, "seed": plan.seed}
-        records[name] = {**row, **told}
-        write_json(out, {"table": table, "runs": records})
-        finished(records)
+        with claim(runs / name) as mine:
+            if not mine:
+                announce(f"{name}: another process is at it")
+                continue
+            if name in _done(out):
+                continue
+            told = _train(plan, runs / name, device, workers)
+            row = {"run": name, "label": entry.label, "scale": None, "seed": plan.seed}
+            with FileLock(out.with_name(f".{out.name}.lock")):
+                records = _done(out) | {name: row | told}
+                write_json(out, {"table": table, "runs": records})
+                finished(records)
+    return _done(out)
+
+
+def _done(out: Path) -> dict[str, Record]:
+    """The runs that a file has; other processes add theirs."""
+    if not out.exists():
+        return {}
+    records: dict[str, Record] = json.loads(out.read_text(encoding="utf-8"))["runs"]
     return records
 
 

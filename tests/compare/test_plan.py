@@ -15,8 +15,9 @@ import pytest
 from afpn_yolo.compare.carry_out import carry_out, read_curve
 from afpn_yolo.compare.figures import bubbles, curves, sizes
 from afpn_yolo.compare.plan import PAPER, Candidate, Conditions, Run, parse_necks
-from afpn_yolo.compare.records import Records, claim
+from afpn_yolo.compare.records import Records
 from afpn_yolo.compare.report import markdown, rows, versus
+from afpn_yolo.upstream.claim import claim
 from afpn_yolo.upstream.train import training_versions
 
 CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)

@@ -119,6 +119,26 @@ def test_a_table_goes_on_where_it_stopped(trained: list[Plan], tmp_path: Path) -
         tables.carry_out("V-rcnn", replace(BASE, batch=8), **given)
 
 
+def test_two_processes_share_a_table(
+    trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained += [BASE] * 3
+    out = tmp_path / "table.json"
+    given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
+    alone, others = tables.train, []
+
+    def train_beside_another(plan: Plan, folder: Path, *rest: Any, resume: bool) -> None:
+        if not others:  # another process comes by while this one trains its first row
+            others.append(folder)
+            tables.carry_out("V-rcnn", BASE, **given)
+        alone(plan, folder, *rest, resume=resume)
+
+    monkeypatch.setattr(tables, "train", train_beside_another)
+    records = tables.carry_out("V-rcnn", BASE, **given)
+    assert [*records] == ["concat-seed0", "ASFF-seed0", "sum-seed0"]
+    assert [plan.design.fusion for plan in trained[3:]] == ["concat", "asff", "sum"]
+
+
 def test_other_data_are_refused_and_other_versions_marked(
     trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,11 +183,13 @@ def test_the_command(
     out = tmp_path / "results"
     words = ["compare", "--table", "V-rcnn", "--data", "my.yaml", "--out", str(out)]
     more = ["--backbone", "none", "--epochs", "2", "--imgsz", "320", "--resnet", "resnet18"]
-    more += ["--runs", str(tmp_path), "--set", "box_nms_thresh=0.6", "--seeds", "0", "1"]
+    more += ["--runs", str(tmp_path), "--seeds", "0", "1"]
+    more += ["--set", "box_nms_thresh=0.6", "lr=0.02", "clip=10", "amp=True"]
     assert main([*words, *more]) == 0
     plan = trained[-1]
     assert plan.design == Design("resnet18", options={"box_nms_thresh": 0.6})
     assert (plan.batch, plan.seed, plan.schedule.epochs) == (8, 1, 2)
+    assert (plan.rate, plan.clip, plan.half, plan.momentum) == (0.02, 10, True, 0.9)
     assert (plan.sides.shorter, plan.sides.longest) == ((320,), 320)
     assert plan.weights_backbone is None
     text = (out / "my-V-rcnn.md").read_text()
@@ -178,6 +200,11 @@ def test_the_command(
     ]
     made = {"my-V-rcnn.json", "my-V-rcnn.html", "my-V-rcnn-bubbles.png", "my-V-rcnn-curves.png"}
     assert made <= {path.name for path in out.iterdir()}
+    assert "box_nms_thresh=0.6 lr=0.02 clip=10" in text
+    assert "random" in text
+    given = [*words, *more, "--backbone", "IMAGENET1K_V1", "--name", "given"]
+    assert main(given) == 0
+    assert "Backbone: tensors IMAGENET1K_V1" in (out / "given.html").read_text()
     for wrong, message in (
         (["--quick"], "has rows of its own: leave out --quick"),
         (["--backbone", "a.pth", "b.pth"], "starts from one --backbone"),
