@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     conditions = {
         "data": base.source.train,
         "epochs": args.epochs or "the paper's schedules",
-        "imgsz": f"{base.sides.shorter[-1]} to {base.sides.longest}",
+        "imgsz": " to ".join(dict.fromkeys(map(str, (base.sides.shorter[-1], base.sides.longest)))),
         "batch": base.batch,
         "backbone": {"": base.weights_backbone} if base.weights_backbone else {},
         "set": " ".join(args.set),
