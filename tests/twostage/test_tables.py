@@ -125,13 +125,13 @@ def test_two_processes_share_a_table(
     trained += [BASE] * 3
     out = tmp_path / "table.json"
     given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
-    alone, others = tables.train, []
+    others: list[Path] = []
 
-    def train_beside_another(plan: Plan, folder: Path, *rest: Any, resume: bool) -> None:
+    def train_beside_another(plan: Plan, folder: Path, *_: object, resume: bool) -> None:
         if not others:  # another process comes by while this one trains its first row
             others.append(folder)
             tables.carry_out("V-rcnn", BASE, **given)
-        alone(plan, folder, *rest, resume=resume)
+        trained.append(plan)
 
     monkeypatch.setattr(tables, "train", train_beside_another)
     records = tables.carry_out("V-rcnn", BASE, **given)
