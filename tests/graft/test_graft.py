@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from ultralytics import YOLO
+from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.graft import NECKS, graft, grafted_name
@@ -84,6 +85,18 @@ def test_what_else_a_yaml_says_is_kept() -> None:
     }
     read = yaml.safe_load(graft(own(**more), "lite").text)
     assert {key: read[key] for key in more} == more
+
+
+@pytest.mark.parametrize("neck", ["afpn", "lite"])
+def test_the_neck_has_the_activation_that_the_yaml_names(
+    monkeypatch: pytest.MonkeyPatch, neck: str
+) -> None:
+    monkeypatch.setattr(Conv, "default_act", Conv.default_act)  # older parsers leave theirs there
+    result = graft(own(activation="nn.ReLU()"), neck).content
+    model = DetectionModel({**result, "scale": "n"}, verbose=False)
+    rows = model.model[len(result["backbone"]) : -1]
+    kinds = {type(m) for m in rows.modules() if type(m).__module__ == "torch.nn.modules.activation"}
+    assert kinds == {torch.nn.ReLU}
 
 
 def test_nothing_of_what_is_drawn_changes() -> None:
