@@ -48,6 +48,24 @@ def test_fine_tuning_to_another_number_of_classes(best: Path, tmp_path: Path) ->
     assert Model(tuned).names == {0: "solid"}
 
 
+def test_a_graft_by_name(small_data: Path, tmp_path: Path) -> None:
+    """There is no such file, here or in the package: the name is read."""
+    options = (*TRAIN, "epochs=1", f"project={tmp_path}", "name=run")
+    words = [
+        ("train", "model=yolo26n-afpn-lite.yaml", f"data={small_data}", *options),
+        (
+            "predict",
+            "model=run/weights/best.pt",
+            f"source={BUS}",
+            f"project={tmp_path}",
+            "name=out",
+        ),
+    ]
+    forked(COMMANDS.format(words=words), cwd=tmp_path)
+    assert (tmp_path / "out" / "bus.jpg").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "out"}
+
+
 def test_tune(small_data: Path, tmp_path: Path) -> None:
     """Ultralytics starts a trial as a `yolo train` process of its own."""
     code = f"""
