@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from afpn_yolo.twostage.plan import Plan
 
 SCHEDULES = ("1x", "2x", "36")
+TRAINING = {
+    **{"lr": "rate", "weight_decay": "decay", "amp": "half"},
+    **{name: name for name in ("momentum", "warmup", "clip", "flip", "crop", "trainable_layers")},
+}
+"""Options of the training, as a plan calls them; `afpn compare --table I --set` takes them, too."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,17 +104,9 @@ def plan_of(args: argparse.Namespace) -> Plan:
         sides=Sides(tuple(args.min_size), args.max_size),
         schedule=schedule_of(args.schedule, args.epochs),
         weights_backbone=None if args.weights.lower() == "none" else args.weights,
-        trainable_layers=args.trainable_layers,
         batch=args.batch,
-        rate=args.lr,
-        momentum=args.momentum,
-        decay=args.weight_decay,
-        warmup=args.warmup,
-        clip=args.clip,
-        flip=args.flip,
-        crop=args.crop,
-        half=args.amp,
         seed=args.seed,
+        **{field: getattr(args, name) for name, field in TRAINING.items()},
     )
 
 

@@ -6,18 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli.train_rcnn import read_option
+from afpn_yolo.cli.train_rcnn import TRAINING, read_option
 
 if TYPE_CHECKING:
     from afpn_yolo.twostage.plan import Plan
 
 TABLES = ("I", "II", "III", "V-rcnn")
 BATCH = 8  # the paper's
-TRAINING = {
-    **{"lr": "rate", "weight_decay": "decay", "amp": "half"},
-    **{name: name for name in ("momentum", "warmup", "clip", "flip", "crop", "trainable_layers")},
-}
-"""What --set takes besides torchvision's options: those of train-rcnn, as a plan calls them."""
 
 
 def run(args: argparse.Namespace) -> int:

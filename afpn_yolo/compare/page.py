@@ -111,12 +111,17 @@ def _table(table: Sequence[Row]) -> str:
 
 def _digests(conditions: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"Backbone{' of scale ' + scale if scale else ''}: tensors {tensors[:16]}."
+        f"Backbone{' of scale ' + scale if scale else ''}: tensors {_short(tensors)}."
         for scale, tensors in (conditions.get("backbone") or {}).items()
     ]
     if digest := conditions.get(DIGEST):
-        lines.append(f"Images and labels: {digest[:12]}.")
+        lines.append(f"Images and labels: {_short(digest)}.")
     return lines
+
+
+def _short(tensors: str) -> str:
+    """The start of a digest; a name of weights as it is."""
+    return tensors[:12] if len(tensors) == 64 else tensors
 
 
 def _list(title: str, items: Sequence[str]) -> str:

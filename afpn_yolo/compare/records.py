@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from afpn_yolo.base.files import write_json
 from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
+from afpn_yolo.upstream.claim import lock_of
 
 Record = dict[str, Any]
 
@@ -33,8 +32,7 @@ class Records:
     def __init__(self, path: Path, conditions: Conditions) -> None:
         self.path = path
         self.conditions = conditions
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self.lock = lock_of(path)
         self.content()
 
     def finished(self) -> dict[str, Record]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock
 
 from afpn_yolo.base.files import write_json
 from afpn_yolo.base.records import DIGEST, TRAINED_WITH
@@ -22,7 +22,7 @@ from afpn_yolo.twostage.provenance import changed, source_digest
 from afpn_yolo.twostage.report import SCORES, figures
 from afpn_yolo.twostage.schedule import schedule_of
 from afpn_yolo.twostage.train import LAST, outcome_of, train
-from afpn_yolo.upstream.claim import claim
+from afpn_yolo.upstream.claim import claim, lock_of
 from afpn_yolo.upstream.tell import announce
 
 Record = dict[str, Any]
@@ -140,28 +140,30 @@ def carry_out(
         for seed in seeds
         for entry in rows_of(table, epochs)
     }
-    _check(_done(out), {name: plan for name, (_, plan) in planned.items()}, base, out)
+    lock = lock_of(out)
+    _check(_done(out, lock), {name: plan for name, (_, plan) in planned.items()}, base, out)
     for name, (entry, plan) in planned.items():
         with claim(runs / name) as mine:
             if not mine:
                 announce(f"{name}: another process is at it")
                 continue
-            if name in _done(out):
+            if name in _done(out, lock):
                 continue
             told = _train(plan, runs / name, device, workers)
             row = {"run": name, "label": entry.label, "scale": None, "seed": plan.seed}
-            with FileLock(out.with_name(f".{out.name}.lock")):
-                records = _done(out) | {name: row | told}
+            with lock:
+                records = _done(out, lock) | {name: row | told}
                 write_json(out, {"table": table, "runs": records})
                 finished(records)
-    return _done(out)
+    return _done(out, lock)
 
 
-def _done(out: Path) -> dict[str, Record]:
+def _done(out: Path, lock: BaseFileLock) -> dict[str, Record]:
     """The runs that a file has; other processes add theirs."""
     if not out.exists():
         return {}
-    records: dict[str, Record] = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    with lock:  # Windows can't replace a file while somebody reads it
+        records: dict[str, Record] = json.loads(out.read_text(encoding="utf-8"))["runs"]
     return records
 
 

@@ -1,4 +1,4 @@
-"""Runs that several processes share: each is one process's at a time."""
+"""Runs and files that several processes share: each is one process's at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+
+def lock_of(path: Path) -> FileLock:
+    """The lock to hold while one reads or writes a file that others write, too.
+
+    Its folder is made. Held twice by one process, it must be the same object.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 @contextmanager

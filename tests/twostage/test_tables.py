@@ -96,9 +96,15 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     return seen
 
 
-def test_a_table_goes_on_where_it_stopped(trained: list[Plan], tmp_path: Path) -> None:
+@pytest.fixture
+def given(tmp_path: Path) -> dict[str, Any]:
+    """Where a small table goes, and what makes it small."""
     out = tmp_path / "table.json"
-    given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
+    return {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
+
+
+def test_a_table_goes_on_where_it_stopped(trained: list[Plan], given: dict[str, Any]) -> None:
+    out = given["out"]
     with pytest.raises(KeyboardInterrupt):
         tables.carry_out("V-rcnn", BASE, **given)
     assert [*json.loads(out.read_text())["runs"]] == ["sum-seed0"]
@@ -120,11 +126,9 @@ def test_a_table_goes_on_where_it_stopped(trained: list[Plan], tmp_path: Path) -
 
 
 def test_two_processes_share_a_table(
-    trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: list[Plan], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained += [BASE] * 3
-    out = tmp_path / "table.json"
-    given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
     others: list[Path] = []
 
     def train_beside_another(plan: Plan, folder: Path, *_: object, resume: bool) -> None:
@@ -140,11 +144,10 @@ def test_two_processes_share_a_table(
 
 
 def test_other_data_are_refused_and_other_versions_marked(
-    trained: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: list[Plan], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained += [BASE] * 3
-    out = tmp_path / "table.json"
-    given: dict[str, Any] = {"out": out, "runs": tmp_path, "backbone": "resnet18", "epochs": 2}
+    out = given["out"]
     records = tables.carry_out("V-rcnn", BASE, **given)
     assert {record["data_digest"] for record in records.values()} == {"ab" * 32}
     told = " ".join(sentences(remarks(records.values())))
