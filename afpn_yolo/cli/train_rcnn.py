@@ -111,10 +111,11 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 def read_option(word: str) -> tuple[str, Any]:
-    """`box_nms_thresh=0.6` as a name and a number."""
+    """`box_nms_thresh=0.6` as a name and a value; `true` and `none` in any case, as for `yolo`."""
     name, _, value = word.partition("=")
+    plain = value.capitalize() if value.lower() in ("true", "false", "none") else value
     try:
-        return name, ast.literal_eval(value)
+        return name, ast.literal_eval(plain)
     except (ValueError, SyntaxError):
         raise ValueError(f"--set {word}: expected NAME=VALUE, e.g. box_nms_thresh=0.6") from None
 

@@ -160,14 +160,7 @@ def augmentation(flip: float = 0.5, crop: float = 1.0) -> v2.Transform:
         flip: How often it is mirrored, 0 to 1.
         crop: The smallest share of a side that a random window keeps (torchvision's
             `RandomIoUCrop`); 1 keeps all of every image.
-
-    Raises:
-        ValueError: On numbers outside.
     """
-    if not 0 <= flip <= 1:
-        raise ValueError(f"flip: must be from 0 to 1, got {flip}")
-    if not 0 < crop <= 1:
-        raise ValueError(f"crop: the smallest share of a side, above 0, at most 1, got {crop}")
     steps: list[v2.Transform] = [v2.RandomHorizontalFlip(flip)]
     if crop < 1:
         steps.append(v2.RandomIoUCrop(min_scale=crop))

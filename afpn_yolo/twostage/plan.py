@@ -68,9 +68,16 @@ class Plan:
             ("momentum", self.momentum, 1.0),
             ("weight decay", self.decay, 1.0),
             ("clip", self.clip, float("inf")),
+            ("flip", self.flip, 1.0),
+            ("crop", self.crop, 1.0),
         ):
-            if not 0 <= value <= most:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not 0 <= value <= most:
                 raise ValueError(f"{WHERE}: {name} must be from 0 to {most:g}, got {shown(value)}")
+        if not self.crop:
+            raise ValueError(f"{WHERE}: crop is the smallest share of a side, so not 0")
+        if not isinstance(self.half, bool):
+            raise ValueError(f"{WHERE}: amp must be True or False, got {shown(self.half)}")
 
     @property
     def learning_rate(self) -> float:

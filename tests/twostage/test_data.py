@@ -125,6 +125,3 @@ def test_wrong_data(pictures: Path) -> None:
             class_names(Source.named(str(bad), file))
     with pytest.raises(EvaluationError, match="No such file"):
         class_names(Source.named("missing.json", file))
-    for options, message in (((2, 1), "flip: must be"), ((0.5, 0), "crop: the smallest")):
-        with pytest.raises(ValueError, match=message):
-            augmentation(*options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from afpn_yolo.twostage.data import Source
@@ -56,13 +58,17 @@ def test_differences_name_what_differs() -> None:
     [
         ({"batch": 0}, "batch must be an integer >= 1, got 0"),
         ({"rate": -1.0}, "lr must be from 0 to 10, got -1.0"),
+        ({"rate": "fast"}, "lr must be from 0 to 10, got 'fast'"),
+        ({"flip": 2}, "flip must be from 0 to 1, got 2"),
+        ({"crop": 0}, "crop is the smallest share of a side, so not 0"),
+        ({"half": "yes"}, "amp must be True or False, got 'yes'"),
         ({"momentum": float("nan")}, "momentum must be from 0 to 1, got nan"),
         ({"trainable_layers": 6}, "trainable layers must be an integer from 0 to 5, got 6"),
     ],
 )
-def test_impossible_numbers(options: dict[str, float], message: str) -> None:
+def test_impossible_values(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Plan(SOURCE, **options)  # type: ignore[arg-type]
+        Plan(SOURCE, **options)
 
 
 def test_impossible_sizes_and_lengths() -> None:

@@ -187,7 +187,7 @@ def test_the_command(
     words = ["compare", "--table", "V-rcnn", "--data", "my.yaml", "--out", str(out)]
     more = ["--backbone", "none", "--epochs", "2", "--imgsz", "320", "--resnet", "resnet18"]
     more += ["--runs", str(tmp_path), "--seeds", "0", "1"]
-    more += ["--set", "box_nms_thresh=0.6", "lr=0.02", "clip=10", "amp=True"]
+    more += ["--set", "box_nms_thresh=0.6", "lr=0.02", "clip=10", "amp=true"]
     assert main([*words, *more]) == 0
     plan = trained[-1]
     assert plan.design == Design("resnet18", options={"box_nms_thresh": 0.6})
