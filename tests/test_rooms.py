@@ -31,7 +31,7 @@ NEIGHBOURS = {
 APART = {"edge", "shapes"}
 """They import nothing else of ours: edge runs without torch, shapes is called by Ultralytics."""
 
-OPEN = {"bench": {"shapes"}, "quantize": {"edge"}}
+OPEN = {"bench": {"shapes"}, "quantize": {"edge"}, "views": {"edge"}}
 """Who else may use what stands apart; the roof may as well."""
 
 KNOW_ULTRALYTICS = {"plugin", "upstream", "graft", "layers", "twostage"}

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from afpn_yolo.base.files import write_json
 from afpn_yolo.quantize.static import quantize
 from afpn_yolo.shapes import CLASSES, generate
 from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops
@@ -140,11 +141,10 @@ def _openvino_int8(subject: Subject, folder: Path) -> Path:
 
 def _pictures(root: Path, batch: int) -> Path:
     """A small data set: Ultralytics' export calibrates on images."""
-    generate(root / "set", train=1, val=max(CALIBRATION, batch), size=320)
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
-    yaml = root / "data.yaml"
-    text = f"path: {root / 'set'}\ntrain: images/train\nval: images/val\nnames:\n{names}"
-    yaml.write_text(text, encoding="utf-8")
+    folder = generate(root / "set", train=1, val=max(CALIBRATION, batch), size=320)
+    splits = {split: f"images/{split}" for split in ("train", "val")}
+    yaml = root / "data.yaml"  # JSON is YAML, too
+    write_json(yaml, {"path": str(folder), **splits, "names": [*CLASSES]})
     return yaml
 
 

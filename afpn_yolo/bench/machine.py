@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 from afpn_yolo import __version__
+from afpn_yolo.base.versions import installed
 from afpn_yolo.upstream.machine import cpu_name
 
 PACKAGES = (
@@ -29,12 +28,7 @@ def machine() -> dict[str, str | int | None]:
 
 
 @cache
-def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Of what the figures depend on, where it is installed."""
-    found = {"afpn_yolo": __version__, "python": platform.python_version()}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    own = {"afpn_yolo": __version__, "python": platform.python_version()}
+    return own | installed(PACKAGES)

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +54,14 @@ class Benchmark:
         for case in cases:  # before hours have passed
             for neck in case.necks:
                 self._model(neck)
-        with ExitStack() as stack:
-            kept: dict[tuple[Any, ...], Subject] = {}
-            for case in cases:
-                key = (case.necks, case.part, case.imgsz, case.batch)
-                if not any(known[:4] == key for known in kept):  # done with the others
-                    stack.pop_all().close()
-                    kept.clear()
-                subjects = []
-                for neck in case.necks:
-                    own = (*key, neck)
-                    if own not in kept:
-                        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                        kept[own] = self._subject(case, neck, folder)
-                    subjects.append(kept[own])
-                yield case, self._rows(case, subjects)
+        for shared, group in groupby(cases, attrgetter("necks", "part", "imgsz", "batch")):
+            with tempfile.TemporaryDirectory() as folder:
+                subjects = [
+                    Subject(self._model(neck), *shared[1:], Path(tempfile.mkdtemp(dir=folder)))
+                    for neck in shared[0]
+                ]
+                for case in group:
+                    yield case, self._rows(case, subjects)
 
     def _model(self, neck: Candidate) -> nn.Module:
         if neck not in self._models:
@@ -76,9 +70,6 @@ class Benchmark:
             else:
                 self._models[neck] = enliven(empty_model(neck.model, scale=neck.scale))
         return self._models[neck]
-
-    def _subject(self, case: Case, neck: Candidate, folder: Path) -> Subject:
-        return Subject(self._model(neck), case.part, case.imgsz, case.batch, folder)
 
     def _rows(self, case: Case, subjects: Sequence[Subject]) -> list[Row]:
         files, costs = [], []

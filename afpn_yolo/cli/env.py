@@ -6,10 +6,10 @@ import argparse
 import platform
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from afpn_yolo import __version__
+from afpn_yolo.base.versions import installed
 from afpn_yolo.cli.arguments import add_json
 from afpn_yolo.plugin.refuse import NEWEST, OLDEST
 from afpn_yolo.plugin.status import why_not_registered
@@ -18,7 +18,6 @@ PACKAGES = (
     *("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),
     *("pillow", "matplotlib", "faster-coco-eval", "onnx", "onnxslim", "nncf", "pnnx"),
 )
-
 
 RUNTIMES: dict[str, Callable[[Any], list[str]]] = {
     "onnxruntime": lambda runtime: list(runtime.get_available_providers()),
@@ -53,7 +52,7 @@ def collect() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": dict.fromkeys(PACKAGES) | installed(PACKAGES),
         "runtimes": {name: _runtime(name, ask) for name, ask in RUNTIMES.items()},
         "gpu": _gpus(),
     }
@@ -82,13 +81,6 @@ def text(found: dict[str, Any]) -> str:
     lines["not installed"] = ", ".join(missing) or "-"
     width = max(map(len, lines))
     return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _runtime(name: str, ask: Callable[[Any], list[str]]) -> dict[str, Any] | None:

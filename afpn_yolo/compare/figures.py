@@ -33,8 +33,7 @@ def bubbles(table: Sequence[Row]) -> Figure:
         colour = _colours(table)[row.neck.label]
         area = LARGEST * row.gflops / most
         axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
-        bar = None if spread.sd is None else 100 * spread.sd
-        axes.errorbar(x, y, yerr=bar, color=colour, capsize=4, fmt=".")
+        axes.errorbar(x, y, yerr=spread.bar, color=colour, capsize=4, fmt=".")
         axes.annotate(
             f"{row.neck.name}\n{row.gflops:.2f} GFLOPs",
             (x, y),
@@ -89,13 +88,11 @@ def sizes(table: Sequence[Row]) -> Figure:
         colour = _colours(table)[row.neck.label]
         for place, key in enumerate(SIZES):
             if spread := row.metrics[key]:
-                bar = None if spread.sd is None else 100 * spread.sd
                 label = row.neck.name if key == _first_size(row) else None
                 marker = MARKERS[number % len(MARKERS)]
                 at = place + shift
-                axes.errorbar(
-                    at, 100 * spread.mean, bar, fmt=marker, color=colour, capsize=3, label=label
-                )
+                y, bar = 100 * spread.mean, spread.bar
+                axes.errorbar(at, y, bar, fmt=marker, color=colour, capsize=3, label=label)
     axes.set_xticks(range(len(SIZES)), [*SIZES.values()])
     axes.set_xlim(-0.5, len(SIZES) - 0.5)
     axes.set_ylim(bottom=0)

@@ -110,7 +110,7 @@ def _points(
             axes.errorbar(
                 middle,
                 ap,
-                yerr=None if spread.sd is None else 100 * spread.sd,
+                yerr=spread.bar,
                 xerr=[[middle - low], [high - middle]] if high > low else None,
                 fmt=marker,
                 color=colour,

@@ -31,6 +31,11 @@ class Spread:
             return None
         return cls(mean(present), stdev(present) if len(present) > 1 else None)
 
+    @property
+    def bar(self) -> float | None:
+        """The standard deviation in points, as a figure's error bar."""
+        return None if self.sd is None else 100 * self.sd
+
     def points(self) -> str:
         """In points of 0 to 100: `28.0 ± 0.3`."""
         spread = f" ± {100 * self.sd:.1f}" if self.sd is not None else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from afpn_yolo import __version__
 from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.opened import AnyModel, OpenModel, open_model
@@ -180,7 +180,9 @@ def _tell(data_set: DataSet) -> None:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"afpn_yolo": __version__, "python": platform.python_version()}
-    names = ("ultralytics", "torch", "faster-coco-eval", "numpy")
-    versions |= {name: version(name) for name in names}
-    return {**versions, "opencv": cv2.__version__}  # its distribution has several names
+    return {
+        "afpn_yolo": __version__,
+        "python": platform.python_version(),
+        **installed(("ultralytics", "torch", "faster-coco-eval", "numpy")),
+        "opencv": cv2.__version__,  # its distribution has several names
+    }

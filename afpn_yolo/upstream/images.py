@@ -1,4 +1,4 @@
-"""Image files: how they are found, read, and shown to a model."""
+"""Image files: how they are found, measured and read."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
-from ultralytics.data.augment import LetterBox
 from ultralytics.data.utils import IMG_FORMATS, exif_size
 from ultralytics.utils import patches
 from ultralytics.utils.patches import imread
@@ -88,26 +85,3 @@ def _check_whole(path: Path) -> None:
         pass  # a format that Pillow doesn't know
     except (OSError, SyntaxError) as error:
         raise OSError(f"{path}: {one_line(error)}") from error
-
-
-def letterbox(
-    image: NDArray[np.uint8], imgsz: int, stride: int
-) -> tuple[Tensor, tuple[int, int, int, int]]:
-    """Resize and pad an image (H, W, 3), blue first, as `yolo predict` does.
-
-    Args:
-        image: The original.
-        imgsz: Size of the longer side; a multiple of `stride`.
-        stride: The sides of the result are multiples of it.
-
-    Returns:
-        The model's input (1, 3, H, W), red first, from 0 to 1; and where the image lies in it:
-        left, top, right, bottom in pixels.
-    """
-    place = LetterBox(imgsz, auto=True, stride=stride)
-    # The padding is grey, so a white image shows where it ends, however a release rounds.
-    rows, columns = (place(image=np.full_like(image, 255))[..., 0] == 255).nonzero()
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    pixels = np.ascontiguousarray(place(image=image)[..., ::-1].transpose(2, 0, 1))
-    left, top, right, bottom = (int(edge) for edge in box)
-    return torch.from_numpy(pixels)[None].float() / 255, (left, top, right, bottom)

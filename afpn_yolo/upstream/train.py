@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo import __version__
 from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.base.versions import installed
 from afpn_yolo.plugin.checkpoints import remedy, resumable
 from afpn_yolo.upstream.models import empty_model, fill, load_model, read_tensors
 from afpn_yolo.upstream.tell import warn
@@ -74,7 +74,7 @@ def _done(last: Path) -> bool:
 def training_versions() -> dict[str, str]:
     """Versions of what a training's result depends on."""
     # As an evaluation's report has them: `torch.__version__` also names the build, `+cu130`.
-    return {"afpn_yolo": __version__} | {name: version(name) for name in ("ultralytics", "torch")}
+    return {"afpn_yolo": __version__, **installed(("ultralytics", "torch"))}
 
 
 def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:

@@ -15,35 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from afpn_yolo.base.values import check_int
+from afpn_yolo.edge.letterbox import Fit, fill, fit, restore
 from afpn_yolo.layers import FusionWeights, LevelFusion
-from afpn_yolo.upstream.images import letterbox, read_image
+from afpn_yolo.upstream.images import read_image
 from afpn_yolo.upstream.models import load_model, trained_size
 from afpn_yolo.upstream.validator import detections
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Where an image lies in what the model sees: resized, with padding around it.
-
-    Attributes:
-        original: Height and width of the image.
-        seen: Height and width of the model's input.
-        box: Left, top, right, bottom of the image in the input, in pixels.
-    """
-
-    original: tuple[int, int]
-    seen: tuple[int, int]
-    box: tuple[int, int, int, int]
-
-    def to_original(self, points: Floats) -> Floats:
-        """(..., 2) x, y in pixels of the input -> in pixels of the original."""
-        left, top, right, bottom = self.box
-        height, width = self.original
-        gain = np.array([(right - left) / width, (bottom - top) / height], np.float32)
-        return (points - np.array([left, top], np.float32)) / gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +34,7 @@ class FusionMap:
         strides: Of the N source levels, finest first.
         target: Position among the sources of the level that comes out.
         weights: (N, H, W) at the target's size, padding included; they sum to 1 over N.
-        fit: Where the image lies under them.
+        fit: Where the image lies under them, in pixels of the model's input.
     """
 
     row: int
@@ -75,19 +54,18 @@ class FusionMap:
 
         They reach beyond the image where there was padding.
         """
-        height, width = self.fit.seen
-        corners = np.array([[0, 0], [width, height]], np.float32)
-        (left, top), (right, bottom) = self.fit.to_original(corners).tolist()
-        return left, right, bottom, top
+        (height, width), (top, bottom, left, right) = self.fit.scaled, self.fit.padding
+        down, across = (a / b for a, b in zip(self.fit.image, self.fit.scaled, strict=True))
+        return -left * across, (width + right) * across, (height + bottom) * down, -top * down
 
     def means(self) -> Floats:
         """(N,) mean weight of each source over the image, without the padding."""
-        left, top, right, bottom = self.fit.box
+        (height, width), (top, _, left, _) = self.fit.scaled, self.fit.padding
         stride = self.strides[self.target]
         rows, columns = self.weights.shape[1:]
         # A cell at the edge counts by the part of it that lies over the image.
-        across = np.diff(np.clip(np.arange(columns + 1) * stride, left, right))
-        down = np.diff(np.clip(np.arange(rows + 1) * stride, top, bottom))
+        across = np.diff(np.clip(np.arange(columns + 1) * stride, left, left + width))
+        down = np.diff(np.clip(np.arange(rows + 1) * stride, top, top + height))
         area = np.outer(down, across) / (down.sum() * across.sum())
         return (self.weights * area).sum((1, 2)).astype(np.float32)
 
@@ -143,16 +121,18 @@ def look(
     stride = int(max(network.stride))
     size = trained_size(network) if imgsz is None else imgsz
     check_int("fusion maps", "imgsz", size, 1)
-    x, box = letterbox(pixels, math.ceil(size / stride) * stride, stride)
-    fit = Fit(pixels.shape[:2], (x.shape[2], x.shape[3]), box)
+    side = math.ceil(size / stride) * stride
+    height, width = pixels.shape[:2]
+    fitted = fit((height, width), (side, side), stride)
+    seen = np.empty((1, 3, *fitted.size), np.float32)
+    fill(seen[0], pixels, fitted)
     weight = next(network.parameters())
     with torch.no_grad(), _evaluating(network), ExitStack() as hooks:
-        recorders = [_Recorder(*pair, x.shape[2], hooks) for pair in fusions.items()]
-        output = network(x.to(weight.device, weight.dtype))
+        recorders = [_Recorder(*pair, fitted.size[0], hooks) for pair in fusions.items()]
+        output = network(torch.from_numpy(seen).to(weight.device, weight.dtype))
         boxes = detections(network, output)
-    corners = fit.to_original(boxes[:, :4].reshape(-1, 2, 2))
-    boxes[:, :4] = corners.clip(0, fit.original[::-1]).reshape(-1, 4)
-    maps = [recorder.map(fit) for recorder in recorders]
+    boxes[:, :4] = restore(boxes[:, :4], fitted)
+    maps = [recorder.map(fitted) for recorder in recorders]
     return FusionView(pixels, maps, boxes, dict(network.names))
 
 

@@ -15,7 +15,8 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ASSETS
 
-from afpn_yolo.views.fusion_maps import Fit, FusionMap, fusion_maps, look
+from afpn_yolo.edge.letterbox import Fit
+from afpn_yolo.views.fusion_maps import FusionMap, fusion_maps, look
 from tests import neck
 
 BUS = ASSETS / "bus.jpg"
@@ -140,7 +141,7 @@ def test_maps_lie_over_the_right_part_of_the_image(shape: tuple[int, int]) -> No
 
 def test_means_count_what_lies_over_the_image() -> None:
     # Two cells of 4 x 4 pixels; the image covers three columns of the first, two of the second.
-    fit = Fit((4, 5), (4, 8), (1, 0, 6, 4))
+    fit = Fit((4, 5), (4, 5), (0, 0, 1, 2))
     left = np.array([[[1.0, 0.0]]], np.float32)
     item = FusionMap(0, (4, 8), 0, np.concatenate([left, 1 - left]), fit)
     assert item.means() == pytest.approx([3 / 5, 2 / 5])
