@@ -10,7 +10,7 @@ from typing import Any
 from tests.processes import YOLO, forked, run
 
 # Places at which a training dies. In `checkpoint` and `end` the kernel does it, in the middle of a
-# write: with this limit and the signal's own action, a file can't grow past a megabyte.
+# write: with this limit and the signal's own action, a file can't grow past 200 kB.
 SCRIPT = """
 import os, resource, signal, sys
 from ultralytics import YOLO
@@ -29,7 +29,7 @@ def trained(trainer):
 def limit():
     if place != "full":
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 def saved(trainer):
     if state["armed"] and place == "end":
         limit()

@@ -19,6 +19,8 @@ YOLO = Path(shutil.which("yolo", path=Path(sys.executable).parent) or "yolo")
 AFPN = (sys.executable, "-m", "afpn_yolo")
 EDGE = (sys.executable, "-m", "afpn_yolo.edge")
 ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests" / "kept" / "tiny-afpn.yaml"
+"""A model with every layer of ours, a third of the time of the smallest that we ship."""
 LINKS = TemporaryDirectory(prefix="without-afpn-")  # gone when the tests end
 WITHOUT = """
 import importlib.metadata, importlib.util, sys
