@@ -12,7 +12,7 @@ import pytest
 
 from afpn_yolo.plugin.checkpoints import resumable
 from tests.interrupted import last, results
-from tests.processes import WITH_TESTS, forked, python, run
+from tests.processes import TINY, WITH_TESTS, forked, python, run
 
 # Every process builds the same model, its neck as after some training: as it is built, a wrong
 # gradient could hide behind zeros.
@@ -135,8 +135,8 @@ class Trainer(DetectionTrainer):
         dist.init_process_group("gloo", rank=RANK, world_size=self.world_size)
     def final_eval(self):
         pass  # asks for the current GPU
-trainer = Trainer(overrides=dict(model="yolov5n-afpn.yaml", data={str(small_data)!r}, epochs=2,
-    imgsz=64, batch=4, device="cpu", plots=False, project={str(tmp_path)!r}, name="run",
+trainer = Trainer(overrides=dict(model={str(TINY)!r}, data={str(small_data)!r}, epochs=2, imgsz=64,
+    batch=4, device="cpu", plots=False, project={str(tmp_path)!r}, name="run",
     exist_ok=True))
 trainer.world_size = 2  # two devices in `device=`
 trainer.train()
@@ -185,14 +185,14 @@ if __name__ == "__main__":
     cfg = get_cfg(overrides=dict(imgsz=64, task="detect"))
     dataset = build_yolo_dataset(cfg, data["train"], 2, data, mode="train", stride=32)
     dataset.collate_fn = where_and_what
-    found = list(build_dataloader(dataset, 2, workers=2))
+    found = list(build_dataloader(dataset, 2, workers=1))
     assert len(found) == 4 and all(known and size == 2 for _, known, size in found), found
     pids = {{pid for pid, _, _ in found}}
     assert os.getpid() not in pids
     print("WORKERS", len(pids))
     os._exit(0)  # Ultralytics' workers outlive their loader
 """)
-    assert "WORKERS 2" in run(sys.executable, "script.py", cwd=tmp_path).stdout
+    assert "WORKERS 1" in run(sys.executable, "script.py", cwd=tmp_path).stdout
 
 
 def test_a_search_with_ray(small_data: Path, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_search_with_ray(small_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     code = f"""
 from ultralytics import YOLO
-found = YOLO("yolov5n-afpn.yaml").tune(data={str(small_data)!r}, use_ray=True, iterations=2,
+found = YOLO({str(TINY)!r}).tune(data={str(small_data)!r}, use_ray=True, iterations=2,
     epochs=1, imgsz=64, batch=4, workers=0, plots=False, project={str(tmp_path)!r}, name="search")
 assert found.num_errors == 0, found.errors
 print("TRIALS", len(found), [sorted(result.metrics["config"])[:2] for result in found])

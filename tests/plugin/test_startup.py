@@ -17,7 +17,7 @@ from afpn_yolo import __version__
 from afpn_yolo.cli.__main__ import COMMANDS
 from afpn_yolo.plugin import startup
 from tests.environment import PACKAGES, Environment
-from tests.processes import forked, python, run
+from tests.processes import forked, run
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (
@@ -242,18 +242,17 @@ def test_explicit_import_where_no_start_file_is_read(tmp_path: Path) -> None:
     assert str(ROOT) in result.stdout
 
 
-def test_switched_off(tmp_path: Path) -> None:
-    on = forked("from ultralytics import YOLO; YOLO('yolov5n.yaml')", cwd=tmp_path)
-    assert on.stdout + on.stderr == ""
-    output = python(USE, tmp_path, fails=True, env={"AFPN_YOLO_DISABLE": "1"})
-    assert "FileNotFoundError" in output
-    assert "yolov5" in output
+def test_a_stock_model_is_built_in_silence(tmp_path: Path) -> None:
+    """What is there when we are switched off: test_safe_load.py."""
+    told = forked("from ultralytics import YOLO; YOLO('yolov5n.yaml')", cwd=tmp_path)
+    assert told.stdout + told.stderr == ""
 
 
 def test_layers_that_cannot_be_imported_are_no_matter_to_a_stock_model(tmp_path: Path) -> None:
     """Nothing is said until somebody asks for what is ours; test_refuse.py has other faults."""
     code = """
-import sys
+import sys, warnings
+warnings.simplefilter("error")
 sys.modules["afpn_yolo.layers.fusion"] = None
 from ultralytics import YOLO
 from ultralytics.data.utils import check_file
@@ -265,7 +264,7 @@ for ask in (lambda: YOLO("yolov5n-afpn.yaml"), lambda: check_file("shapes.yaml")
     except RuntimeError as error:
         print(error)
 """
-    result = run(sys.executable, "-W", "error", "-c", code, cwd=tmp_path)
+    result = forked(code, cwd=tmp_path)
     assert result.stderr == ""
     built, *told = result.stdout.splitlines()
     assert built == "stock model built"

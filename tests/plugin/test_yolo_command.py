@@ -10,7 +10,7 @@ from ultralytics import YOLO as Model
 from ultralytics.utils import ASSETS
 
 from tests.conftest import TRAIN
-from tests.processes import COMMANDS, YOLO, forked, run
+from tests.processes import COMMANDS, TINY, YOLO, forked, run
 
 BUS = ASSETS / "bus.jpg"
 
@@ -70,7 +70,7 @@ def test_tune(small_data: Path, tmp_path: Path) -> None:
     """Ultralytics starts a trial as a `yolo train` process of its own."""
     code = f"""
 from ultralytics import YOLO
-YOLO("yolov5n-afpn.yaml").tune(data={str(small_data)!r}, iterations=1, epochs=1, imgsz=64, batch=4,
+YOLO({str(TINY)!r}).tune(data={str(small_data)!r}, iterations=1, epochs=1, imgsz=64, batch=4,
     workers=0, plots=False, val=False, project={str(tmp_path)!r})
 """
     forked(code, cwd=tmp_path)
@@ -82,7 +82,7 @@ def test_shapes_are_made_on_first_use(tmp_path: Path) -> None:
     """The stock command alone draws the set, in Ultralytics' own folder for data sets."""
     env = {"YOLO_CONFIG_DIR": str(tmp_path / "config")}
     run(YOLO, "settings", f"datasets_dir={tmp_path / 'datasets'}", cwd=tmp_path, env=env)
-    command = (YOLO, "train", "model=models/yolov5n-afpn.yaml", "data=shapes.yaml", *TRAIN[:1])
+    command = (YOLO, "train", f"model={TINY}", "data=shapes.yaml", *TRAIN[:1])
     options = ("batch=64", "workers=0", "epochs=1", "val=False", "plots=False", "fraction=0.05")
     run(*command, *options, f"project={tmp_path}", "name=run", cwd=tmp_path, env=env)
     assert len(list((tmp_path / "datasets" / "afpn-shapes" / "images" / "train").iterdir())) == 320
@@ -91,7 +91,7 @@ def test_shapes_are_made_on_first_use(tmp_path: Path) -> None:
 def test_python_api_trains_and_validates(small_data: Path, tmp_path: Path) -> None:
     code = f"""
 from ultralytics import YOLO
-model = YOLO("yolov5n-afpn-sum.yaml")
+model = YOLO({str(TINY)!r})
 model.train(data={str(small_data)!r}, epochs=1, imgsz=64, batch=4, workers=0, plots=False,
             project={str(tmp_path)!r}, name="run")
 print("AP", model.val(workers=0, plots=False).box.map)
