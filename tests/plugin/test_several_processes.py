@@ -155,10 +155,14 @@ os._exit(0)  # gloo's threads may end the process with SIGABRT otherwise
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torchrun = (sys.executable, "-m", "torch.distributed.run", *options, f"--master_port={port}")
+    torchrun = "from torch.distributed.run import main; main()"
+    words = (*options, f"--master_port={port}")
     with ThreadPoolExecutor(2) as pool:
         nodes = pool.map(
-            lambda n: run(*torchrun, f"--node_rank={n}", "script.py", cwd=tmp_path).stdout, (0, 1)
+            lambda n: (
+                forked(torchrun, *words, f"--node_rank={n}", "script.py", cwd=tmp_path).stdout
+            ),
+            (0, 1),
         )
     found = re.findall(r"RANK (\d) IMAGES ([\d ]+) BATCH (\d)", "\n".join(nodes))
     assert sorted(rank for rank, _, _ in found) == ["0", "1"]
