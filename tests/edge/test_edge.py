@@ -75,7 +75,7 @@ def test_fixed_size(exported: Exported, agnostic: bool) -> None:
 
 
 def test_fixed_rectangle(exported: Exported) -> None:
-    path = exported("imgsz=[96,160]")
+    path = exported("imgsz=[96,160]", "simplify=False")
     assert Detector(path).imgsz == (96, 160)
     assert_agrees(path, (None,))
 
@@ -102,7 +102,8 @@ def test_half_precision_input(exported: Exported, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("dynamic=True",), ("batch=2",), ("dynamic=True", "batch=3")]
+    "options",
+    [(), ("dynamic=True",), ("batch=2", "simplify=False"), ("dynamic=True", "batch=3")],
 )
 def test_list_is_one_by_one(exported: Exported, tmp_path: Path, options: tuple[str, ...]) -> None:
     detector = Detector(exported("imgsz=160", *options), CONF)
