@@ -14,7 +14,7 @@ from ultralytics.utils import ASSETS, USER_CONFIG_DIR
 
 from afpn_yolo.upstream.models import save_checkpoint
 from tests.lively import export
-from tests.processes import COMMANDS, ROOT, python
+from tests.processes import COMMANDS, ROOT, TINY, python
 
 SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
 TRAIN = ("--epochs", "1", "--imgsz", "64", "--batch", "4", "--workers", "0")
@@ -82,7 +82,7 @@ def test_the_stock_commands_with_afpn_and_our_own(
         ("fusion", lively, ASSETS / "bus.jpg", "--out", "fusion"),
         ("draw-neck", "neck.png"),
         ("distill", "stock.pt", images / "train", "start.pt", *SHORT),
-        ("compare", "yolov5n-afpn.yaml", "--data", small_data, *TRAIN),
+        ("compare", TINY, "--data", small_data, *TRAIN),
         ("detect", "lively.onnx", images / "val", "--out", "drawn"),
     ]
     words = [[str(word) for word in command] for command in commands]
