@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 from ultralytics import YOLO
 
 from afpn_yolo.graft import grafted_name
 from afpn_yolo.upstream.cost import feature_shapes, gflops
 from afpn_yolo.upstream.export import onnx_difference
-from afpn_yolo.upstream.models import empty_model
+from afpn_yolo.upstream.models import laid_out
 from afpn_yolo.upstream.neck import NeckModule
+from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import quiet
 
 FAMILIES = (
@@ -87,27 +88,22 @@ def families(names: Iterable[str], export: bool = False) -> Iterator[Family]:
         yamls = {neck: grafted_name(name, neck) for neck in NECKS}
         yield Family(
             name,
-            *_stock(f"{name}.yaml"),
-            {neck: cost(yaml) for neck, yaml in yamls.items()},
+            *cost(read_model_yaml(f"{name}.yaml")),
+            {neck: cost(read_model_yaml(yaml))[1] for neck, yaml in yamls.items()},
             {neck: _exported(yaml) for neck, yaml in yamls.items() if export},
         )
 
 
-def cost(yaml: str | Mapping[str, Any]) -> Cost:
-    """Of the neck of a model."""
-    return _cost(empty_model(yaml))
-
-
-def _cost(model: nn.Module) -> Cost:
+def cost(content: Mapping[str, Any]) -> tuple[str, Cost]:
+    """The levels of a model YAML, at the scale that it names, and what its neck takes."""
+    model = laid_out(content)
     neck = NeckModule(model)
+    shapes = feature_shapes(model, 1, SIDE)
+    with torch.inference_mode():
+        outputs = neck(*(torch.empty(shape, device="meta") for shape in shapes))
+    first, *_, last = sorted((SIDE // x.shape[-1]).bit_length() - 1 for x in outputs)
     count = sum(p.numel() for p in neck.parameters())
-    return Cost(count, round(gflops(neck, feature_shapes(model, 1, SIDE)), 4))
-
-
-def _stock(yaml: str) -> tuple[str, Cost]:
-    model: Any = empty_model(yaml)
-    first, *_, last = sorted(int(stride).bit_length() - 1 for stride in model.stride)
-    return f"P{first}-P{last}", _cost(model)
+    return f"P{first}-P{last}", Cost(count, round(gflops(neck, shapes), 4))
 
 
 def _exported(yaml: str) -> float:

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table",
         action="store_true",
-        help="print what AFPN and its lite form take in each family, or in this model, and no YAML; "
-        "exit code 1 where it is more than the stock neck",
+        help="print what AFPN and its lite form take in each family, or in this model, and no "
+        "YAML; exit code 1 where it is more than the stock neck",
     )
     parser.add_argument(
         "--export",

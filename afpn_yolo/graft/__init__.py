@@ -83,7 +83,7 @@ def graft(
 
 
 def _fitted(neck: str, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
-    """The rows of neck and head, with the first shares at which it takes no more than the stock one.
+    """The rows of neck and head, with the first shares at which it takes no more than the stock.
 
     Sum and concatenation have those of AFPN, with which they are to be compared.
     """
