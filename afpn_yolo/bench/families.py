@@ -20,9 +20,10 @@ from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import quiet
 
 FAMILIES = (
-    *("yolov5n", "yolov5n-p6", "yolov6n", "yolov8n", "yolov8n-p2", "yolov8n-p6"),
+    *("yolov5n", "yolov5n-p6", "yolov6n", "yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6"),
     *("yolov8n-ghost", "yolov8n-ghost-p2", "yolov8n-ghost-p6", "yolov9t", "yolov9s", "yolov9m"),
-    *("yolov9c", "yolov10n", "yolo11n", "yolo12n", "yolo26n", "yolo26n-p2", "yolo26n-p6"),
+    *("yolov9c", "yolov10n", "yolo11n", "yolo11s", "yolo12n", "yolo26n", "yolo26s", "yolo26n-p2"),
+    "yolo26n-p6",
 )
 """One model of each neck."""
 
