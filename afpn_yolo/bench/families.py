@@ -1,25 +1,42 @@
-"""What AFPN's necks take in each family of models, beside the stock neck."""
+"""What AFPN's necks take in each family of models, beside the stock neck, and how they export."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import torch
+from ultralytics import YOLO
 
 from afpn_yolo.graft import grafted_name
 from afpn_yolo.upstream.cost import feature_shapes, gflops
-from afpn_yolo.upstream.models import empty_model
+from afpn_yolo.upstream.export import onnx_difference
+from afpn_yolo.upstream.models import laid_out
 from afpn_yolo.upstream.neck import NeckModule
-from afpn_yolo.upstream.rows import head_sources
+from afpn_yolo.upstream.scales import read_model_yaml
+from afpn_yolo.upstream.tell import quiet
 
 FAMILIES = (
     *("yolov5n", "yolov5n-p6", "yolov6n", "yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6"),
-    *("yolov9t", "yolov9s", "yolov9m", "yolov9c", "yolov10n", "yolo11n", "yolo11s", "yolo12n"),
-    *("yolo26n", "yolo26s", "yolo26n-p2", "yolo26n-p6"),
+    *("yolov8n-ghost", "yolov8n-ghost-p2", "yolov8n-ghost-p6", "yolov9t", "yolov9s", "yolov9m"),
+    *("yolov9c", "yolov10n", "yolo11n", "yolo11s", "yolo12n", "yolo26n", "yolo26s", "yolo26n-p2"),
+    "yolo26n-p6",
 )
-"""One model of each neck; those for other tasks than detection have the same."""
+"""One model of each neck."""
 
-SIDE = 640
+TASKS = tuple(
+    f"{family}-{task}"
+    for family in ("yolov8n", "yolo11n", "yolo12n", "yolo26n")
+    for task in ("seg", "pose", "obb")
+)
+"""Models for other tasks than detection, which have the necks of their family's detector."""
+
+NECKS = ("afpn", "lite")
+SIDE, SMALL = 640, 128
+"""Of the image: for operations, for the comparison with ONNX."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +47,79 @@ class Cost:
     gflops: float
 
 
-def table(names: Sequence[str] = FAMILIES) -> Iterator[str]:
-    """Lines of a Markdown table: levels, cost of the stock neck, and of AFPN's as shares of it."""
-    yield "| model | levels | stock neck: parameters | GFLOPs | AFPN | AFPN-lite |"
-    yield "| --- | --- | ---: | ---: | --- | --- |"
+@dataclass(frozen=True)
+class Family:
+    """A row of the table.
+
+    Attributes:
+        levels: That the head reads: `P3-P5`.
+        stock: The stock neck's cost.
+        necks: Those of `NECKS`.
+        onnx_difference: Of each whole model, see `onnx_difference`; empty without exports.
+    """
+
+    model: str
+    levels: str
+    stock: Cost
+    necks: dict[str, Cost]
+    onnx_difference: dict[str, float]
+
+    def overruns(self) -> list[str]:
+        """In words, where a neck takes more than the stock one."""
+        return [
+            f"{grafted_name(self.model, neck)}: {ratio:.2f} of the stock neck's {what}"
+            for neck, cost in self.necks.items()
+            for what, ratio in zip(("parameters", "GFLOPs"), self.ratios(cost), strict=True)
+            if ratio > 1
+        ]
+
+    def ratios(self, cost: Cost) -> tuple[float, float]:
+        """Of a neck to the stock one: parameters, operations."""
+        return cost.parameters / self.stock.parameters, cost.gflops / self.stock.gflops
+
+
+def families(names: Iterable[str], export: bool = False) -> Iterator[Family]:
+    """Measure the necks of models.
+
+    Args:
+        names: Of stock models, without `.yaml`.
+        export: Export each grafted model to ONNX, too, and run it beside PyTorch.
+    """
     for name in names:
-        stock, levels = _cost(f"{name}.yaml")
-        cells = [name, levels, f"{stock.parameters:,}", f"{stock.gflops:.2f}"]
-        for neck in ("afpn", "lite"):
-            ours, _ = _cost(grafted_name(name, neck))
-            cells.append(
-                f"{ours.parameters:,} ({ours.parameters / stock.parameters:.2f}), "
-                f"{ours.gflops:.2f} ({ours.gflops / stock.gflops:.2f})"
-            )
-        yield f"| {' | '.join(cells)} |"
+        yamls = {neck: grafted_name(name, neck) for neck in NECKS}
+        yield Family(
+            name,
+            *cost(read_model_yaml(f"{name}.yaml")),
+            {neck: cost(read_model_yaml(yaml))[1] for neck, yaml in yamls.items()},
+            {neck: _exported(yaml) for neck, yaml in yamls.items() if export},
+        )
 
 
-def _cost(yaml: str) -> tuple[Cost, str]:
-    """Of the neck of a model, and the levels that its head reads."""
-    model: Any = empty_model(yaml)
+def cost(content: Mapping[str, Any]) -> tuple[str, Cost]:
+    """The levels of a model YAML, at the scale that it names, and what its neck takes."""
+    model = laid_out(content)
     neck = NeckModule(model)
+    shapes = feature_shapes(model, 1, SIDE)
+    with torch.inference_mode():
+        outputs = neck(*(torch.empty(shape, device="meta") for shape in shapes))
+    first, *_, last = sorted((SIDE // x.shape[-1]).bit_length() - 1 for x in outputs)
     count = sum(p.numel() for p in neck.parameters())
-    strides = [int(stride).bit_length() - 1 for stride in model.stride]
-    assert len(strides) == len(head_sources(model))
-    levels = f"P{strides[0]}-P{strides[-1]}"
-    return Cost(count, gflops(neck, feature_shapes(model, 1, SIDE))), levels
+    return f"P{first}-P{last}", Cost(count, round(gflops(neck, shapes), 4))
+
+
+def _exported(yaml: str) -> float:
+    with tempfile.TemporaryDirectory(prefix="afpn-families-") as folder, quiet():
+        return onnx_difference(YOLO(yaml).model, Path(folder), SMALL)
+
+
+def table(rows: Iterable[Family]) -> Iterator[str]:
+    """Lines of a Markdown table; what is more than the stock neck's is bold."""
+    yield "| model | levels | stock neck: parameters | GFLOPs | AFPN | AFPN-lite | ONNX |"
+    yield "| --- | --- | ---: | ---: | --- | --- | --- |"
+    for row in rows:
+        cells = [row.model, row.levels, f"{row.stock.parameters:,}", f"{row.stock.gflops:.2f}"]
+        for taken in row.necks.values():
+            a, b = (f"**{r:.2f}**" if r > 1 else f"{r:.2f}" for r in row.ratios(taken))
+            cells.append(f"{taken.parameters:,} ({a}), {taken.gflops:.2f} ({b})")
+        cells.append(", ".join(f"{x:.0e}" for x in row.onnx_difference.values()) or "-")
+        yield f"| {' | '.join(cells)} |"

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from afpn_yolo.cli.arguments import add_json
+from afpn_yolo.cli.command import PARTLY
+
+if TYPE_CHECKING:
+    from afpn_yolo.bench.families import Family
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +36,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.yaml", help="file to write")
     parser.add_argument(
-        "--table", action="store_true", help="print what the necks take in each family, and no YAML"
+        "--table",
+        action="store_true",
+        help="print what AFPN and its lite form take in each family, or in this model, and no "
+        "YAML; exit code 1 where it is more than the stock neck",
     )
+    parser.add_argument(
+        "--export",
+        action="store_true",
+        help="with --table: export every model to ONNX, too, those for other tasks among them, and "
+        "say how far AFPN and lite are from PyTorch, as a share of the largest value (minutes)",
+    )
+    add_json(parser, "the table")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,11 +56,9 @@ def run(args: argparse.Namespace) -> int:
     from afpn_yolo.graft import graft, named_scale
 
     if args.table:
-        from afpn_yolo.bench.families import FAMILIES, table
-
-        for line in table([Path(args.model).stem] if args.model else FAMILIES):
-            print(line, flush=True)
-        return 0
+        return _table(args)
+    if args.export or args.json:
+        raise ValueError("--export and --json go with --table")
     if args.model is None:
         raise ValueError("name a model YAML, such as yolo11n.yaml, or ask for --table")
     if args.output is None:
@@ -58,3 +75,30 @@ def run(args: argparse.Namespace) -> int:
     if asked and not named:
         print(f"{args.output.name} names no scale: it is built at {asked}", file=sys.stderr)
     return 0
+
+
+def _table(args: argparse.Namespace) -> int:
+    """Print the table, row by row; a JSON file has what was measured so far."""
+    from afpn_yolo.bench.families import FAMILIES, TASKS, families, table
+    from afpn_yolo.upstream.tell import progress
+
+    names = [*FAMILIES, *(TASKS if args.export else ())]
+    if args.model:
+        names = [Path(args.model).stem]
+    rows: list[Family] = []
+
+    def measured() -> Iterator[Family]:
+        for row in families(progress(names, "Families"), args.export):
+            rows.append(row)
+            if args.json and args.json.path:
+                args.json.write([asdict(row) for row in rows])
+            yield row
+
+    for line in table(measured()):
+        print(line, flush=True)
+    if args.json and not args.json.path:
+        args.json.write([asdict(row) for row in rows])
+    overruns = [line for row in rows for line in row.overruns()]
+    for line in overruns:
+        print(line, file=sys.stderr)
+    return PARTLY if overruns else 0

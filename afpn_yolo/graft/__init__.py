@@ -11,14 +11,15 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from afpn_yolo.base.rows import absolute
 from afpn_yolo.base.values import shown, yaml_name
+from afpn_yolo.graft.probe import neck_cost
 from afpn_yolo.graft.stock import Anatomy, anatomy
-from afpn_yolo.graft.topology import NECKS, Form, Row, neck_rows
+from afpn_yolo.graft.topology import NARROWER, NECKS, Form, Row, neck_rows
 from afpn_yolo.graft.write import page
 
 __all__ = ["NECKS", "Grafted", "graft", "grafted_name", "named_scale"]
@@ -44,7 +45,9 @@ def graft(
 ) -> Grafted:
     """Put an AFPN neck into a model.
 
-    The widths that the head reads stay those of the stock neck, at every scale.
+    The widths that the head reads stay those of the stock neck, at every scale. Where AFPN or its
+    lite form would take more parameters or operations than the stock neck, they work at less than
+    their usual widths within.
 
     Args:
         stock: A model YAML, as `YOLO()` takes it, or its content.
@@ -62,14 +65,11 @@ def graft(
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
     found = anatomy(d)
-    first = len(d["backbone"])
-    rows, outputs = neck_rows(neck, found.levels, first)
-    _, *last = d["head"][-1]
-    head = Row([[outputs[i] for i in found.order], *last], gap=True)
+    rows = _fitted(neck, d, found)
     stem = asked = PurePath(yaml_name(d)).stem
     if len(d.get("scales", ())) > 1:  # one file for all scales, whatever letter it was asked with
         stem = SCALED.sub(r"\1", asked)
-    content = {**d, "head": [row.content for row in (*rows, head)]}
+    content = {**d, "head": [row.content for row in rows]}
     content["yaml_file"] = grafted_name(asked, neck)
     text = page(
         {**content, "yaml_file": grafted_name(stem, neck)},
@@ -77,9 +77,31 @@ def graft(
         _about(NECKS[neck]),
         f"{stem}.yaml",
         _noted(d["backbone"], found),
-        [*rows, head],
+        rows,
     )
     return Grafted(copy.deepcopy(content), text)
+
+
+def _fitted(neck: str, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
+    """The rows of neck and head, with the first shares at which it takes no more than the stock.
+
+    Sum and concatenation have those of AFPN, with which they are to be compared.
+    """
+    form = NECKS[neck]
+    if form is None:
+        return _rows(form, d, found)
+    for shares in (form.shares, *NARROWER):
+        measured = _rows(replace(form, shares=shares, fusion="AFPNFusion"), d, found)
+        content = {**d, "head": [row.content for row in measured]}
+        if neck_cost(content, found.shapes).within(found.cost):
+            break
+    return _rows(replace(form, shares=shares), d, found)
+
+
+def _rows(form: Form | None, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
+    rows, outputs = neck_rows(form, found.levels, len(d["backbone"]))
+    _, *last = d["head"][-1]
+    return [*rows, Row([[outputs[i] for i in found.order], *last], gap=True)]
 
 
 def named_scale(name: str) -> str | None:
@@ -118,11 +140,12 @@ def _about(form: Form | None) -> str:
 def _noted(backbone: list[list[Any]], found: Anatomy) -> list[Row]:
     """The backbone's rows with a word on those that matter to the neck."""
     names = {level.tap: f"C{level.number}" for level in found.levels}
+    strides = [shape and shape[0] for shape in found.shapes]
     rows = []
     for i, row in enumerate(backbone):
         *_, source = absolute(row[0], i)
-        before = 1 if source < 0 else found.strides[source]
-        stride = found.strides[i]
+        before = 1 if source < 0 else strides[source]
+        stride = strides[i]
         changed = f", stride {stride}" if stride and stride != before else ""
         rows.append(Row(row, f": {names[i]}" if i in names else changed))
     return rows

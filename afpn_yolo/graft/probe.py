@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,21 @@ SIDE = 256
 
 Scale = tuple[float, float]
 """Factor for widths, and the most channels that a row may ask for."""
+
+Shape = tuple[int, int]
+"""Stride and channels of a feature map."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a neck: its parameters, and the multiply-adds of its convolutions on the small image."""
+
+    parameters: int
+    operations: int
+
+    def within(self, other: Cost) -> bool:
+        """Whether neither is more than another neck's."""
+        return self.parameters <= other.parameters and self.operations <= other.operations
 
 
 def scaling(d: Mapping[str, Any]) -> tuple[str | None, Scale]:
@@ -38,7 +54,7 @@ def scaled(channels: int, scale: Scale) -> int:
 
 
 @torch.inference_mode()
-def probe(d: Mapping[str, Any]) -> list[tuple[int, int] | None]:
+def probe(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
     """Build all rows but the last one at the narrowest scale, and run them.
 
     Nothing is drawn, so that what follows starts as it would have started without.
@@ -47,38 +63,80 @@ def probe(d: Mapping[str, Any]) -> list[tuple[int, int] | None]:
         d: The content of a model YAML.
 
     Returns:
-        Per row stride and channels; None for a row that gives no feature map.
+        The shape of what each row gives, None where it is no feature map; and the neck's cost.
 
     Raises:
         ValueError: When Ultralytics can't build or run the rows.
     """
-    from ultralytics.nn.tasks import parse_model
-
-    content = copy.deepcopy(dict(d))
-    content |= {"head": content["head"][:-1], "scale": scaling(d)[0]}
-    channels = content.get("channels", 3)
     try:
-        with torch.device("meta"):
-            rows: Any = parse_model(content, ch=channels, verbose=False)[0]
-        outputs = _run(rows.to_empty(device="cpu").eval(), torch.zeros(1, channels, SIDE, SIDE))
+        rows = _laid_out(d).to_empty(device="cpu")
+        neck = rows[len(d["backbone"]) :]
+        counts = _counted(neck)
+        outputs = _run(rows, torch.zeros(1, d.get("channels", 3), SIDE, SIDE))
     except Exception as error:  # the parser raises whatever it comes across
         raise ValueError(
             f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
         ) from error
-    return [_shape(x) for x in outputs]
+    return [_shape(x) for x in outputs], _cost(neck, counts)
 
 
-def _run(rows: nn.Sequential, image: Tensor) -> list[Any]:
-    outputs: list[Any] = []
-    for i, row in enumerate(rows):
+@torch.inference_mode()
+def neck_cost(d: Mapping[str, Any], shapes: Sequence[Shape | None]) -> Cost:
+    """The cost of a neck at the narrowest scale; nothing is computed.
+
+    Args:
+        d: The content of a model YAML.
+        shapes: Of the backbone's rows.
+    """
+    rows = _laid_out(d)
+    neck = rows[len(shapes) :]
+    counts = _counted(neck)
+    sizes = [x and (1, x[1], SIDE // x[0], SIDE // x[0]) for x in shapes]
+    _run(rows, None, [size and torch.empty(size, device="meta") for size in sizes])
+    return _cost(neck, counts)
+
+
+def _laid_out(d: Mapping[str, Any]) -> nn.Sequential:
+    """All rows but the last one, without values."""
+    from ultralytics.nn.tasks import parse_model
+
+    content = copy.deepcopy(dict(d))
+    content |= {"head": content["head"][:-1], "scale": scaling(d)[0]}
+    with torch.device("meta"):
+        rows: nn.Sequential = parse_model(content, ch=d.get("channels", 3), verbose=False)[0]
+    return rows.eval()
+
+
+def _counted(rows: nn.Module) -> list[int]:
+    """A list that gets the multiply-adds of each convolution when it runs."""
+    counts: list[int] = []
+
+    def count(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        positions = inputs[0] if layer.transposed else output
+        counts.append(layer.weight.numel() * positions[0, 0].numel())
+
+    for module in rows.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.register_forward_hook(count)
+    return counts
+
+
+def _cost(neck: nn.Module, counts: Iterable[int]) -> Cost:
+    return Cost(sum(p.numel() for p in neck.parameters()), sum(counts))
+
+
+def _run(rows: nn.Sequential, image: Tensor | None, outputs: Sequence[Any] = ()) -> list[Any]:
+    """What each row gives; `outputs` are known of the first ones."""
+    found = [*outputs]
+    for i, row in enumerate(rows[len(found) :], len(found)):
         source: Any = row.f
-        known = [*outputs, image]  # so that -1 is the image
+        known = [*found, image]  # so that -1 is the image
         taken = [known[f] for f in absolute(source, i)]
-        outputs.append(row(taken if isinstance(source, list) else taken[0]))
-    return outputs
+        found.append(row(taken if isinstance(source, list) else taken[0]))
+    return found
 
 
-def _shape(x: Any) -> tuple[int, int] | None:
+def _shape(x: Any) -> Shape | None:
     if not isinstance(x, Tensor) or x.ndim != 4:
         return None
     return round(SIDE / x.shape[-1]), int(x.shape[1])

@@ -9,7 +9,7 @@ from typing import Any
 
 from afpn_yolo.base.rows import absolute
 from afpn_yolo.base.values import shown, yaml_name
-from afpn_yolo.graft.probe import probe, scaled, scaling
+from afpn_yolo.graft.probe import Cost, Shape, probe, scaled, scaling
 from afpn_yolo.graft.topology import Level
 
 TEXT = "a head that reads text beside the features"
@@ -22,8 +22,6 @@ UNFIT = {
 }
 """Heads that read a pyramid and yet not that of any neck, and what they are."""
 
-Shape = tuple[int, int]
-
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -32,12 +30,14 @@ class Anatomy:
     Attributes:
         levels: The levels that the head reads, finest first.
         order: Positions in `levels`, in the order in which the head lists them.
-        strides: Of the backbone's rows; None where one gives no feature map.
+        shapes: Of the backbone's rows; None where one gives no feature map.
+        cost: Of the neck.
     """
 
     levels: tuple[Level, ...]
     order: tuple[int, ...]
-    strides: tuple[int | None, ...]
+    shapes: tuple[Shape | None, ...]
+    cost: Cost
 
 
 def anatomy(d: Mapping[str, Any]) -> Anatomy:
@@ -47,7 +47,7 @@ def anatomy(d: Mapping[str, Any]) -> Anatomy:
         ValueError: When it has no pyramid that a neck could fuse; it says what it has.
     """
     sources = _head_sources(d)
-    shapes = probe(d)
+    shapes, cost = probe(d)
     backbone = len(d["backbone"])
     read = [shapes[i] for i in sources]
     if None in read:
@@ -77,7 +77,8 @@ def anatomy(d: Mapping[str, Any]) -> Anatomy:
     return Anatomy(
         tuple(levels),
         tuple(order.index(i) for i in range(len(order))),
-        tuple(shape and shape[0] for shape in shapes[:backbone]),
+        tuple(shapes[:backbone]),
+        cost,
     )
 
 

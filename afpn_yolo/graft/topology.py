@@ -64,6 +64,12 @@ NECKS: dict[str, Form | None] = {
 }
 """Kind of neck -> its form; None is a control, a 1x1 convolution per level and no fusion."""
 
+NARROWER = ((1 / 4,), (1 / 8, 1 / 4), (1 / 8, 3 / 16), (1 / 8,))
+"""Shares for a neck that would take more than the stock one, to be tried in this order.
+
+The finest level comes first, which costs the most operations.
+"""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -111,18 +117,20 @@ class Rows:
         return self.first + len(self.rows) - 1
 
 
-def neck_rows(kind: str, levels: Sequence[Level], first: int) -> tuple[list[Row], list[int]]:
+def neck_rows(
+    form: Form | None, levels: Sequence[Level], first: int
+) -> tuple[list[Row], list[int]]:
     """The rows of a neck.
 
     Args:
-        kind: A name of `NECKS`.
+        form: One of `NECKS`.
         levels: Consecutive levels, at least two, finest first.
         first: The number of the first row.
 
     Returns:
         The rows, and the numbers of those that the head reads, finest level first.
     """
-    form, rows = NECKS[kind], Rows(first)
+    rows = Rows(first)
     if form is None:
         outputs = [rows.add(x.tap, "AFPNConv", [x.width], f"P{x.number}") for x in levels]
         return rows.rows, outputs

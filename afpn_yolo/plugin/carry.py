@@ -134,14 +134,12 @@ def _tell(model: Any, source: Any, stand_in: Any) -> None:
             ("head", slice(-1, None)),
         )
     )
-    carried = [part for part in (backbone, head) if part]
-    if not carried:
-        LOGGER.warning(
-            f"{name}: neither its backbone nor its head fits (another scale, or another family?)"
-        )
+    if not backbone:
+        fits = f"nothing but {head}" if head else "neither its backbone nor its head"
+        LOGGER.warning(f"{name}: {fits} fits (another scale, or another family?)")
         return
-    fresh = "the neck starts" if head else "neck and head start"
-    LOGGER.info(f"{name}: {' and '.join(carried)} carried over; {fresh} fresh")
+    carried, fresh = (f" and {head}", "the neck starts") if head else ("", "neck and head start")
+    LOGGER.info(f"{name}: {backbone}{carried} carried over; {fresh} fresh")
 
 
 def _share(part: str, ours: Sequence[Any], theirs: Sequence[Any]) -> str:

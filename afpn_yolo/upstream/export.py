@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 import onnxslim
 import torch
 from torch import nn
 from ultralytics import YOLO
 
+from afpn_yolo.upstream.enliven import enliven
 from afpn_yolo.upstream.models import save_checkpoint
 
 try:
@@ -48,6 +50,31 @@ def export_model(
         format=format, imgsz=imgsz, batch=batch, device="cpu", verbose=False, **options
     )
     return Path(exported)
+
+
+def onnx_difference(model: nn.Module, folder: Path, imgsz: int) -> float:
+    """How far the exported ONNX of an untrained model is from PyTorch, on a random image.
+
+    Args:
+        model: The network; it gets random weights, and is fused.
+        folder: For the files.
+        imgsz: Side of the image in pixels.
+
+    Returns:
+        The largest difference over all outputs, each as a share of its largest value (at least 1).
+    """
+    network: Any = enliven(model)
+    path = export_model(network, folder, "onnx", imgsz, 1)
+    network.fuse(verbose=False)
+    network.model[-1].export, network.model[-1].format = True, "onnx"
+    image = torch.rand(1, 3, imgsz, imgsz, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        outputs = network(image)
+    outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    pairs = [(torch.from_numpy(y), x) for y, x in zip(found, outputs, strict=True)]
+    return max(float((y - x).abs().max() / max(1, x.abs().max())) for y, x in pairs)
 
 
 def export_onnx(module: nn.Module, inputs: Sequence[torch.Tensor], path: Path) -> Path:

@@ -162,6 +162,16 @@ def empty_model(
         raise ValueError(f"{name}: Ultralytics can't build it: {reason}") from error
 
 
+def laid_out(content: Mapping[str, Any]) -> nn.Module:
+    """The rows of a model YAML, its scale among what it says: with shapes, and without values."""
+    model: Any = nn.Module()
+    model.yaml = copy.deepcopy(dict(content))
+    with torch.device("meta"):
+        rows = tasks.parse_model(model.yaml, ch=content.get("channels", 3), verbose=False)[0]
+    model.model = rows.eval()
+    return cast(nn.Module, model)
+
+
 def untrained(yaml: str | Mapping[str, Any], like: nn.Module) -> nn.Module:
     """Build a model YAML, given by its name or content, for the classes of another model."""
     names: Any = like.names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ultralytics import YOLO
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
+from afpn_yolo.bench.families import Cost, Family, table
 from afpn_yolo.graft import NECKS, graft, grafted_name
 from tests.graft.stock import grafted
 from tests.processes import ROOT, afpn
@@ -56,7 +58,7 @@ def test_a_model_of_ones_own() -> None:
     d = own()
     result = graft(d)
     rows = result.content["head"]
-    assert rows[:2] == [[3, 1, "AFPNConv", [48, 0.25]], [4, 1, "AFPNConv", [208, 0.25]]]
+    assert [row[3][0] for row in rows[:2]] == [48, 208]
     assert result.content["yaml_file"] == "own-afpn.yaml"
     assert {**result.content, **yaml.safe_load(result.text)} == result.content
     models = [DetectionModel({**c, "scale": "n"}, verbose=False) for c in (d, result.content)]
@@ -205,11 +207,26 @@ def test_mistakes_of_the_command(words: tuple[str, ...], message: str, tmp_path:
 
 
 def test_the_table_of_what_necks_take(tmp_path: Path) -> None:
-    *_, line = afpn("graft", "yolov5n.yaml", "--table", cwd=tmp_path).stdout.splitlines()
+    words = ("graft", "yolov5n.yaml", "--table", "--export", "--json", "out.json")
+    *_, line = afpn(*words, cwd=tmp_path).stdout.splitlines()
     assert line.startswith("| yolov5n | P3-P5 | 710,784 | 1.3")
     assert "| 508,565 (0.72), 1." in line
     assert "| 262,773 (0.37), 0." in line
+    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert row["necks"]["lite"]["parameters"] == 262_773
+    assert all(0 < x < 1e-3 for x in row["onnx_difference"].values())
 
 
 def test_the_command_needs_a_model(tmp_path: Path) -> None:
     assert "name a model YAML" in afpn("graft", cwd=tmp_path, fails=True).stderr
+
+
+def test_an_export_and_figures_go_with_the_table(tmp_path: Path) -> None:
+    result = afpn("graft", "yolov5n.yaml", "--json", "x.json", cwd=tmp_path, fails=True)
+    assert "--export and --json go with --table" in result.stderr
+
+
+def test_an_overrun_is_named() -> None:
+    row = Family("yolo11n", "P3-P5", Cost(100, 2.0), {"lite": Cost(90, 2.5)}, {})
+    assert row.overruns() == ["yolo11n-afpn-lite.yaml: 1.25 of the stock neck's GFLOPs"]
+    assert "90 (0.90), 2.50 (**1.25**)" in [*table([row])][-1]

@@ -107,7 +107,8 @@ def test_another_number_of_classes(said: list[str]) -> None:
     network.load(source)
     last = len(network.model) - 1
     found = carried(network, source, by_row(network))
-    assert {name for name in all_of(network, [*range(11), last]) if ".cv3." not in name} <= found
+    scores = {f"{last}.cv3.{level}.2.{part}" for level in range(3) for part in ("weight", "bias")}
+    assert all_of(network, [*range(11), last]) - found == scores
     assert network.names == {i: str(i) for i in range(5)}
     assert network.model[-1].cv3[0][-1].out_channels == 5
     assert any("tensors of the head (5 classes for 80) carried over" in line for line in said)
@@ -147,6 +148,19 @@ def test_what_does_not_fit_is_left_alone(said: list[str]) -> None:
     network.load(source)
     assert all(torch.equal(v, head[k]) for k, v in network.model[-1].state_dict().items())
     assert any("neither its backbone nor its head fits" in line for line in said)
+
+
+def test_a_backbone_of_another_scale_is_warned_of(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the head some hidden layers fit by their shape."""
+    warned: list[str] = []
+    monkeypatch.setattr(LOGGER, "warning", lambda text, *args: warned.append(str(text)))
+    model_of("yolo11n-afpn-lite.yaml").load(model_of("yolo11s.yaml"))
+    (line,) = warned
+    assert line.startswith("yolo11s.yaml: nothing but ")
+    assert line.endswith(" tensors of the head fits (another scale, or another family?)")
+    assert not any("backbone (rows" in line for line in said)
 
 
 def test_a_checkpoint_of_ones_own_is_loaded_in_full(tmp_path: Path, said: list[str]) -> None:
