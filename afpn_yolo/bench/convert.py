@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from afpn_yolo.quantize.static import quantize
-from afpn_yolo.shapes import CLASSES, generate
+from afpn_yolo.shapes import generate
 from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops
 from afpn_yolo.upstream.export import export_model, export_onnx
 from afpn_yolo.upstream.neck import NeckModule
@@ -140,12 +140,7 @@ def _openvino_int8(subject: Subject, folder: Path) -> Path:
 
 def _pictures(root: Path, batch: int) -> Path:
     """A small data set: Ultralytics' export calibrates on images."""
-    generate(root / "set", train=1, val=max(CALIBRATION, batch), size=320)
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
-    yaml = root / "data.yaml"
-    text = f"path: {root / 'set'}\ntrain: images/train\nval: images/val\nnames:\n{names}"
-    yaml.write_text(text, encoding="utf-8")
-    return yaml
+    return generate(root, train=1, val=max(CALIBRATION, batch)) / "data.yaml"
 
 
 def _ncnn(subject: Subject, folder: Path) -> Path:
