@@ -125,8 +125,9 @@ def _openvino(subject: Subject, folder: Path) -> Path:
 
 def _openvino_int8(subject: Subject, folder: Path) -> Path:
     if subject.part == "model":
-        data = _pictures(folder / "data", subject.batch)
         size, batch = subject.imgsz, subject.batch
+        # Ultralytics' export calibrates on images.
+        data = generate(folder / "data", train=1, val=max(CALIBRATION, batch)) / "data.yaml"
         return export_model(subject.model, folder, "openvino", size, batch, data)
     import nncf
     import openvino as ov
@@ -136,11 +137,6 @@ def _openvino_int8(subject: Subject, folder: Path) -> Path:
     model = nncf.quantize(ov.Core().read_model(source), data, preset=nncf.QuantizationPreset.MIXED)
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
     return folder
-
-
-def _pictures(root: Path, batch: int) -> Path:
-    """A small data set: Ultralytics' export calibrates on images."""
-    return generate(root, train=1, val=max(CALIBRATION, batch)) / "data.yaml"
 
 
 def _ncnn(subject: Subject, folder: Path) -> Path:
