@@ -51,7 +51,7 @@ def outputs(path: Path, x: torch.Tensor) -> list[np.ndarray]:
 
 
 def assert_onnx_equals_pytorch(path: Path, weights: Path, x: torch.Tensor) -> None:
-    network: Any = YOLO(weights).model.float().eval().fuse(verbose=False)  # type: ignore[union-attr]
+    network: Any = YOLO(weights).model.float().eval().fuse(verbose=False)
     network.model[-1].export, network.model[-1].format = True, "onnx"
     with torch.no_grad():
         expected = network(x)
