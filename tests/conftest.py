@@ -20,7 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # or two workers wait for each other's thre
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["YOLO_OFFLINE"] = "true"
 
-from afpn_yolo.shapes import CLASSES, generate
+from afpn_yolo.shapes import generate
 from tests.processes import YOLO, run
 from tests.shared import made_once
 
@@ -39,8 +39,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The YAML of a set of twelve pictures."""
     root = generate(tmp_path_factory.mktemp("data") / "set", train=8, val=4, size=160)
     yaml = root.parent / "small.yaml"
-    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
-    yaml.write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames:\n{names}")
+    yaml.write_text(f"path: {root}\n{(root / 'data.yaml').read_text()}")
     return yaml
 
 

@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from afpn_yolo.base.files import write_json
 from afpn_yolo.quantize.static import quantize
-from afpn_yolo.shapes import CLASSES, generate
+from afpn_yolo.shapes import generate
 from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops
 from afpn_yolo.upstream.export import export_model, export_onnx
 from afpn_yolo.upstream.neck import NeckModule
@@ -126,8 +125,9 @@ def _openvino(subject: Subject, folder: Path) -> Path:
 
 def _openvino_int8(subject: Subject, folder: Path) -> Path:
     if subject.part == "model":
-        data = _pictures(folder / "data", subject.batch)
         size, batch = subject.imgsz, subject.batch
+        # Ultralytics' export calibrates on images.
+        data = generate(folder / "data", train=1, val=max(CALIBRATION, batch)) / "data.yaml"
         return export_model(subject.model, folder, "openvino", size, batch, data)
     import nncf
     import openvino as ov
@@ -137,15 +137,6 @@ def _openvino_int8(subject: Subject, folder: Path) -> Path:
     model = nncf.quantize(ov.Core().read_model(source), data, preset=nncf.QuantizationPreset.MIXED)
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
     return folder
-
-
-def _pictures(root: Path, batch: int) -> Path:
-    """A small data set: Ultralytics' export calibrates on images."""
-    folder = generate(root / "set", train=1, val=max(CALIBRATION, batch), size=320)
-    splits = {split: f"images/{split}" for split in ("train", "val")}
-    yaml = root / "data.yaml"  # JSON is YAML, too
-    write_json(yaml, {"path": str(folder), **splits, "names": [*CLASSES]})
-    return yaml
 
 
 def _ncnn(subject: Subject, folder: Path) -> Path:

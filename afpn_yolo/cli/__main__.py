@@ -30,6 +30,7 @@ COMMANDS = {
     "draw-neck": "draw the neck of a model YAML",
     "convert": "turn a checkpoint of the AFPN authors' MMYOLO code into a .pt",
     "detect": "detect objects with an ONNX model, without torch",
+    "shapes": "draw a small data set for detection, segmentation, pose or rotated boxes",
     "env": "show versions and runtimes, for a bug report",
 }
 """The file of each is `afpn_yolo/cli/NAME.py`, with `_` for `-`, and has the form of `Command`."""

@@ -1,7 +1,7 @@
-"""Generated detection data set in YOLO format: painted solids on photograph-like grounds.
+"""Generated data set in YOLO format: painted solids on photograph-like grounds.
 
-It needs no download and is the same everywhere: labels depend only on the arguments of
-`generate`, pixels also on the OpenCV release that draws and encodes them.
+It needs no download and is the same everywhere: boxes and keypoints depend only on the arguments of
+`generate`, pixels, outlines and rotated boxes also on the OpenCV release.
 """
 
 from afpn_yolo.shapes.dataset import generate

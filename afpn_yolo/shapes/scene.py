@@ -63,7 +63,7 @@ class Layout:
     items: tuple[Item, ...]
 
 
-def _bounds(mask: draw.Mask) -> tuple[int, int, int, int]:
+def bounds(mask: draw.Mask) -> tuple[int, int, int, int]:
     """Bounds x0, y0, x1, y1 of the true cells, ends not included; zeros for an empty mask."""
     cols, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not len(cols):
@@ -76,7 +76,7 @@ def _model(view: draw.View, side: float) -> Item:
     # A coarse look over all the space that a solid can take finds its extent in world units.
     cell = 0.12
     coarse = (cell * np.arange(-19, 20)).astype(np.float32)
-    extent = np.array(_bounds(draw.trace(view, coarse, -coarse)[0]))
+    extent = np.array(bounds(draw.trace(view, coarse, -coarse)[0]))
     scale = side / (cell * math.sqrt((extent[2] - extent[0]) * (extent[3] - extent[1])))
     margin = np.array([-1, -1, 1, 1])
     reach = np.rint((extent - 19 + margin) * cell * scale).astype(int) + margin
@@ -87,7 +87,7 @@ def _model(view: draw.View, side: float) -> Item:
         for a, b in ((left, right), (top, bottom))
     )
     mask, points = draw.trace(view, xs, -ys)
-    x0, y0, x1, y1 = _bounds(mask)
+    x0, y0, x1, y1 = bounds(mask)
     box = (left + x0 / fine, top + y0 / fine, left + x1 / fine, top + y1 / fine)
     col, row = x0 // fine, y0 // fine  # whole pixels, so that the picture can be averaged down
     mask = mask[fine * row : fine * -(-y1 // fine), fine * col : fine * -(-x1 // fine)]
@@ -144,16 +144,6 @@ def visible(scene: Layout) -> list[draw.Mask]:
         mask = item.mask.repeat(FINE // item.fine, 0).repeat(FINE // item.fine, 1)
         owner[row : row + len(mask), col : col + mask.shape[1]][mask] = k
     return [owner == k for k in range(len(scene.items))]
-
-
-def labels(scene: Layout) -> list[tuple[int, float, float, float, float]]:
-    """Class and tight box (cx, cy, w, h as parts of the picture's side) of what is seen of each."""
-    rows = []
-    for item, mask in zip(scene.items, visible(scene), strict=True):
-        x0, y0, x1, y1 = (v / (FINE * scene.size) for v in _bounds(mask))
-        box = ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0)
-        rows.append((CLASSES.index(item.view.solid), *box))
-    return rows
 
 
 def _shade(picture: Array, item: Item, light: Array, horizon: float) -> None:

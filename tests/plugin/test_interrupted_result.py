@@ -5,13 +5,12 @@ The figures of docs/trust.md: pytest -s -m slow tests/plugin/test_interrupted_re
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from afpn_yolo.shapes import CLASSES, generate
+from afpn_yolo.shapes import generate
 from tests.interrupted import go_on, last, results, train, train_until
 
 MODEL = "yolov5n-afpn.yaml"
@@ -46,10 +45,7 @@ def killed(folder: Path, words: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 def test_a_killed_training_ends_where_a_whole_one_ends(tmp_path: Path) -> None:
-    root = generate(tmp_path / "set", train=160, val=40, size=160)
-    data = tmp_path / "data.yaml"
-    names = json.dumps(dict(enumerate(CLASSES)))
-    data.write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames: {names}\n")
+    data = generate(tmp_path / "set", train=160, val=40, size=160) / "data.yaml"
     ends: dict[str, list[dict[str, float]]] = {"whole": [], "killed": []}
     for seed in SEEDS:
         for kind, way in (("whole", whole), ("killed", killed)):

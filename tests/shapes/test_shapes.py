@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ultralytics.utils import YAML
 from afpn_yolo import shapes
 from afpn_yolo.shapes import dataset
 from afpn_yolo.shapes import scene as drawing
+from afpn_yolo.shapes.labels import labels
 
 DATA = Path(__file__).parents[2] / "data" / "shapes.yaml"
 
@@ -39,7 +41,7 @@ def test_same_bytes_whatever_the_counts(small: Path, tmp_path: Path) -> None:
     again = contents(shapes.generate(tmp_path / "again", train=2, val=3))
     first = contents(small)
     common = {name for name in again if name in first and name != dataset.MARKER}
-    assert len(common) == 8
+    assert len(common) == 9
     assert all(again[name] == first[name] for name in common)
 
 
@@ -62,19 +64,19 @@ def test_files_pair_up_and_labels_are_valid(small: Path) -> None:
             low, high = rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2
             assert low.min() >= 0
             assert high.max() <= 1
-    assert len(files) == 2 * 6 + 1
+    assert len(files) == 2 * 6 + 2
 
 
 def test_classes_sizes_and_counts_are_spread() -> None:
     # A quarter of the default pictures, from both splits, is enough for the shares to settle.
     places = [("train", i) for i in range(0, 320, 4)] + [("val", i) for i in range(0, 80, 4)]
-    pictures = [drawing.labels(scene(*place)) for place in places]
-    boxes = [box for picture in pictures for box in picture]
-    sides = np.array([box[3:] for box in boxes]) * 320
+    pictures = [labels(scene(*place)) for place in places]
+    boxes = [label for picture in pictures for label in picture]
+    sides = np.array([box[2:] for _, box in boxes])
     bands = np.digitize(sides.prod(1), [32**2, 96**2])
     assert (np.bincount(bands, minlength=3) >= 0.15 * len(boxes)).all()
     assert sides.min() >= 16
-    classes = Counter(box[0] for box in boxes)
+    classes = Counter(number for number, _ in boxes)
     assert all(classes[k] >= 0.15 * len(boxes) for k in range(len(shapes.CLASSES)))
     assert {len(picture) for picture in pictures} == set(range(1, 7))
 
@@ -97,8 +99,8 @@ def test_boxes_are_tight_around_what_is_drawn(index: int, monkeypatch: pytest.Mo
         changed = abs(views[0] - views[1]).max(2) > 0.04
         rows, cols = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         drawn = np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
-        _, x, y, w, h = drawing.labels(alone)[0]
-        box = 320 * np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
+        _, (x, y, w, h) = labels(alone)[0]
+        box = np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
         assert abs(drawn - box).max() <= 2, (k, drawn, box)  # the soft edge takes up to two pixels
 
 
@@ -107,13 +109,12 @@ def test_labels_leave_out_what_is_hidden() -> None:
     half = far.mask.shape[1] // far.fine // 2
     wall = np.ones_like(far.mask)
     near = replace(far, corner=(far.corner[0] + half, far.corner[1]), mask=wall)
-    (_, *whole), (_, *rest) = (
-        drawing.labels(drawing.Layout(320, -100.0, 0.6, items))[0]
-        for items in ((far,), (far, near))
+    (_, whole), (_, rest) = (
+        labels(drawing.Layout(320, -100.0, 0.6, items))[0] for items in ((far,), (far, near))
     )
     left = [box[0] - box[2] / 2 for box in (whole, rest)]
     assert left[0] == pytest.approx(left[1])
-    assert rest[2] * 320 == pytest.approx(half, abs=1)
+    assert rest[2] == pytest.approx(half, abs=1)
 
 
 def test_solids_overlap_little() -> None:
@@ -126,10 +127,10 @@ def test_solids_overlap_little() -> None:
 def test_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = dataset._write
 
-    def stop(root: Path, split: str, index: int, seed: int, size: int) -> None:
+    def stop(root: Path, split: str, *rest: Any) -> None:
         if split == "val":
             raise KeyboardInterrupt
-        write(root, split, index, seed, size)
+        write(root, split, *rest)
 
     monkeypatch.setattr(dataset, "_write", stop)
     with pytest.raises(KeyboardInterrupt):
@@ -154,8 +155,8 @@ def test_first_of_two_processes_wins(
     root = tmp_path / "set"
     write = dataset._write
 
-    def be_overtaken(part: Path, split: str, index: int, seed: int, size: int) -> None:
-        write(part, split, index, seed, size)
+    def be_overtaken(part: Path, split: str, *rest: Any) -> None:
+        write(part, split, *rest)
         if split == "val":
             monkeypatch.setattr(dataset, "_write", write)
             shapes.generate(root, train=1, val=1)
@@ -173,6 +174,8 @@ def test_foreign_folder_and_other_arguments_are_refused(small: Path, tmp_path: P
         shapes.generate(tmp_path)
     with pytest.raises(FileExistsError, match=r"small.*'train': 4.*not.*'train': 5"):
         shapes.generate(small, train=5, val=2)
+    with pytest.raises(FileExistsError, match=r"small.*'task': 'detect'.*not.*'task': 'pose'"):
+        shapes.generate(small, train=4, val=2, task="pose")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +186,10 @@ def test_foreign_folder_and_other_arguments_are_refused(small: Path, tmp_path: P
         ({"seed": -1}, "seed=-1: allowed are integers of at least 0"),
         ({"size": 100}, "size=100: allowed are multiples of 32 of at least 128"),
         ({"size": 96}, "size=96: allowed are multiples of 32 of at least 128"),
+        ({"task": "seg"}, "task=seg: allowed are detect, segment, pose, obb"),
     ],
 )
-def test_bad_arguments(arguments: dict[str, int], message: str, tmp_path: Path) -> None:
+def test_bad_arguments(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         shapes.generate(tmp_path / "set", **arguments)
     assert list(tmp_path.iterdir()) == []

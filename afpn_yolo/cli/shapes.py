@@ -1,0 +1,34 @@
+"""Draw a small data set: painted solids on textured grounds, for each task of Ultralytics.
+
+afpn shapes my-set --task segment
+yolo train model=yolo11n-afpn-seg.yaml data=my-set/data.yaml
+
+The pictures are the same for each task: detect (boxes), segment (outlines), pose (boxes and the
+silhouette's top, right, bottom and left), obb (the smallest rotated boxes).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    parser.add_argument("folder", type=Path, help="folder of the set; it must be new or empty")
+    parser.add_argument(
+        "--task", default="detect", help="detect (the default), segment, pose or obb"
+    )
+    parser.add_argument("--train", type=int, default=320, help="training pictures (320)")
+    parser.add_argument("--val", type=int, default=80, help="validation pictures (80)")
+    parser.add_argument("--seed", type=int, default=0, help="start of all random choices (0)")
+    parser.add_argument("--size", type=int, default=320, help="side of the pictures, pixels (320)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    from afpn_yolo.shapes import generate
+
+    options = (args.train, args.val, args.seed, args.size, args.task)
+    print(generate(args.folder, *options) / "data.yaml")
+    return 0
