@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ultralytics import YOLO
 
 from afpn_yolo.graft import grafted_name
 from afpn_yolo.upstream.cost import feature_shapes, gflops
@@ -109,7 +108,7 @@ def cost(content: Mapping[str, Any]) -> tuple[str, Cost]:
 
 def _exported(yaml: str) -> float:
     with tempfile.TemporaryDirectory(prefix="afpn-families-") as folder, quiet():
-        return onnx_difference(YOLO(yaml).model, Path(folder), SMALL)
+        return onnx_difference(yaml, Path(folder), SMALL)
 
 
 def table(rows: Iterable[Family]) -> Iterator[str]:

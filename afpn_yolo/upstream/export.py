@@ -52,18 +52,18 @@ def export_model(
     return Path(exported)
 
 
-def onnx_difference(model: nn.Module, folder: Path, imgsz: int) -> float:
+def onnx_difference(yaml: str, folder: Path, imgsz: int) -> float:
     """How far the exported ONNX of an untrained model is from PyTorch, on a random image.
 
     Args:
-        model: The network; it gets random weights, and is fused.
+        yaml: The model, as `YOLO()` takes its name; it gets random weights, and is fused.
         folder: For the files.
         imgsz: Side of the image in pixels.
 
     Returns:
         The largest difference over all outputs, each as a share of its largest value (at least 1).
     """
-    network: Any = enliven(model)
+    network: Any = enliven(YOLO(yaml).model)
     path = export_model(network, folder, "onnx", imgsz, 1)
     network.fuse(verbose=False)
     network.model[-1].export, network.model[-1].format = True, "onnx"
