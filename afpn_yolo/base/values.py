@@ -55,6 +55,11 @@ def check_size(where: str, content: object) -> None:
         raise ValueError(f"{where}: its aliases (*name) expand to over {MOST_VALUES} values")
 
 
+def is_number(value: object) -> bool:
+    """Whether it is an int or a float; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def check_int(
     where: str, what: str, value: object, low: int | None = None, high: int | None = None
 ) -> None:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.base.values import EvaluationError, shown
+from afpn_yolo.base.values import EvaluationError, is_number, shown
 
 Entry = dict[str, Any]
 Id = int | float | str
@@ -132,7 +132,7 @@ def _text(entry: Entry, field: str) -> str:
     if not given(entry.get(field)):
         raise ValueError(f"has no {field!r}")
     value = entry[field]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         return str(value)
     if not isinstance(value, str):
         raise ValueError(f"has the {field} {shown(value)}, expected a string")

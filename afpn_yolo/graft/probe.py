@@ -69,7 +69,7 @@ def probe(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
         ValueError: When Ultralytics can't build or run the rows.
     """
     try:
-        rows = _laid_out(d).to_empty(device="cpu")
+        rows = _headless(d).to_empty(device="cpu")
         neck = rows[len(d["backbone"]) :]
         counts = _counted(neck)
         outputs = _run(rows, torch.zeros(1, d.get("channels", 3), SIDE, SIDE))
@@ -88,7 +88,7 @@ def neck_cost(d: Mapping[str, Any], shapes: Sequence[Shape | None]) -> Cost:
         d: The content of a model YAML.
         shapes: Of the backbone's rows.
     """
-    rows = _laid_out(d)
+    rows = _headless(d)
     neck = rows[len(shapes) :]
     counts = _counted(neck)
     sizes = [x and (1, x[1], SIDE // x[0], SIDE // x[0]) for x in shapes]
@@ -96,15 +96,19 @@ def neck_cost(d: Mapping[str, Any], shapes: Sequence[Shape | None]) -> Cost:
     return _cost(neck, counts)
 
 
-def _laid_out(d: Mapping[str, Any]) -> nn.Sequential:
-    """All rows but the last one, without values."""
+def laid_out(d: Mapping[str, Any]) -> nn.Sequential:
+    """The rows of a model YAML at the scale that it names: with shapes, and without values."""
     from ultralytics.nn.tasks import parse_model
 
     content = copy.deepcopy(dict(d))
-    content |= {"head": content["head"][:-1], "scale": scaling(d)[0]}
     with torch.device("meta"):
         rows: nn.Sequential = parse_model(content, ch=d.get("channels", 3), verbose=False)[0]
     return rows.eval()
+
+
+def _headless(d: Mapping[str, Any]) -> nn.Sequential:
+    """All rows but the last one, at the narrowest scale."""
+    return laid_out({**d, "head": d["head"][:-1], "scale": scaling(d)[0]})
 
 
 def _counted(rows: nn.Module) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ultralytics.nn.modules.conv import Conv
 
-from afpn_yolo.base.values import shown
+from afpn_yolo.base.values import is_number, shown
 from afpn_yolo.layers.init import init_copy, init_neck, init_projection
 from afpn_yolo.layers.pyramid import check_channels
 
@@ -36,8 +36,7 @@ class AFPNConv(Conv):  # type: ignore[misc]
     def check(cls, c_in: int, c_out: int, share: float = 1) -> None:
         """Raise the `ValueError` that a row with these arguments would raise."""
         check_channels(cls.__name__, [c_in, c_out])
-        whole = isinstance(share, (int, float)) and not isinstance(share, bool)
-        if not whole or not 0 < share <= 1:
+        if not is_number(share) or not 0 < share <= 1:
             raise ValueError(
                 f"{cls.__name__}: the share of the channels must be above 0 and at most 1, "
                 f"got {shown(share)}"

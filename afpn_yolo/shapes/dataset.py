@@ -99,9 +99,9 @@ def generate(
             there is no such task.
         FileExistsError: `root` holds other files, or a set made with other arguments.
     """
-    _check({"train": train, "val": val}, seed, size, task)
-    recipe: Recipe = {"train": train, "val": val, "seed": seed, "size": size, "task": task}
-    recipe["version"] = 2
+    counts = {"train": train, "val": val}
+    _check(counts, seed, size, task)
+    recipe: Recipe = {"version": 2, **counts, "seed": seed, "size": size, "task": task}
     root = Path(root).absolute()
     if _present(root, recipe):
         return root

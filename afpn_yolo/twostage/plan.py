@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from afpn_yolo.base.values import check_int, shown
+from afpn_yolo.base.values import check_int, is_number, shown
 from afpn_yolo.twostage.data import Source
 from afpn_yolo.twostage.design import Design, Sides
 from afpn_yolo.twostage.schedule import Schedule, learning_rate
@@ -71,8 +71,7 @@ class Plan:
             ("flip", self.flip, 1.0),
             ("crop", self.crop, 1.0),
         ):
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not 0 <= value <= most:
+            if not is_number(value) or not 0 <= value <= most:
                 raise ValueError(f"{WHERE}: {name} must be from 0 to {most:g}, got {shown(value)}")
         if not self.crop:
             raise ValueError(f"{WHERE}: crop is the smallest share of a side, so not 0")

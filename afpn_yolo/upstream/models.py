@@ -23,6 +23,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.base.values import yaml_name
+from afpn_yolo.graft import probe
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import one_line
@@ -163,12 +164,10 @@ def empty_model(
 
 
 def laid_out(content: Mapping[str, Any]) -> nn.Module:
-    """The rows of a model YAML, its scale among what it says: with shapes, and without values."""
+    """A model YAML as a model of which the rows have shapes, and no values."""
     model: Any = nn.Module()
-    model.yaml = copy.deepcopy(dict(content))
-    with torch.device("meta"):
-        rows = tasks.parse_model(model.yaml, ch=content.get("channels", 3), verbose=False)[0]
-    model.model = rows.eval()
+    model.yaml = dict(content)
+    model.model = probe.laid_out(content)
     return cast(nn.Module, model)
 
 

@@ -58,7 +58,7 @@ def test_a_model_of_ones_own() -> None:
     d = own()
     result = graft(d)
     rows = result.content["head"]
-    assert [row[3][0] for row in rows[:2]] == [48, 208]
+    assert rows[:2] == [[3, 1, "AFPNConv", [48, 0.125]], [4, 1, "AFPNConv", [208, 0.125]]]
     assert result.content["yaml_file"] == "own-afpn.yaml"
     assert {**result.content, **yaml.safe_load(result.text)} == result.content
     models = [DetectionModel({**c, "scale": "n"}, verbose=False) for c in (d, result.content)]

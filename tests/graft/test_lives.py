@@ -56,7 +56,7 @@ def assert_onnx_equals_pytorch(path: Path, weights: Path, x: torch.Tensor) -> No
     with torch.no_grad():
         expected = network(x)
     expected = expected if isinstance(expected, (tuple, list)) else [expected]
-    for e, got in zip(expected, outputs(path, x), strict=False):
+    for e, got in zip(expected, outputs(path, x), strict=True):
         assert got.shape == tuple(e.shape)
         assert np.abs(got - e.numpy()).max() <= 1e-3 * max(1, float(e.abs().max()))
 

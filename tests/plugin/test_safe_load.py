@@ -96,6 +96,7 @@ for model in ("yolov5n-afpn.yaml", {str(best)!r}):
 """
     output = python(code, tmp_path, env={**SAFE, "AFPN_YOLO_DISABLE": "1"})
     assert "FileNotFoundError" in output
+    assert "yolov5" in output
     assert "opened" not in output
     assert "types outside the supported" in output or not hasattr(tasks, "_SafeLoad")
 
@@ -110,6 +111,7 @@ for number, (env, _) in enumerate({cases!r}):
     notes = pathlib.Path(f"notes{{number}}.txt")
     notes.touch()
     os.environ.update(env, TEST_NETWORK_NOTES=str(notes.absolute()))
+    print("CASE", file=sys.stderr, flush=True)
     import sitecustomize
     import ultralytics.utils.checks
     ultralytics.utils.checks.ONLINE = True
@@ -129,7 +131,8 @@ def test_where_we_are_not_installed_ultralytics_would_install_a_namesake(
         cases.append(({"YOLO_AUTOINSTALL": "true", **SAFE}, False))
     code = NAMESAKE.format(watch=str(WATCH), cases=cases, open=OPEN.format(path=best))
     result = run(*without_us(code), cwd=tmp_path)
-    assert result.stderr.count("afpn_yolo") >= len(cases)  # what each misses
-    for number, (_, installs) in enumerate(cases):
+    _, *told = result.stderr.split("CASE\n")
+    for number, ((_, installs), said) in enumerate(zip(cases, told, strict=True)):
+        assert "afpn_yolo" in said  # what is missing
         attempts = (tmp_path / f"notes{number}.txt").read_text()
         assert ("subprocess.Popen" in attempts and "afpn_yolo" in attempts) == installs, attempts

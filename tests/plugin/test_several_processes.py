@@ -189,14 +189,14 @@ if __name__ == "__main__":
     cfg = get_cfg(overrides=dict(imgsz=64, task="detect"))
     dataset = build_yolo_dataset(cfg, data["train"], 2, data, mode="train", stride=32)
     dataset.collate_fn = where_and_what
-    found = list(build_dataloader(dataset, 2, workers=1))
+    found = list(build_dataloader(dataset, 2, workers=2))
     assert len(found) == 4 and all(known and size == 2 for _, known, size in found), found
     pids = {{pid for pid, _, _ in found}}
     assert os.getpid() not in pids
     print("WORKERS", len(pids))
     os._exit(0)  # Ultralytics' workers outlive their loader
 """)
-    assert "WORKERS 1" in run(sys.executable, "script.py", cwd=tmp_path).stdout
+    assert "WORKERS 2" in run(sys.executable, "script.py", cwd=tmp_path).stdout
 
 
 def test_a_search_with_ray(small_data: Path, tmp_path: Path) -> None:
