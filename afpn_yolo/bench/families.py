@@ -1,4 +1,4 @@
-"""What AFPN's necks take in each family of models, beside the stock neck, and how they export."""
+"""What AFPN's necks take in each family of models, beside the stock neck; their exports, times."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from afpn_yolo.base.markdown import table as markdown_table
+from afpn_yolo.bench.cases import PARTS, Case
+from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.graft import grafted_name
 from afpn_yolo.upstream.cost import feature_shapes, gflops
 from afpn_yolo.upstream.export import onnx_difference
@@ -17,6 +20,9 @@ from afpn_yolo.upstream.models import laid_out
 from afpn_yolo.upstream.neck import NeckModule
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import quiet
+
+if TYPE_CHECKING:
+    from afpn_yolo.bench.measure import Benchmark  # it needs ONNX Runtime
 
 FAMILIES = (
     *("yolov5n", "yolov5n-p6", "yolov6n", "yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6"),
@@ -35,7 +41,7 @@ TASKS = tuple(
 
 NECKS = ("afpn", "lite")
 SIDE, SMALL = 640, 128
-"""Of the image: for operations, for the comparison with ONNX."""
+"""Of the image: for operations and times, for the comparison with ONNX."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Family:
         stock: The stock neck's cost.
         necks: Those of `NECKS`.
         onnx_difference: Of each whole model, see `onnx_difference`; empty without exports.
+        milliseconds: In ONNX Runtime: of `neck` and `model`, those of `stock` and of `NECKS`; empty
+            where no time was taken.
     """
 
     model: str
@@ -62,6 +70,7 @@ class Family:
     stock: Cost
     necks: dict[str, Cost]
     onnx_difference: dict[str, float]
+    milliseconds: dict[str, dict[str, float]]
 
     def overruns(self) -> list[str]:
         """In words, where a neck takes more than the stock one."""
@@ -77,12 +86,18 @@ class Family:
         return cost.parameters / self.stock.parameters, cost.gflops / self.stock.gflops
 
 
-def families(names: Iterable[str], export: bool = False) -> Iterator[Family]:
+def families(
+    names: Iterable[str], export: bool = False, benchmark: Benchmark | None = None
+) -> Iterator[Family]:
     """Measure the necks of models.
 
     Args:
         names: Of stock models, without `.yaml`.
         export: Export each grafted model to ONNX, too, and run it beside PyTorch.
+        benchmark: What takes the times, see `timed_cases`; None: nobody.
+
+    Raises:
+        BenchmarkError: When an export or a run fails.
     """
     for name in names:
         yamls = {neck: grafted_name(name, neck) for neck in NECKS}
@@ -91,7 +106,23 @@ def families(names: Iterable[str], export: bool = False) -> Iterator[Family]:
             *cost(read_model_yaml(f"{name}.yaml")),
             {neck: cost(read_model_yaml(yaml))[1] for neck, yaml in yamls.items()},
             {neck: _exported(yaml) for neck, yaml in yamls.items() if export},
+            _milliseconds(benchmark, timed_cases(name)) if benchmark else {},
         )
+
+
+def timed_cases(name: str) -> list[Case]:
+    """What of a model is timed: its neck and the whole of it, beside the grafts, at batch 1."""
+    models = {"stock": f"{name}.yaml", **{neck: grafted_name(name, neck) for neck in NECKS}}
+    group = tuple(Candidate(label, model) for label, model in models.items())
+    return [Case(group, part, "onnxruntime", "fp32", SIDE, 1) for part in PARTS]
+
+
+def _milliseconds(benchmark: Benchmark, cases: list[Case]) -> dict[str, dict[str, float]]:
+    """By part and neck; medians of calls that took turns."""
+    return {
+        case.part: {row["neck"]: row["median_ms"] for row in rows}
+        for case, rows in benchmark.measure(cases)
+    }
 
 
 def cost(content: Mapping[str, Any]) -> tuple[str, Cost]:
@@ -111,14 +142,23 @@ def _exported(yaml: str) -> float:
         return onnx_difference(yaml, Path(folder), SMALL)
 
 
-def table(rows: Iterable[Family]) -> Iterator[str]:
+def table(rows: Iterable[Family], timed: bool = False) -> Iterator[str]:
     """Lines of a Markdown table; what is more than the stock neck's is bold."""
-    yield "| model | levels | stock neck: parameters | GFLOPs | AFPN | AFPN-lite | ONNX |"
-    yield "| --- | --- | ---: | ---: | --- | --- | --- |"
-    for row in rows:
-        cells = [row.model, row.levels, f"{row.stock.parameters:,}", f"{row.stock.gflops:.2f}"]
-        for taken in row.necks.values():
-            a, b = (f"**{r:.2f}**" if r > 1 else f"{r:.2f}" for r in row.ratios(taken))
-            cells.append(f"{taken.parameters:,} ({a}), {taken.gflops:.2f} ({b})")
-        cells.append(", ".join(f"{x:.0e}" for x in row.onnx_difference.values()) or "-")
-        yield f"| {' | '.join(cells)} |"
+    head = ["model", "levels", "stock neck: parameters", "GFLOPs", "AFPN", "AFPN-lite", "ONNX"]
+    head += ["neck, ms", "model, ms"] if timed else []
+    return markdown_table(head, map(_cells, rows), texts=2)
+
+
+def _cells(row: Family) -> list[str]:
+    cells = [row.model, row.levels, f"{row.stock.parameters:,}", f"{row.stock.gflops:.2f}"]
+    for taken in row.necks.values():
+        a, b = (_share(r) for r in row.ratios(taken))
+        cells.append(f"{taken.parameters:,} ({a}), {taken.gflops:.2f} ({b})")
+    cells.append(", ".join(f"{x:.0e}" for x in row.onnx_difference.values()) or "-")
+    for stock, *ours in (times.values() for times in row.milliseconds.values()):
+        cells.append(", ".join([f"{stock:.1f}", *(f"{x:.1f} ({_share(x / stock)})" for x in ours)]))
+    return cells
+
+
+def _share(ratio: float) -> str:
+    return f"**{ratio:.2f}**" if ratio > 1 else f"{ratio:.2f}"

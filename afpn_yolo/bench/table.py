@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import written_whole
+from afpn_yolo.base.markdown import table
 from afpn_yolo.bench.cases import TITLES
 
 Row = dict[str, Any]
@@ -60,7 +61,7 @@ def _conditions(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _models(rows: Sequence[Row]) -> list[str]:
+def _models(rows: Sequence[Row]) -> Iterator[str]:
     """One line a model: parameters, nodes, and the size of its file in each format."""
     size, batch = rows[0]["imgsz"], rows[0]["batch"]
     formats = list(dict.fromkeys((r["runtime"], r["precision"]) for r in rows))
@@ -72,10 +73,10 @@ def _models(rows: Sequence[Row]) -> list[str]:
         cells = [f"{here[0]['parameters']:,}", f"{here[0]['gflops']:.3f}", str(here[0]["nodes"])]
         cells += [f"{sizes[f] / 1e6:.2f}" if f in sizes else "-" for f in formats]
         lines.append([_title(*key), *cells])
-    return _table([*head, *(f"{_way(*f)}, MB" for f in formats)], lines)
+    return table([*head, *(f"{_way(*f)}, MB" for f in formats)], lines)
 
 
-def _times(rows: Sequence[Row]) -> list[str]:
+def _times(rows: Sequence[Row]) -> Iterator[str]:
     """One line a case: time, ratio and memory of each neck."""
     necks = list(dict.fromkeys(r["neck"] for r in rows))
     others = [neck for neck in necks if neck != rows[0]["baseline"]]
@@ -92,7 +93,7 @@ def _times(rows: Sequence[Row]) -> list[str]:
         cells += [_spread(row.get(neck), *ratio) for neck in others]
         cells += [f"{row[n]['peak_memory_mb']:.0f}" if n in row else "-" for n in necks]
         lines.append(cells)
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _groups(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
@@ -114,12 +115,6 @@ def _spread(row: Row | None, middle: str, low: str, high: str) -> str:
     if row is None:
         return "-"
     return f"{row[middle]:.2f} ({row[low]:.2f}-{row[high]:.2f})"
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
-    numbers = len(head) - 1
-    rule = "| --- |" + " ---: |" * numbers
-    return [f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)]
 
 
 def insert(document: Path, text: str) -> None:

@@ -21,6 +21,8 @@ from afpn_yolo.cli.command import PARTLY
 if TYPE_CHECKING:
     from afpn_yolo.bench.families import Family
 
+ROUNDS = (25, 5, 2)  # timed, before them; threads
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `Command`."""
@@ -47,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --table: export every model to ONNX, too, those for other tasks among them, and "
         "say how far AFPN and lite are from PyTorch, as a share of the largest value (minutes)",
     )
+    parser.add_argument(
+        "--time",
+        action="store_true",
+        help="with --table: take the milliseconds of each neck and model in ONNX Runtime, 640 "
+        "pixels, 2 threads: medians of 25 calls, stock, AFPN and lite in turn (some minutes)",
+    )
     add_json(parser, "the table")
 
 
@@ -57,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.table:
         return _table(args)
-    if args.export or args.json:
-        raise ValueError("--export and --json go with --table")
+    if args.export or args.time or args.json:
+        raise ValueError("--export, --time and --json go with --table")
     if args.model is None:
         raise ValueError("name a model YAML, such as yolo11n.yaml, or ask for --table")
     if args.output is None:
@@ -79,22 +87,29 @@ def run(args: argparse.Namespace) -> int:
 
 def _table(args: argparse.Namespace) -> int:
     """Print the table, row by row; a JSON file has what was measured so far."""
-    from afpn_yolo.bench.families import FAMILIES, TASKS, families, table
+    from afpn_yolo.bench.cases import check_installed
+    from afpn_yolo.bench.families import FAMILIES, TASKS, families, table, timed_cases
     from afpn_yolo.upstream.tell import progress
 
     names = [*FAMILIES, *(TASKS if args.export else ())]
     if args.model:
         names = [Path(args.model).stem]
+    benchmark = None
+    if args.time:
+        check_installed(timed_cases(names[0]))
+        from afpn_yolo.bench.measure import Benchmark
+
+        benchmark = Benchmark(*ROUNDS)
     rows: list[Family] = []
 
     def measured() -> Iterator[Family]:
-        for row in families(progress(names, "Families"), args.export):
+        for row in families(progress(names, "Families"), args.export, benchmark):
             rows.append(row)
             if args.json and args.json.path:
                 args.json.write([asdict(row) for row in rows])
             yield row
 
-    for line in table(measured()):
+    for line in table(measured(), bool(benchmark)):
         print(line, flush=True)
     if args.json and not args.json.path:
         args.json.write([asdict(row) for row in rows])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.records import Record
@@ -104,12 +105,7 @@ def _row(neck: Candidate, runs: list[Record]) -> Row:
 
 def markdown(table: Sequence[Row], conditions: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """The table, how each neck did against the first of its scale, and notes before it."""
-    lines = [
-        f"| {' | '.join(COLUMNS)} |",
-        "| --- |" + " ---: |" * (len(COLUMNS) - 1),
-    ]
-    for row in table:
-        lines.append(f"| {' | '.join(row.cells())} |")
+    lines = [*markdown_table(COLUMNS, (row.cells() for row in table))]
     lines += ["", f"AP in points, mean ± standard deviation over seeds. {shown(conditions)}"]
     lines += [*notes, "", *(f"- {line}" for line in versus(table))]
     return "\n".join(lines).rstrip() + "\n"

@@ -13,6 +13,8 @@ N(1, 0.02). They start all of it so; with the BatchNorm eps of Ultralytics, 1e-3
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +25,10 @@ NOISE = 0.1
 
 def init_neck(module: nn.Module) -> None:
     """Draw every convolution's weight and every BatchNorm's scale below `module` anew."""
-    for m in module.modules():
+    for m in _with_values(module):
         if isinstance(m, nn.Conv2d):
             nn.init.xavier_normal_(m.weight, GAIN)
-        elif isinstance(m, nn.BatchNorm2d):
+        else:
             nn.init.normal_(m.weight, 1.0, SCALE_STD)
 
 
@@ -50,11 +52,18 @@ def init_copy(module: nn.Module) -> None:
     where more do, they repeat. A kernel with a centre copies that; one without, the mean of what
     it covers.
     """
-    for m in module.modules():
+    for m in _with_values(module):
         if isinstance(m, nn.Conv2d):
             nn.init.xavier_normal_(m.weight, NOISE)
             with torch.no_grad():
                 m.weight += _copy(m.weight)
+
+
+def _with_values(module: nn.Module) -> Iterator[nn.Conv2d | nn.BatchNorm2d]:
+    """Convolutions and BatchNorms; none on the meta device, where drawing is slow for nothing."""
+    for m in module.modules():
+        if isinstance(m, (nn.Conv2d, nn.BatchNorm2d)) and not m.weight.is_meta:
+            yield m
 
 
 def _copy(weight: Tensor) -> Tensor:

@@ -12,18 +12,17 @@ from afpn_yolo.bench.families import cost
 from afpn_yolo.graft import NECKS
 from tests.graft.stock import NO_PYRAMID, content, graftable, grafted, parts, stock_names
 
-SEVERAL = [
-    name
-    for name in graftable()
-    if len(content(name).get("scales", ())) > 1 and not re.search("-(seg|pose|obb|depth)", name)
-]
+DETECTORS = [name for name in graftable() if not re.search("-(seg|pose|obb|depth)", name)]
+SEVERAL = [name for name in DETECTORS if len(content(name).get("scales", ())) > 1]
 """Those of several scales; the models of other tasks have the same necks."""
 
 CASES = [
     (name, neck)
     for name in graftable()
     for neck in NECKS
-    if neck in ("afpn", "lite") or re.fullmatch("yolov?(5|8|9t|11|26)(-p2)?", name)
+    if neck == "lite"
+    or (neck == "afpn" and name in DETECTORS)
+    or re.fullmatch("yolov?(5|8|9t|11|26)(-p2)?", name)
 ]
 
 

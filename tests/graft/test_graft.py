@@ -221,12 +221,29 @@ def test_the_command_needs_a_model(tmp_path: Path) -> None:
     assert "name a model YAML" in afpn("graft", cwd=tmp_path, fails=True).stderr
 
 
-def test_an_export_and_figures_go_with_the_table(tmp_path: Path) -> None:
-    result = afpn("graft", "yolov5n.yaml", "--json", "x.json", cwd=tmp_path, fails=True)
-    assert "--export and --json go with --table" in result.stderr
+@pytest.mark.slow
+def test_the_table_with_times(tmp_path: Path) -> None:
+    words = ("graft", "yolov5n.yaml", "--table", "--time", "--json", "out.json")
+    *_, line = afpn(*words, cwd=tmp_path).stdout.splitlines()
+    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert [*row["milliseconds"]] == ["neck", "model"]
+    for times in row["milliseconds"].values():
+        assert [*times] == ["stock", "afpn", "lite"]
+        assert all(ms > 0 for ms in times.values())
+        assert f"{times['lite']:.1f} (" in line
+    neck, model = row["milliseconds"].values()
+    assert all(neck[name] < model[name] for name in neck)
+
+
+@pytest.mark.parametrize("option", ["--export", "--time", "--json=x.json"])
+def test_options_that_go_with_the_table(option: str, tmp_path: Path) -> None:
+    result = afpn("graft", "yolov5n.yaml", option, cwd=tmp_path, fails=True)
+    assert "--export, --time and --json go with --table" in result.stderr
 
 
 def test_an_overrun_is_named() -> None:
-    row = Family("yolo11n", "P3-P5", Cost(100, 2.0), {"lite": Cost(90, 2.5)}, {})
+    times = {"neck": {"stock": 2.0, "lite": 1.0}, "model": {"stock": 8.0, "lite": 10.0}}
+    row = Family("yolo11n", "P3-P5", Cost(100, 2.0), {"lite": Cost(90, 2.5)}, {}, times)
+    assert [*table([row], timed=True)][-1].endswith("| 2.0, 1.0 (0.50) | 8.0, 10.0 (**1.25**) |")
     assert row.overruns() == ["yolo11n-afpn-lite.yaml: 1.25 of the stock neck's GFLOPs"]
     assert "90 (0.90), 2.50 (**1.25**)" in [*table([row])][-1]
