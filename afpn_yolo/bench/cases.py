@@ -120,6 +120,11 @@ def cases(necks: Sequence[Candidate], choice: Choice) -> list[Case]:
     return result
 
 
+def left_out(wanted: Sequence[Case]) -> dict[Case, str]:
+    """The cases whose runtime or precision needs what is not installed: its pip packages."""
+    return {case: gone for case in wanted if (gone := _missing(WAYS[case.runtime, case.precision]))}
+
+
 def check_installed(wanted: Sequence[Case]) -> None:
     """Raise `ValueError` that names the packages that the cases need and that are not there."""
     if missing := _missing(ALWAYS):

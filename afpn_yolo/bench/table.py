@@ -30,13 +30,14 @@ def read(path: Path) -> list[Row]:
         ValueError: When it is none of a benchmark.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        complete = bool(rows) and all(key in row for row in rows for key in NEEDED)
+        rows = list(json.loads(path.read_text(encoding="utf-8")))
+        absent = [key for row in rows for key in NEEDED if key not in row]
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no result of a benchmark: {error}") from None
-    if not complete:
-        raise ValueError(f"{path} is no result of a benchmark: expected a list of rows")
-    return list(rows)
+    if absent or not rows:
+        what = f"a row lacks {absent[0]}" if absent else "it has no rows"
+        raise ValueError(f"{path} is no result of a benchmark: {what}")
+    return rows
 
 
 def markdown(rows: Sequence[Row]) -> str:

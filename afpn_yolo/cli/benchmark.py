@@ -15,10 +15,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.bench.cases import PARTS, PRECISIONS, RUNTIMES, Case, Choice, cases, check_installed
+from afpn_yolo.bench.cases import (
+    PARTS,
+    PRECISIONS,
+    RUNTIMES,
+    Case,
+    Choice,
+    cases,
+    check_installed,
+    left_out,
+)
 from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
 from afpn_yolo.cli.command import PARTLY, complain
 from afpn_yolo.compare.plan import PAPER, parse_necks
@@ -46,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--parts", nargs="+", choices=PARTS, default=[*PARTS], help="neck alone, whole model (both)"
     )
-    add("--runtimes", nargs="+", choices=RUNTIMES, default=[*RUNTIMES], help="(all)")
+    add("--runtimes", nargs="+", choices=RUNTIMES, help="(all that are installed)")
     add("--precisions", nargs="+", choices=PRECISIONS, default=[*PRECISIONS], help="(both)")
     add(
         "--imgsz",
@@ -116,10 +126,16 @@ def plan(args: argparse.Namespace) -> list[Case]:
     """What to measure, all of it possible here."""
     necks = parse_necks(args.models, args.scales)
     sizes, batches = dict.fromkeys(args.imgsz), dict.fromkeys(args.batch)
-    choice = Choice(
-        args.parts, args.runtimes, args.precisions, [*sizes], [*batches], args.train_batch
-    )
+    runtimes = args.runtimes or RUNTIMES
+    choice = Choice(args.parts, runtimes, args.precisions, [*sizes], [*batches], args.train_batch)
     planned = cases(necks, choice)
+    if args.runtimes is None:
+        gone = left_out(planned)
+        names = " ".join(dict.fromkeys(" ".join(gone.values()).split()))
+        ways = ", ".join(dict.fromkeys(f"{case.runtime} {case.precision}" for case in gone))
+        if gone:
+            print(f"left out: {ways}; they need: pip install {names}", file=sys.stderr)
+        planned = [case for case in planned if case not in gone] or planned
     check_installed(planned)
     return planned
 

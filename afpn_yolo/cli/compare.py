@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="more of Ultralytics' arguments; two-stage: of torchvision's FasterRCNN, or lr, "
         "momentum, weight_decay, warmup, clip, flip, crop, trainable_layers, amp as in train-rcnn",
     )
-    add("--name", help="name of the comparison (the data set's)")
+    add("--name", help="name of the comparison (the data set's; with --quick: SET-quick)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
     add("--runs", type=Path, default=Path("runs/compare"), help="folder of the trainings")
     add("--pareto", type=Path, metavar="BENCH.json", help="draw results over a benchmark's times")
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         extra=extra,
         out=args.out,
         folder=args.runs,
-        name=args.name or Path(args.data).stem,
+        name=args.name or f"{Path(args.data).stem}{'-quick' if args.quick else ''}",
     )
     failed = comparison.carry_out(args.device, args.workers, bar=args.quick)
     print(comparison.results().markdown())

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.bench.cases import Choice, cases, check_installed
+from afpn_yolo.bench.cases import Case, Choice, cases, check_installed
 from afpn_yolo.bench.figure import bars
 from afpn_yolo.bench.table import BEGIN, END, insert, markdown, read
 from afpn_yolo.bench.timing import alternate, summary
 from afpn_yolo.compare.plan import PAPER, parse_necks
-from tests.processes import afpn
+from tests.processes import ROOT, afpn
 
 SMALL = Choice(["neck"], ["onnxruntime"], ["fp32"], [64], [1])
 
@@ -92,6 +92,29 @@ def test_what_is_not_asked_for_need_not_be_there(monkeypatch: pytest.MonkeyPatch
     check_installed(cases(parse_necks(PAPER["IV"], ["n"]), SMALL))
 
 
+def test_what_is_not_installed_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    others = {"openvino", "nncf", "ncnn", "pnnx"}
+    monkeypatch.setattr(
+        "afpn_yolo.bench.cases.find_spec", lambda name: None if name in others else 1
+    )
+    planned: list[Case] = []
+
+    def measure(wanted: list[Case], args: Any) -> list[Any]:
+        planned.extend(wanted)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("afpn_yolo.cli.benchmark.measure", measure)
+    told = afpn("benchmark", "--quick", cwd=tmp_path, fails=True).stderr
+    assert {case.runtime for case in planned} == {"pytorch", "onnxruntime", "pytorch-train"}
+    assert (
+        "left out: openvino fp32, openvino int8, ncnn fp32; they need: pip install openvino" in told
+    )
+    named = afpn("benchmark", "--quick", "--runtimes", "ncnn", cwd=tmp_path, fails=True)
+    assert (named.returncode, "pip install ncnn pnnx" in named.stderr) == (2, True)
+
+
 def rows_of(neck: str, median: float, ratio: float, **changes: Any) -> dict[str, Any]:
     machine = {"cpu": "Some CPU", "cores": 2, "architecture": "x86_64", "system": "Linux"}
     row = {"neck": neck, "scale": "n", "part": "neck", "runtime": "onnxruntime", "imgsz": 640}
@@ -140,6 +163,12 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ValueError, match=r"x\.json is no result of a benchmark"):
         read(tmp_path / "x.json")
+
+
+def test_the_benchmarks_that_are_published_can_be_read() -> None:
+    published = [*(ROOT / "results").glob("*benchmark*.json")]
+    assert len(published) >= 5
+    assert all(markdown(read(path)) for path in published)
 
 
 def test_the_chart_shows_every_neck(tmp_path: Path) -> None:

@@ -209,10 +209,10 @@ def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (conditions.epochs, conditions.imgsz, conditions.extra) == (100, 320, {})
     assert "Necks matter on these data. PAFPN-n against no neck: +6.0 AP (95 %" in output
     assert f"lite-n and PAFPN-n: {UNSEEN}" in output
-    kept = json.loads((tmp_path / "results" / "small.json").read_text())
+    kept = json.loads((tmp_path / "results" / "small-quick.json").read_text())
     assert kept == json.loads((tmp_path / "out.json").read_text())
     assert kept["verdict"]["scales"][0]["necks_matter"] is True
-    shown = Page((tmp_path / "results" / "small.html").read_text(encoding="utf-8"))
+    shown = Page((tmp_path / "results" / "small-quick.html").read_text(encoding="utf-8"))
     assert shown.tags.count("figure") == 3
     assert "script" not in shown.tags
     assert all(link.startswith("#") for link in shown.links)
