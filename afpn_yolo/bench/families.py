@@ -146,7 +146,8 @@ def table(rows: Iterable[Family], timed: bool = False) -> Iterator[str]:
     """Lines of a Markdown table; what is more than the stock neck's is bold."""
     head = ["model", "levels", "stock neck: parameters", "GFLOPs", "AFPN", "AFPN-lite", "ONNX"]
     head += ["neck, ms", "model, ms"] if timed else []
-    return markdown_table(head, map(_cells, rows), texts=2)
+    lines = (_cells(row) for row in rows)
+    return markdown_table(head, (line + ["-"] * (len(head) - len(line)) for line in lines), texts=2)
 
 
 def _cells(row: Family) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +243,10 @@ def test_options_that_go_with_the_table(option: str, tmp_path: Path) -> None:
 
 
 def test_an_overrun_is_named() -> None:
+    necks = {"afpn": Cost(95, 2.0), "lite": Cost(90, 2.5)}
     times = {"neck": {"stock": 2.0, "lite": 1.0}, "model": {"stock": 8.0, "lite": 10.0}}
-    row = Family("yolo11n", "P3-P5", Cost(100, 2.0), {"lite": Cost(90, 2.5)}, {}, times)
+    row = Family("yolo11n", "P3-P5", Cost(100, 2.0), necks, {}, times)
     assert [*table([row], timed=True)][-1].endswith("| 2.0, 1.0 (0.50) | 8.0, 10.0 (**1.25**) |")
+    assert [*table([replace(row, milliseconds={})], timed=True)][-1].endswith(" | - | - | - |")
     assert row.overruns() == ["yolo11n-afpn-lite.yaml: 1.25 of the stock neck's GFLOPs"]
     assert "90 (0.90), 2.50 (**1.25**)" in [*table([row])][-1]
