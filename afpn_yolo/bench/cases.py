@@ -129,14 +129,12 @@ def check_installed(wanted: Sequence[Case]) -> None:
     """Raise `ValueError` that names the packages that the cases need and that are not there."""
     if missing := _missing(ALWAYS):
         raise ValueError(f"a benchmark needs what is not installed: pip install {missing}")
-    ways = dict.fromkeys((case.runtime, case.precision) for case in wanted)
-    for runtime, precision in ways:
-        if missing := _missing(WAYS[runtime, precision]):
-            others = " ".join(name for name in RUNTIMES if name != runtime)
-            raise ValueError(
-                f"{runtime} in {precision} needs what is not installed: pip install {missing}; "
-                f"or leave it out, as by --runtimes {others}"
-            )
+    for case, missing in left_out(wanted).items():
+        others = " ".join(name for name in RUNTIMES if name != case.runtime)
+        raise ValueError(
+            f"{case.runtime} in {case.precision} needs what is not installed: pip install "
+            f"{missing}; or leave it out, as by --runtimes {others}"
+        )
 
 
 def _missing(packages: Sequence[str]) -> str:

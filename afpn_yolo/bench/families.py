@@ -15,7 +15,6 @@ from afpn_yolo.bench.cases import PARTS, Case
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.graft import grafted_name
 from afpn_yolo.upstream.cost import feature_shapes, gflops
-from afpn_yolo.upstream.export import onnx_difference
 from afpn_yolo.upstream.models import laid_out
 from afpn_yolo.upstream.neck import NeckModule
 from afpn_yolo.upstream.scales import read_model_yaml
@@ -138,6 +137,8 @@ def cost(content: Mapping[str, Any]) -> tuple[str, Cost]:
 
 
 def _exported(yaml: str) -> float:
+    from afpn_yolo.upstream.export import onnx_difference  # it needs ONNX Runtime, too
+
     with tempfile.TemporaryDirectory(prefix="afpn-families-") as folder, quiet():
         return onnx_difference(yaml, Path(folder), SMALL)
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from functools import cache
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
-from ultralytics.nn import tasks
 from ultralytics.utils import ROOT, YAML
 
 from afpn_yolo.graft import Grafted, graft
-from afpn_yolo.graft.probe import probe
+from afpn_yolo.graft.probe import laid_out, probe
 
 FAMILIES = re.compile(r"yolo(v5|v6|v8|v9|v10|11|12|26)")
 NO_PYRAMID = re.compile(r"-cls|-sem|-rtdetr|-world|yoloe")
@@ -54,9 +50,7 @@ def grafted(name: str, neck: str) -> Grafted:
 
 def parts(d: dict[str, Any], scale: str | None) -> tuple[int, int, int]:
     """Parameters of backbone, neck and head at a scale."""
-    d = {**copy.deepcopy(d), "scale": scale}
-    with torch.device("meta"):
-        rows: nn.Sequential = tasks.parse_model(d, ch=d.get("channels", 3), verbose=False)[0]
+    rows = laid_out({**d, "scale": scale})
     first = len(d["backbone"])
     counts = [sum(p.numel() for p in row.parameters()) for row in rows]
     return sum(counts[:first]), sum(counts[first:-1]), counts[-1]
