@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from afpn_yolo.compare.plan import CONTROL, Candidate
-from afpn_yolo.plugin.lookup import scaled
+from afpn_yolo.graft import grafted_name
+from afpn_yolo.plugin.lookup import NECK, scaled, unscaled
 from afpn_yolo.upstream.scales import read_model_yaml
-
-MODEL = "yolov5-none.yaml"
 
 
 def with_control(necks: Sequence[Candidate]) -> list[Candidate]:
     """Add a control of each scale, unless one is among the candidates.
 
     Raises:
-        ValueError: When there is none for the backbone of a scale's first candidate.
+        ValueError: When there is none for a scale's first candidate.
     """
     result = [*necks]
     for scale in dict.fromkeys(neck.scale for neck in necks):
@@ -29,18 +31,43 @@ def control_of(neck: Candidate) -> Candidate:
     """The model with a candidate's backbone and head, and 1x1 convolutions for a neck.
 
     Raises:
-        ValueError: When the candidate is no YAML with the backbone of YOLOv5.
+        ValueError: When the candidate is a checkpoint, or a YAML that no control's name goes with.
     """
-    own = f"name your own, {CONTROL}=MODEL"
     if neck.model.endswith(".pt"):
-        raise ValueError(f"--control: there is none for a checkpoint, {neck.model}; {own}")
+        raise ValueError(
+            f"--control: there is none for a checkpoint, {neck.model}; name your own, "
+            f"{CONTROL}=MODEL"
+        )
     content = read_model_yaml(neck.model, neck.scale)
     letter = content.get("scale") or next(iter(content.get("scales") or {}), "")
-    model = MODEL if neck.scale else scaled(MODEL, letter) if letter else None
-    control = read_model_yaml(model, neck.scale) if model else {}
-    if control.get("backbone") != content["backbone"]:
-        raise ValueError(
-            f"--control: there is one for the backbone of yolov5.yaml, and {neck.model} has "
-            f"another; {own}"
-        )
-    return Candidate(CONTROL, str(model), neck.scale)
+    for name in _names(neck.model):
+        model = name if neck.scale or not letter else scaled(name, letter) or name
+        if _same_but_neck(_read(model, neck.scale), content):
+            return Candidate(CONTROL, model, neck.scale)
+    own = Path(neck.model).with_name(f"{Path(neck.model).stem}-none.yaml")
+    raise ValueError(
+        f"--control: no model of ours has the backbone and the head of {neck.model}; make one, "
+        f"afpn graft {shlex.quote(neck.model)} --neck none -o {shlex.quote(str(own))}, and name "
+        f"it, {CONTROL}={shlex.quote(str(own))}"
+    )
+
+
+def _names(model: str) -> tuple[str, str]:
+    """The control's name where the candidate's is a stock one or a graft's; else YOLOv5's."""
+    name = Path(unscaled(Path(model).name))
+    return grafted_name(NECK.sub("", name.stem), "none"), "yolov5-none.yaml"
+
+
+def _read(model: str, scale: str | None) -> Mapping[str, Any]:
+    try:
+        return read_model_yaml(model, scale)
+    except (OSError, ValueError):  # no such model, or nothing that could be grafted
+        return {}
+
+
+def _same_but_neck(control: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two models have one backbone, and heads that read as many levels in one way."""
+    if control.get("backbone") != other["backbone"]:
+        return False
+    (levels, *head), (wanted, *its) = control["head"][-1], other["head"][-1]
+    return len(levels) == len(wanted) and head == its

@@ -153,9 +153,34 @@ def test_control(scale: str) -> None:
     assert named[1].model == f"yolov5{scale}-none.yaml"
 
 
-def test_no_control_for_another_backbone() -> None:
-    with pytest.raises(ValueError, match=r"--control: .* yolov8\.yaml has another; name your own"):
-        with_control([Candidate("v8", "yolov8.yaml", "n")])
+@pytest.mark.parametrize(
+    ("model", "scale", "control"),
+    [
+        ("yolov8.yaml", "n", "yolov8-none.yaml"),
+        ("yolo11n-afpn-lite.yaml", None, "yolo11n-none.yaml"),
+        ("yolov8-p2.yaml", "s", "yolov8-none-p2.yaml"),
+        ("yolov9t.yaml", None, "yolov9t-none.yaml"),
+    ],
+)
+def test_control_of_another_family(model: str, scale: str | None, control: str) -> None:
+    assert with_control([Candidate("a", model, scale)])[1:] == [Candidate("none", control, scale)]
+
+
+def test_control_of_a_file_of_ones_own(tmp_path: Path) -> None:
+    own = ROOT / "models" / "yolov5-afpn.yaml"
+    path = str(shutil.copy(own, tmp_path / "own.yaml"))
+    assert with_control([Candidate("a", path, "n")])[1].model == "yolov5-none.yaml"
+    # Four levels on the same backbone: three levels would be no control of that.
+    text = own.read_text().replace("[[26, 27, 28], 1, D", "[[2, 26, 27, 28], 1, D")
+    (tmp_path / "four.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"--control: .* afpn graft \S*four.yaml --neck"):
+        with_control([Candidate("a", str(tmp_path / "four.yaml"), "n")])
+
+
+@pytest.mark.parametrize("model", ["rtdetr-l.yaml", "yolov8-cls.yaml"])
+def test_no_control_of_what_has_no_pyramid(model: str) -> None:
+    with pytest.raises(ValueError, match=rf"--control: no model .* {model}; make one"):
+        with_control([Candidate("a", model, None)])
 
 
 @pytest.mark.parametrize(
