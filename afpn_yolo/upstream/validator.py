@@ -160,7 +160,7 @@ class Collector(DetectionValidator):  # type: ignore[misc]
             return LOADERS
         # Where a process is begun anew, it would run a script of the user's once more.
         forks = torch.multiprocessing.get_start_method() == "fork"
-        return max(1, (os.cpu_count() or 1) // 2) if forks else 0
+        return min(LOADERS, os.cpu_count() or 1) if forks else 0
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Fill the last batch up for a model that takes a fixed number of images."""

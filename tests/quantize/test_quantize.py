@@ -163,7 +163,7 @@ def test_dynamic_size_and_a_data_yaml(best: Path, small_data: Path, tmp_path: Pa
     convolutions = [n for n in onnx.load(model).graph.node if n.op_type == "Conv"]
     assert sum(n.name in kept for n in convolutions) == 7  # no feature whose size is asked for
     before = contents(small_data.parent)
-    result = afpn("quantize", model, small_data, "--images", "5", cwd=tmp_path)
+    result = afpn("quantize", model, small_data, "--images", "5", "--runs", "3", cwd=tmp_path)
     assert "calibrated on 5 images" in result.stdout
     assert result.stdout.count("of float") == 2  # both are timed
     assert contents(small_data.parent) == before
