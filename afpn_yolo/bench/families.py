@@ -13,7 +13,7 @@ import torch
 from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.bench.cases import PARTS, Case
 from afpn_yolo.compare.plan import Candidate
-from afpn_yolo.graft import grafted_name
+from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.upstream.cost import feature_shapes, gflops
 from afpn_yolo.upstream.models import laid_out
 from afpn_yolo.upstream.neck import NeckModule
@@ -91,7 +91,8 @@ def families(
     """Measure the necks of models.
 
     Args:
-        names: Of stock models, without `.yaml`.
+        names: Of stock models, without `.yaml`; of files as well where no more than the cost is
+            asked for.
         export: Export each grafted model to ONNX, too, and run it beside PyTorch.
         benchmark: What takes the times, see `timed_cases`; None: nobody.
 
@@ -99,12 +100,12 @@ def families(
         BenchmarkError: When an export or a run fails.
     """
     for name in names:
-        yamls = {neck: grafted_name(name, neck) for neck in NECKS}
+        stock = read_model_yaml(f"{name}.yaml")
         yield Family(
-            name,
-            *cost(read_model_yaml(f"{name}.yaml")),
-            {neck: cost(read_model_yaml(yaml))[1] for neck, yaml in yamls.items()},
-            {neck: _exported(yaml) for neck, yaml in yamls.items() if export},
+            Path(name).name,
+            *cost(stock),
+            {neck: cost(graft(stock, neck).content)[1] for neck in NECKS},
+            {neck: _exported(grafted_name(name, neck)) for neck in NECKS if export},
             _milliseconds(benchmark, timed_cases(name)) if benchmark else {},
         )
 

@@ -9,6 +9,7 @@ Ultralytics ships no file is needed: `yolo train model=yolo11n-afpn-lite-seg.yam
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -70,10 +71,15 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         raise ValueError("name a model YAML, such as yolo11n.yaml, or ask for --table")
     if args.output is None:
-        print(graft(args.model, args.neck).text, end="")
+        text = graft(args.model, args.neck, named_scale(args.model)).text
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a file that it is led into is a model YAML
+            sys.stdout.reconfigure(encoding="utf-8")
+        print(text, end="")
         return 0
     if args.output.suffix not in (".yaml", ".yml"):
         raise ValueError(f"{args.output}: Ultralytics opens model YAMLs named *.yaml only")
+    if args.output.exists() and Path(args.model).exists() and args.output.samefile(args.model):
+        raise ValueError(f"{args.output}: it is the model itself; name another file")
     asked = named_scale(args.model)
     named = named_scale(args.output.name)
     text = graft(args.model, args.neck, None if named else asked).text
@@ -94,6 +100,10 @@ def _table(args: argparse.Namespace) -> int:
     names = [*FAMILIES, *(TASKS if args.export else ())]
     if args.model:
         names = [Path(args.model).stem]
+        if Path(args.model).is_file():
+            names = [str(Path(args.model).with_suffix(""))]
+            if args.export or args.time:
+                raise ValueError(f"{args.model}: --export and --time take models by name, no file")
     benchmark = None
     if args.time:
         check_installed(timed_cases(names[0]))

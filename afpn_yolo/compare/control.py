@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.compare.plan import CONTROL, Candidate
-from afpn_yolo.graft import grafted_name
+from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.plugin.lookup import NECK, scaled, unscaled
 from afpn_yolo.upstream.scales import read_model_yaml
 
@@ -28,10 +28,10 @@ def with_control(necks: Sequence[Candidate]) -> list[Candidate]:
 
 
 def control_of(neck: Candidate) -> Candidate:
-    """The model with a candidate's backbone and head, and 1x1 convolutions for a neck.
+    """The model that is a candidate but for its neck, which is 1x1 convolutions.
 
     Raises:
-        ValueError: When the candidate is a checkpoint, or a YAML that no control's name goes with.
+        ValueError: When the candidate is a checkpoint, or a YAML of which no name gives a control.
     """
     if neck.model.endswith(".pt"):
         raise ValueError(
@@ -42,11 +42,15 @@ def control_of(neck: Candidate) -> Candidate:
     letter = content.get("scale") or next(iter(content.get("scales") or {}), "")
     for name in _names(neck.model):
         model = name if neck.scale or not letter else scaled(name, letter) or name
-        if _same_but_neck(_read(model, neck.scale), content):
+        if same_but_neck(_read(model, neck.scale), content):
             return Candidate(CONTROL, model, neck.scale)
+    try:
+        graft(content, "none")
+    except ValueError as error:
+        raise ValueError(f"--control: {error}; name your own, {CONTROL}=MODEL") from None
     own = Path(neck.model).with_name(f"{Path(neck.model).stem}-none.yaml")
     raise ValueError(
-        f"--control: no model of ours has the backbone and the head of {neck.model}; make one, "
+        f"--control: no name gives the model without a neck of {neck.model}; make it, "
         f"afpn graft {shlex.quote(neck.model)} --neck none -o {shlex.quote(str(own))}, and name "
         f"it, {CONTROL}={shlex.quote(str(own))}"
     )
@@ -65,9 +69,17 @@ def _read(model: str, scale: str | None) -> Mapping[str, Any]:
         return {}
 
 
-def _same_but_neck(control: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two models have one backbone, and heads that read as many levels in one way."""
-    if control.get("backbone") != other["backbone"]:
+def same_but_neck(control: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two models differ in neck only: one backbone at one scale, one kind of head."""
+    if not control or _frame(control) != _frame(other):
         return False
     (levels, *head), (wanted, *its) = control["head"][-1], other["head"][-1]
     return len(levels) == len(wanted) and head == its
+
+
+def _frame(d: Mapping[str, Any]) -> dict[str, Any]:
+    """All that a model is built by, but the rows behind its backbone and what the data decide."""
+    loose = {"head", "nc", "names", "scale", "scales", "yaml_file"}
+    scales = d.get("scales") or {}
+    built = scales.get(d.get("scale")) or next(iter(scales.values()), None)
+    return {"built": built, **{key: value for key, value in d.items() if key not in loose}}

@@ -64,7 +64,8 @@ def graft(
     d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
-    found = anatomy(d)
+    # The levels of a control are those of any neck; another neck's widths come of the stock one's.
+    found = anatomy(d, ours=neck == "none")
     rows = _fitted(neck, d, found)
     stem = asked = PurePath(yaml_name(d)).stem
     if len(d.get("scales", ())) > 1:  # one file for all scales, whatever letter it was asked with
@@ -120,6 +121,11 @@ def grafted_name(stem: str, neck: str) -> str:
 def _load(stock: str | Path) -> dict[str, Any]:
     from ultralytics.nn.tasks import yaml_model_load
 
+    if PurePath(stock).suffix not in (".yaml", ".yml"):
+        raise ValueError(
+            f"{stock}: a neck is put into a model YAML; weights start one by pretrained=, or by "
+            "afpn distill"
+        )
     content = yaml_model_load(stock)
     if not isinstance(content, dict):
         raise ValueError(f"{stock}: a model YAML with backbone and head is needed")

@@ -40,13 +40,17 @@ class Anatomy:
     cost: Cost
 
 
-def anatomy(d: Mapping[str, Any]) -> Anatomy:
+def anatomy(d: Mapping[str, Any], ours: bool = False) -> Anatomy:
     """Take the content of a model YAML apart.
+
+    Args:
+        d: The content.
+        ours: Its neck may be one of ours: what the head reads is right, the neck's widths not.
 
     Raises:
         ValueError: When it has no pyramid that a neck could fuse; it says what it has.
     """
-    sources = _head_sources(d)
+    sources = _head_sources(d, ours)
     shapes, cost = probe(d)
     backbone = len(d["backbone"])
     read = [shapes[i] for i in sources]
@@ -64,7 +68,8 @@ def anatomy(d: Mapping[str, Any]) -> Anatomy:
     if coarser:
         raise ValueError(
             f"{yaml_name(d)}: its neck reads row {max(coarser)}, which is coarser than all that "
-            "its head reads; AFPN gives every level that it fuses to the head"
+            "its head reads; AFPN gives every level that it fuses to the head: let the head read "
+            "that level, too, or end the backbone before it"
         )
     levels = [
         Level(
@@ -86,7 +91,7 @@ def _listed(values: list[int]) -> str:
     return ", ".join(map(str, values))
 
 
-def _head_sources(d: Mapping[str, Any]) -> list[int]:
+def _head_sources(d: Mapping[str, Any], ours: bool) -> list[int]:
     """The rows that the last row reads, counted from the first."""
     where = yaml_name(d)
     for part in ("backbone", "head"):
@@ -98,9 +103,11 @@ def _head_sources(d: Mapping[str, Any]) -> list[int]:
                 f"got {shown(rows)}"
             )
     rows = d["backbone"] + d["head"]
-    ours = next((row[2] for row in rows if str(row[2]).startswith("AFPN")), None)
-    if ours:
-        raise ValueError(f"{where}: it has rows of AFPN already, {ours} for one; name a stock YAML")
+    found = next((row[2] for row in rows if str(row[2]).startswith("AFPN")), None)
+    if found and not ours:
+        raise ValueError(
+            f"{where}: it has rows of AFPN already, {found} for one; name a stock YAML"
+        )
     source, _, module, _ = rows[-1]
     if module in UNFIT:
         raise ValueError(f"{where}: it ends in {module}, {UNFIT[module]}; no neck can be grafted")

@@ -13,7 +13,6 @@ import pytest
 from scipy import stats
 
 from afpn_yolo.compare import run as comparing
-from afpn_yolo.compare.control import with_control
 from afpn_yolo.compare.page import page
 from afpn_yolo.compare.pareto import front, pareto, read_table
 from afpn_yolo.compare.plan import Candidate, Conditions, Run
@@ -24,7 +23,6 @@ from afpn_yolo.compare.remarks import remarks, sentences
 from afpn_yolo.compare.report import rows, worst_span
 from afpn_yolo.compare.results import Results
 from afpn_yolo.compare.verdict import UNSEEN, difference, verdict
-from afpn_yolo.upstream.models import empty_model
 from tests.compare.test_plan import record
 from tests.processes import ROOT, afpn
 
@@ -135,52 +133,6 @@ def test_results_of_before_the_digest_are_read_and_marked(tmp_path: Path) -> Non
     unknown = remarks(records.finished().values())["data_unknown"]
     assert len(unknown) == len(old["runs"])
     assert "AFPN-n-seed9" not in unknown
-
-
-@pytest.mark.parametrize("scale", ["n", "s", "m", "l", "x"])
-def test_control(scale: str) -> None:
-    pafpn = Candidate("PAFPN", "yolov5.yaml", scale)
-    necks = with_control([pafpn])
-    assert necks == [pafpn, Candidate("none", "yolov5-none.yaml", scale)]
-    assert with_control(necks) == necks
-    if scale == "n":
-        model: Any = empty_model("yolov5-none.yaml", 80, scale)
-        assert model.stride.tolist() == [8, 16, 32]
-        # That of yolov5n, less PAFPN, and three 1x1 convolutions with BatchNorm for it.
-        levels = sum(width * width + 2 * width for width in (64, 128, 256))
-        assert sum(p.numel() for p in model.parameters()) == 2_654_816 - 710_784 + levels
-    named = with_control([Candidate("a", f"yolov5{scale}-afpn.yaml")])
-    assert named[1].model == f"yolov5{scale}-none.yaml"
-
-
-@pytest.mark.parametrize(
-    ("model", "scale", "control"),
-    [
-        ("yolov8.yaml", "n", "yolov8-none.yaml"),
-        ("yolo11n-afpn-lite.yaml", None, "yolo11n-none.yaml"),
-        ("yolov8-p2.yaml", "s", "yolov8-none-p2.yaml"),
-        ("yolov9t.yaml", None, "yolov9t-none.yaml"),
-    ],
-)
-def test_control_of_another_family(model: str, scale: str | None, control: str) -> None:
-    assert with_control([Candidate("a", model, scale)])[1:] == [Candidate("none", control, scale)]
-
-
-def test_control_of_a_file_of_ones_own(tmp_path: Path) -> None:
-    own = ROOT / "models" / "yolov5-afpn.yaml"
-    path = str(shutil.copy(own, tmp_path / "own.yaml"))
-    assert with_control([Candidate("a", path, "n")])[1].model == "yolov5-none.yaml"
-    # Four levels on the same backbone: three levels would be no control of that.
-    text = own.read_text().replace("[[26, 27, 28], 1, D", "[[2, 26, 27, 28], 1, D")
-    (tmp_path / "four.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"--control: .* afpn graft \S*four.yaml --neck"):
-        with_control([Candidate("a", str(tmp_path / "four.yaml"), "n")])
-
-
-@pytest.mark.parametrize("model", ["rtdetr-l.yaml", "yolov8-cls.yaml"])
-def test_no_control_of_what_has_no_pyramid(model: str) -> None:
-    with pytest.raises(ValueError, match=rf"--control: no model .* {model}; make one"):
-        with_control([Candidate("a", model, None)])
 
 
 @pytest.mark.parametrize(

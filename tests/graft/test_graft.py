@@ -67,6 +67,13 @@ def test_a_model_of_ones_own() -> None:
     assert widths == [[24, 104], [24, 104]]
 
 
+@pytest.mark.parametrize("name", ["yolo11", "yolov8-p2"])
+@pytest.mark.parametrize("neck", ["afpn", "lite", "none"])
+def test_a_control_of_a_graft_is_that_of_its_stock_model(name: str, neck: str) -> None:
+    control = graft(grafted(name, neck).content, "none").content
+    assert control["head"] == grafted(name, "none").content["head"]
+
+
 def test_the_head_keeps_its_order() -> None:
     d = own()
     d["head"][-1] = [[9, 7], *d["head"][-1][1:]]
@@ -197,6 +204,9 @@ def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
         (("yolo11n.yaml", "-o", "mine.yml.txt"), "mine.yml.txt: Ultralytics opens model YAMLs"),
         (("yolo99n.yaml",), "yolo99"),
         (("empty.yaml",), "empty.yaml: backbone must be a list of rows"),
+        (("yolo11n.pt",), "yolo11n.pt: a neck is put into a model YAML; weights start one by"),
+        (("empty.yaml", "-o", "./empty.yaml"), "empty.yaml: it is the model itself; name another"),
+        (("empty.yaml", "--table", "--time"), "--export and --time take models by name, no file"),
     ],
 )
 def test_mistakes_of_the_command(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -216,6 +226,15 @@ def test_the_table_of_what_necks_take(tmp_path: Path) -> None:
     (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
     assert row["necks"]["lite"]["parameters"] == 262_773
     assert all(0 < x < 1e-3 for x in row["onnx_difference"].values())
+
+
+def test_the_table_of_a_file(tmp_path: Path) -> None:
+    """Whose stock neck is so small that it is the smaller one."""
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own()), "utf-8")
+    result = afpn("graft", tmp_path / "mine.yaml", "--table", cwd=tmp_path, fails=True)
+    assert result.returncode == 1
+    assert "| mine | P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**)" in result.stdout
+    assert "mine-afpn.yaml: 1.93 of the stock neck's parameters" in result.stderr
 
 
 def test_the_command_needs_a_model(tmp_path: Path) -> None:
