@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.bench.families import Cost, Family, table
 from afpn_yolo.graft import NECKS, graft, grafted_name
-from tests.graft.stock import grafted
+from tests.graft.stock import content, grafted
 from tests.processes import ROOT, afpn
 
 Config = dict[str, Any]
@@ -83,6 +84,27 @@ def test_the_head_keeps_its_order() -> None:
         [4, 1, "AFPNConv", [208]],
         [[6, 5], 1, "Detect", ["nc"]],
     ]
+
+
+@pytest.mark.parametrize("neck", ["afpn", "lite"])
+def test_five_levels(neck: str) -> None:
+    stock = content("yolov8-p6")
+    taps = {2: 128, 4: 256, 6: 512, 8: 768, 11: 1024}
+    head = [[row, 1, "Conv", [width, 3]] for row, width in taps.items()]
+    head.append([[*range(12, 17)], 1, "Detect", ["nc"]])
+    result = graft({**stock, "head": head, "scale": "n"}, neck).content
+    model = DetectionModel(result, verbose=False)
+    assert model.stride.tolist() == [4, 8, 16, 32, 64]
+    assert [branch[0].conv.in_channels for branch in model.model[-1].cv2] == [32, 64, 128, 192, 256]
+
+
+def test_carafe_is_written_into_a_graft() -> None:
+    """As the docs say; a graft by itself has none, since the paper's YOLO has none."""
+    text = grafted("yolo11", "afpn").text
+    with_carafe, fusions = re.subn(r"(AFPNFusion, \[\d)\]", r"\1, carafe]", text)
+    model = DetectionModel(yaml.safe_load(with_carafe), verbose=False)
+    assert fusions == 5
+    assert sum(type(m).__name__ == "Carafe" for m in model.modules()) > 0
 
 
 def test_what_else_a_yaml_says_is_kept() -> None:
