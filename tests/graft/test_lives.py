@@ -25,6 +25,7 @@ SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb"}
 NAMES = [
     *product(("yolov8n", "yolo11n", "yolo26n"), ("afpn", "afpn-lite"), SUFFIXES),
     *product(("yolov5n", "yolov9t", "yolov10n", "yolo12n"), ("afpn", "afpn-lite"), ["detect"]),
+    *product(["yolo12n"], ["afpn-lite"], ("segment", "pose", "obb")),
     ("yolo26n", "afpn-lite-p2", "detect"),
     ("yolov8n", "afpn-lite-p6", "pose"),
 ]
