@@ -204,6 +204,11 @@ def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
+def test_what_is_printed_names_first_the_scale_that_was_asked_for(tmp_path: Path) -> None:
+    printed = afpn("graft", "yolo11s.yaml", cwd=tmp_path).stdout
+    assert [*yaml.safe_load(printed)["scales"]][:2] == ["s", "n"]
+
+
 def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
     result = afpn("graft", "yolo11s-seg.yaml", "-o", "out/mine.yaml", cwd=tmp_path)
     assert result.stdout == "out/mine.yaml\n"
