@@ -99,11 +99,10 @@ def _table(args: argparse.Namespace) -> int:
 
     names = [*FAMILIES, *(TASKS if args.export else ())]
     if args.model:
-        names = [Path(args.model).stem]
-        if Path(args.model).is_file():
-            names = [str(Path(args.model).with_suffix(""))]
-            if args.export or args.time:
-                raise ValueError(f"{args.model}: --export and --time take models by name, no file")
+        model = Path(args.model)
+        if model.is_file() and (args.export or args.time):
+            raise ValueError(f"{model}: --export and --time take models by name, no file")
+        names = [str(model.with_suffix("")) if model.is_file() else model.stem]
     benchmark = None
     if args.time:
         check_installed(timed_cases(names[0]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.base.values import quoted
 from afpn_yolo.compare.plan import CONTROL, Candidate
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.plugin.lookup import NECK, scaled, unscaled
@@ -39,7 +39,7 @@ def control_of(neck: Candidate) -> Candidate:
             f"{CONTROL}=MODEL"
         )
     content = read_model_yaml(neck.model, neck.scale)
-    letter = content.get("scale") or next(iter(content.get("scales") or {}), "")
+    letter = _letter(content)
     for name in _names(neck.model):
         model = name if neck.scale or not letter else scaled(name, letter) or name
         if same_but_neck(_read(model, neck.scale), content):
@@ -51,8 +51,8 @@ def control_of(neck: Candidate) -> Candidate:
     own = Path(neck.model).with_name(f"{Path(neck.model).stem}-none.yaml")
     raise ValueError(
         f"--control: no name gives the model without a neck of {neck.model}; make it, "
-        f"afpn graft {shlex.quote(neck.model)} --neck none -o {shlex.quote(str(own))}, and name "
-        f"it, {CONTROL}={shlex.quote(str(own))}"
+        f"afpn graft {quoted(neck.model)} --neck none -o {quoted(own)}, and name "
+        f"it, {CONTROL}={quoted(own)}"
     )
 
 
@@ -80,6 +80,10 @@ def same_but_neck(control: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _frame(d: Mapping[str, Any]) -> dict[str, Any]:
     """All that a model is built by, but the rows behind its backbone and what the data decide."""
     loose = {"head", "nc", "names", "scale", "scales", "yaml_file"}
-    scales = d.get("scales") or {}
-    built = scales.get(d.get("scale")) or next(iter(scales.values()), None)
+    built = (d.get("scales") or {}).get(_letter(d))
     return {"built": built, **{key: value for key, value in d.items() if key not in loose}}
+
+
+def _letter(d: Mapping[str, Any]) -> str:
+    """The scale that is built: the one that was read from a name, else the first that is listed."""
+    return d.get("scale") or next(iter(d.get("scales") or {}), "")

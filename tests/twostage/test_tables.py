@@ -186,7 +186,7 @@ def test_the_command(
     out = tmp_path / "results"
     words = ["compare", "--table", "V-rcnn", "--data", "my.yaml", "--out", str(out)]
     more = ["--backbone", "none", "--epochs", "2", "--imgsz", "320", "--resnet", "resnet18"]
-    more += ["--runs", str(tmp_path), "--seeds", "1"]
+    more += ["--runs", str(tmp_path), "--seeds", "0", "1"]
     more += ["--set", "box_nms_thresh=0.6", "lr=0.02", "clip=10", "amp=true"]
     assert main([*words, *more]) == 0
     plan = trained[-1]
@@ -205,7 +205,7 @@ def test_the_command(
     assert made <= {path.name for path in out.iterdir()}
     assert "box_nms_thresh=0.6 lr=0.02 clip=10" in text
     assert "random" in text
-    given = [*words, *more, "--backbone", "IMAGENET1K_V1", "--name", "given"]
+    given = [*words, *more, "--seeds", "0", "--backbone", "IMAGENET1K_V1", "--name", "given"]
     assert main(given) == 0
     assert "Backbone: tensors IMAGENET1K_V1" in (out / "given.html").read_text()
     for wrong, message in (
