@@ -22,13 +22,18 @@ UNFIT = {
 }
 """Heads that read a pyramid and yet not that of any neck, and what they are."""
 
+NO_PYRAMID = (
+    "and a neck fuses two levels or more; detection, segmentation, pose and OBB models have such a "
+    "pyramid"
+)
+
 
 @dataclass(frozen=True)
 class Anatomy:
     """What a graft needs to know of a model YAML.
 
     Attributes:
-        levels: The levels that the head reads, finest first.
+        levels: Those that the head reads, and coarser ones that only the neck does, finest first.
         order: Positions in `levels`, in the order in which the head lists them.
         shapes: Of the backbone's rows; None where one gives no feature map.
         cost: Of the neck.
@@ -64,13 +69,6 @@ def anatomy(d: Mapping[str, Any], ours: bool = False) -> Anatomy:
             "fuses levels each of which has twice the stride of the one before"
         )
     seen = _read_by_neck(d)
-    coarser = [i for i in seen if (shapes[i] or (0,))[0] > max(strides)]
-    if coarser:
-        raise ValueError(
-            f"{yaml_name(d)}: its neck reads row {max(coarser)}, which is coarser than all that "
-            "its head reads; AFPN gives every level that it fuses to the head: let the head read "
-            "that level, too, or end the backbone before it"
-        )
     levels = [
         Level(
             strides[i].bit_length() - 1,
@@ -79,6 +77,13 @@ def anatomy(d: Mapping[str, Any], ours: bool = False) -> Anatomy:
         )
         for i in order
     ]
+    coarsest = max(((shapes[i] or (0,))[0] for i in seen), default=0)
+    while 2 << levels[-1].number <= coarsest:
+        tap = _tap(d, 2 << levels[-1].number, shapes[:backbone], seen)
+        width = _width(d, tap, shapes[tap])  # type: ignore[arg-type]
+        levels.append(Level(levels[-1].number + 1, tap, width, read=False))
+    if len(levels) < 2:
+        raise ValueError(f"{yaml_name(d)}: its neck and its head read one level, {NO_PYRAMID}")
     return Anatomy(
         tuple(levels),
         tuple(order.index(i) for i in range(len(order))),
@@ -111,11 +116,8 @@ def _head_sources(d: Mapping[str, Any], ours: bool) -> list[int]:
     source, _, module, _ = rows[-1]
     if module in UNFIT:
         raise ValueError(f"{where}: it ends in {module}, {UNFIT[module]}; no neck can be grafted")
-    if not isinstance(source, list) or len(source) < 2:
-        raise ValueError(
-            f"{where}: it ends in {module}, which reads one row, and a neck fuses two levels or "
-            "more; detection, segmentation, pose and OBB models have such a pyramid"
-        )
+    if not isinstance(source, list) or not source:
+        raise ValueError(f"{where}: it ends in {module}, which reads one row, {NO_PYRAMID}")
     return absolute(source, len(rows) - 1)
 
 

@@ -79,11 +79,13 @@ class Level:
         number: Its stride is 2**number.
         tap: The backbone's row that gives it.
         width: What a row asks for to give the channels that the head reads.
+        read: Whether the head reads it; it is fused to the others where not.
     """
 
     number: int
     tap: int
     width: int
+    read: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def neck_rows(
 
     Args:
         form: One of `NECKS`.
-        levels: Consecutive levels, at least two, finest first.
+        levels: Consecutive levels, at least two, finest first: those that are read, then any others.
         first: The number of the first row.
 
     Returns:
@@ -132,13 +134,13 @@ def neck_rows(
     """
     rows = Rows(first)
     if form is None:
-        outputs = [rows.add(x.tap, "AFPNConv", [x.width], f"P{x.number}") for x in levels]
+        outputs = [rows.add(x.tap, "AFPNConv", [x.width], f"P{x.number}") for x in levels if x.read]
         return rows.rows, outputs
     ready = _reduced(form, levels, rows)
     fused = ready[:1]
     for joining in range(1, len(levels)):
         sources = [*fused, ready[joining]]
-        fused = _stage(form, levels[: joining + 1], sources, rows)
+        fused = _stage(form, levels[: joining + 1], sources, rows, joining == len(levels) - 1)
     return rows.rows, _expanded(form, levels, fused, rows)
 
 
@@ -160,8 +162,10 @@ def _reduced(form: Form, levels: Sequence[Level], rows: Rows) -> list[int]:
     return found
 
 
-def _stage(form: Form, levels: Sequence[Level], sources: list[int], rows: Rows) -> list[int]:
-    """Fuse the levels, each from all of them, and refine each."""
+def _stage(
+    form: Form, levels: Sequence[Level], sources: list[int], rows: Rows, final: bool
+) -> list[int]:
+    """Fuse the levels, each from all of them, and refine each; at last only those that are read."""
     first, *_, last = levels
     if len(levels) == 2:
         fuse = (
@@ -180,20 +184,25 @@ def _stage(form: Form, levels: Sequence[Level], sources: list[int], rows: Rows) 
             "come closer to it."
         )
         refine = ""
+    wanted = [x for x in levels if x.read or not final]
+    if len(wanted) < len(levels):
+        unread = " and ".join(str(x.number) for x in levels[len(wanted) :])
+        fuse += f" Nothing is fused to level {unread}, which the head doesn't read."
     fused = [
         rows.add(sources, form.fusion, [i, *form.options], _level(x), fuse * (i == 0))
-        for i, x in enumerate(levels)
+        for i, x in enumerate(wanted)
     ]
     if not form.units:
         return fused
     return [
         rows.add(source, "AFPNResidual", [form.units], _level(x), refine * (i == 0))
-        for i, (source, x) in enumerate(zip(fused, levels, strict=True))
+        for i, (source, x) in enumerate(zip(fused, wanted, strict=True))
     ]
 
 
 def _expanded(form: Form, levels: Sequence[Level], fused: list[int], rows: Rows) -> list[int]:
     """Back to the widths that the head reads."""
+    levels = [x for x in levels if x.read]
     heading = "Expand: back to the widths that the head reads."
     if form.taps:
         heading = "Expand to the widths that the head reads, with the backbone's features in sight."

@@ -155,7 +155,11 @@ def changed(row: int, content: Any, part: str = "head") -> Config:
         (own(backbone=[[-1, 1, "Conv"]]), "backbone must be a list of rows"),
         (changed(-1, [[7, 9], 1, "RTDETRDecoder", ["nc"]]), "it ends in RTDETRDecoder, RT-DETR"),
         (changed(-1, [-1, 1, "Classify", ["nc"]]), "it ends in Classify, which reads one row"),
-        (changed(-1, [[7], 1, "Detect", ["nc"]]), "it ends in Detect, which reads one row"),
+        (changed(-1, [7, 1, "Detect", ["nc"]]), "it ends in Detect, which reads one row"),
+        (
+            own(head=[[[4], 1, "Detect", ["nc"]]]),
+            "its neck and its head read one level, and a neck fuses",
+        ),
         (
             changed(-1, [[1, 9], 1, "Detect", ["nc"]]),
             "its head reads features of the strides 4, 16, and AFPN",
@@ -168,7 +172,6 @@ def changed(row: int, content: Any, part: str = "head") -> Config:
             changed(-1, [[7, 3], 1, "Detect", ["nc"]]),
             "its head reads features of the strides 8, 8, and AFPN",
         ),
-        (changed(-1, [[2, 7], 1, "Detect", ["nc"]]), "its neck reads row 4, which is coarser than"),
         (changed(2, [-1, 1, "AFPNConv", [48]]), "it has rows of AFPN already, AFPNConv for one"),
         (changed(2, [-1, 1, "Convv", [48]]), "it can't be built: KeyError: 'Convv'"),
         (changed(1, [[-1, 2], 1, "Concat", [1]]), "it can't be built: RuntimeError: Sizes of"),
@@ -189,6 +192,25 @@ def test_a_level_that_only_the_neck_has() -> None:
     d["head"][-1:] = [[-1, 1, "Conv", [64, 3, 2]], [[7, 9, 10], 1, "Detect", ["nc"]]]
     with pytest.raises(ValueError, match="a level of stride 32, which its backbone doesn't have"):
         graft(d)
+
+
+@pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.parametrize("read", [[2, 7], [7]])
+def test_a_level_that_only_the_stock_neck_reads_is_fused_to_what_the_head_reads(
+    neck: str, read: list[int]
+) -> None:
+    d = changed(-1, [read, 1, "Detect", ["nc"]])
+    model = DetectionModel({**graft(d, neck).content, "scale": "n"}, verbose=False)
+    levels: list[torch.Tensor] = []
+    model.model[-1].register_forward_pre_hook(lambda _, inputs: levels.extend(inputs[0]))
+    model.train()(torch.rand(2, 3, 64, 64))
+    expected = [(32, 16, 16), (24, 8, 8)]  # half of the channels that rows 2 and 7 ask for
+    assert [tuple(x.shape[1:]) for x in levels] == expected[-len(read) :]
+    sum(x.sum() for x in levels).backward()
+    coarsest = model.model[4].conv.weight.grad
+    assert (coarsest is not None and bool(coarsest.any())) == (neck != "none")
+    neck_rows = model.model[len(d["backbone"]) : -1]
+    assert all(p.grad is not None for p in neck_rows.parameters())  # nothing is built in vain
 
 
 def test_an_unknown_neck() -> None:
