@@ -126,7 +126,7 @@ def neck_rows(
 
     Args:
         form: One of `NECKS`.
-        levels: Consecutive levels, at least two, finest first: those that are read, then any others.
+        levels: Consecutive levels, at least two, finest first; the last may be unread.
         first: The number of the first row.
 
     Returns:

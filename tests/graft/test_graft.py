@@ -206,7 +206,7 @@ def test_a_level_that_only_the_stock_neck_reads_is_fused_to_what_the_head_reads(
     model.train()(torch.rand(2, 3, 64, 64))
     expected = [(32, 16, 16), (24, 8, 8)]  # half of the channels that rows 2 and 7 ask for
     assert [tuple(x.shape[1:]) for x in levels] == expected[-len(read) :]
-    sum(x.sum() for x in levels).backward()
+    torch.stack([x.sum() for x in levels]).sum().backward()  # type: ignore[no-untyped-call]
     coarsest = model.model[4].conv.weight.grad
     assert (coarsest is not None and bool(coarsest.any())) == (neck != "none")
     neck_rows = model.model[len(d["backbone"]) : -1]
