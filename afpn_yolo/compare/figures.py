@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from io import StringIO
 from typing import Any
@@ -13,37 +12,43 @@ from matplotlib.figure import Figure
 
 from afpn_yolo.compare.report import Row
 
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB")
-LARGEST = 2400  # area of the largest bubble, in points squared
+COLOURS = (
+    *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE"),
+    *("#AA3377", "#BBBBBB", "#EE7733", "#222222", "#009988"),
+)
+LARGEST = 1500  # area of the largest bubble, in points squared
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SIZES = {"APS": "small", "APM": "medium", "APL": "large"}
 INK = "#1f2328"  # of lines and letters
 LINES = ("-", "--", "-.", ":")
+# Of a legend right of the axes: names beside points would cover one another where necks are alike.
+BESIDE: dict[str, Any] = {
+    "loc": "upper left",
+    "bbox_to_anchor": (1, 1),
+    "frameon": False,
+    "labelcolor": INK,
+    "fontsize": 9,
+}
 
 
 def bubbles(table: Sequence[Row]) -> Figure:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
     figure, axes = figure_and_axes("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
+    scales = list(dict.fromkeys(row.neck.scale for row in table))
     for row in table:
         spread = row.metrics["AP"]
+        marker = MARKERS[scales.index(row.neck.scale) % len(MARKERS)]
         if spread is None:
             continue
         x, y = row.parameters / 1e6, 100 * spread.mean
         colour = _colours(table)[row.neck.label]
         area = LARGEST * row.gflops / most
         axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
-        axes.errorbar(x, y, yerr=spread.bar, color=colour, capsize=4, fmt=".")
-        axes.annotate(
-            f"{row.neck.name}\n{row.gflops:.2f} GFLOPs",
-            (x, y),
-            (math.sqrt(area / math.pi) + 4, 0),  # right of the bubble
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            color=INK,
-        )
-    axes.margins(x=0.35, y=0.35)
+        label = f"{row.neck.name}: {row.gflops:.2f} GFLOPs"
+        axes.errorbar(x, y, yerr=spread.bar, color=colour, capsize=4, fmt=marker, label=label)
+    axes.legend(**BESIDE)
+    axes.margins(x=0.2, y=0.25)
     axes.set_xlabel("parameters, millions")
     axes.set_ylabel("AP (bars: standard deviation over seeds)")
     return figure

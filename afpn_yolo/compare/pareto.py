@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.compare.figures import COLOURS, INK, MARKERS, figure_and_axes
+from afpn_yolo.compare.figures import BESIDE, COLOURS, INK, MARKERS, figure_and_axes
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.report import Row, rows
 
@@ -54,17 +54,19 @@ def pareto(
         millions = [(row.parameters / 1e6,) * 3 for row in table]
         _points(by_size, table, millions, labels, marker)
         by_size.plot([], [], marker, color=INK, label=path.stem)
+    for label, colour in labels.items():
+        by_size.plot([], [], "-", linewidth=4, color=colour, label=label)
     if not drawn:
         raise ValueError(
             f"{benchmark} has no {how} of any neck in {', '.join(map(str, results))}; labels and "
             f"scales must be the same; it has {', '.join(sorted({f'{a}-{b}' for a, b in times}))}"
         )
     for axes in (by_time, by_size):
-        axes.margins(x=0.15, y=0.12)  # names stand right of their points
+        axes.margins(x=0.15, y=0.12)
     by_time.set_xlabel("milliseconds an image (bars: 10th to 90th percentile)")
     by_size.set_xlabel("parameters of the whole model, millions")
     by_time.set_ylabel("AP (bars: standard deviation over seeds)")
-    by_size.legend(loc="lower right", frameon=False, labelcolor=INK, fontsize=9)
+    by_size.legend(**BESIDE)
     return figure
 
 
@@ -117,14 +119,8 @@ def _points(
                 capsize=3,
                 markersize=7,
             )
-            axes.annotate(
-                row.neck.name,
-                (middle, ap),
-                (6, 6),
-                textcoords="offset points",
-                fontsize=9,
-                color=INK,
-            )
+            at = {"textcoords": "offset points", "fontsize": 9, "color": INK}
+            axes.annotate(row.neck.scale or "", (middle, ap), (6, 6), **at)
     edge = front(points)
     axes.plot([x for x, _ in edge], [y for _, y in edge], ":", color=INK, alpha=0.5, zorder=0)
 
