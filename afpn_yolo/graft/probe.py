@@ -101,6 +101,9 @@ def laid_out(d: Mapping[str, Any]) -> nn.Sequential:
     from ultralytics.nn.tasks import parse_model
 
     content = copy.deepcopy(dict(d))
+    for _, _, module, args in content["backbone"] + content["head"]:
+        if module == "TorchVision":  # [channels, network, weights, ...], "DEFAULT" when left out
+            args[2:3] = [None]  # or they are downloaded
     with torch.device("meta"):
         rows: nn.Sequential = parse_model(content, ch=d.get("channels", 3), verbose=False)[0]
     return rows.eval()

@@ -131,6 +131,27 @@ def test_the_neck_has_the_activation_that_the_yaml_names(
     assert kinds == {torch.nn.ReLU}
 
 
+@pytest.mark.parametrize("weights", [[], ["DEFAULT", True, 2, True]])
+def test_weights_of_a_torchvision_backbone_are_not_downloaded_to_measure_it(
+    monkeypatch: pytest.MonkeyPatch, weights: list[Any]
+) -> None:
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", pytest.fail)
+    split = bool(weights)
+    taps = [[0, 1, "Index", [c, i]] for c, i in ((128, 6), (256, 7), (512, 8))] if split else []
+    first = [-1, 1, "TorchVision", [512, "resnet18", *weights]]
+    conv = [-1, 1, "Conv", [128, 3, 2]]
+    read = [1, 2, 3] if split else [0, 1]
+    d = {
+        "yaml_file": "tv.yaml",
+        "nc": 3,
+        "backbone": [first, *(taps or [conv])],
+        "head": [[read, 1, "Detect", ["nc"]]],
+    }
+    content = graft(d, "lite").content
+    assert content["backbone"] == d["backbone"]
+    assert len(content["head"][-1][0]) == len(read)
+
+
 def test_nothing_of_what_is_drawn_changes() -> None:
     torch.manual_seed(3)
     expected = torch.rand(4)
