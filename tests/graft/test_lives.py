@@ -24,9 +24,15 @@ from tests.shared import made_once
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb"}
 NAMES = [
     *product(("yolov8n", "yolo11n", "yolo26n"), ("afpn", "afpn-lite"), SUFFIXES),
-    *product(("yolov5n", "yolov9t", "yolov10n", "yolo12n"), ("afpn", "afpn-lite"), ["detect"]),
+    *product(
+        ("yolov5n", "yolov6n", "yolov9t", "yolov10n", "yolo12n"), ("afpn", "afpn-lite"), ["detect"]
+    ),
     *product(["yolo12n"], ["afpn-lite"], ("segment", "pose", "obb")),
+    *product(["yolo11n"], ("afpn-sum", "afpn-concat", "none"), ["detect"]),
+    ("yolov9c", "afpn-lite", "segment"),
+    ("yolov8n", "afpn-ghost-p2", "detect"),
     ("yolo26n", "afpn-lite-p2", "detect"),
+    *product(["yolov5n", "yolo26n"], ["afpn-p6"], ["detect"]),
     ("yolov8n", "afpn-lite-p6", "pose"),
 ]
 END2END = ("yolo26n", "yolov10n")
@@ -109,7 +115,8 @@ def test_a_life(
     trained: Any = YOLO(weights / "best.pt")
     assert trained.task == task
     assert trained.model.yaml["yaml_file"] == name
-    assert any(isinstance(m, LevelFusion) for m in trained.model.modules())
+    fuses = any(isinstance(m, LevelFusion) for m in trained.model.modules())
+    assert fuses == (neck != "none")
     metrics = trained.val(data=data, **options)
     assert all(math.isfinite(value) for value in metrics.results_dict.values())
     (result,) = trained.predict(images[0], imgsz=side, conf=CONF, verbose=False)
