@@ -113,8 +113,8 @@ docs: $(READY) ## Build the documentation into site/; a broken link is an error
 	$(BIN)/python -m mkdocs build --strict --quiet
 
 figures: $(READY) ## Draw the pictures of the necks anew
-	$(BIN)/python -m afpn_yolo draw-neck docs/neck.png
-	$(BIN)/python -m afpn_yolo draw-neck docs/neck-lite.png --model yolov5n-afpn-lite.yaml
+	$(BIN)/python -m afpn_yolo draw-neck yolov5n-afpn.yaml -o docs/neck.png
+	$(BIN)/python -m afpn_yolo draw-neck yolov5n-afpn-lite.yaml -o docs/neck-lite.png
 
 clean: ## Remove the environment and all that the targets left
 	rm -rf .venv .venv-newer .venv-lowest demo site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

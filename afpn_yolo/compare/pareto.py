@@ -119,7 +119,7 @@ def _points(
                 capsize=3,
                 markersize=7,
             )
-            at = {"textcoords": "offset points", "fontsize": 9, "color": INK}
+            at: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": INK}
             axes.annotate(row.neck.scale or "", (middle, ap), (6, 6), **at)
     edge = front(points)
     axes.plot([x for x, _ in edge], [y for _, y in edge], ":", color=INK, alpha=0.5, zorder=0)

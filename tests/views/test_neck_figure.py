@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from afpn_yolo.cli.__main__ import main
 from afpn_yolo.views import neck_figure
 
 
@@ -18,3 +19,33 @@ def test_the_backbones_features_pass_over_the_lite_neck(
     monkeypatch.setattr(neck_figure, "_draw_arc", lambda axes, start, end: arcs.append(start))
     neck_figure.draw(neck_figure.collect(f"yolov5n-{model}.yaml"), model, tmp_path / "neck.png")
     assert len(set(arcs)) == len(arcs) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "picture"),
+    [
+        (["yolov5n-none.yaml"], "yolov5n-none.png"),
+        (["out/neck.svg", "yolov5n-none.yaml"], "out/neck.svg"),
+        (["--model", "yolov5n-none.yaml", "-o", "neck.png"], "neck.png"),
+    ],
+)
+def test_a_words_ending_says_whether_it_is_the_model_or_the_picture(
+    words: list[str], picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw-neck", *words]) == 0
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")] == [Path(picture)]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["a.yaml", "--model", "b.yaml"], "a.yaml and b.yaml"),
+        (["a.png", "b.png"], "a.png and b.png"),
+    ],
+)
+def test_one_picture_of_one_neck(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["draw-neck", *words]) == 2
+    assert f"one model and one picture, got {named}" in capsys.readouterr().err
