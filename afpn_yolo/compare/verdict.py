@@ -131,7 +131,8 @@ def _against(gap: Difference) -> str:
 def _needed(gap: Difference) -> str:
     if gap.seeds_more is None:
         return f" A difference of this size would not show with {MOST_SEEDS} seeds of each either."
-    return f" About {gap.seeds_more} more seeds of each would show a difference of this size."
+    more = f"{gap.seeds_more} more seed{'s' * (gap.seeds_more > 1)}"
+    return f" About {more} of each would show a difference of this size."
 
 
 def _advice(best: Row, level: Sequence[Row]) -> str:

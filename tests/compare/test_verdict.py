@@ -63,6 +63,11 @@ def test_more_seeds_where_a_difference_is_not_seen() -> None:
     assert difference(*table(a=(20.0, 22.0), b=(20.01, 22.01))).seeds_more is None
 
 
+def test_one_more_seed_is_one_seed() -> None:
+    said = str(verdict(table(PAFPN=(71.2, 72.2), AFPN=(69.4, 69.25))))
+    assert "About 1 more seed of each would show a difference of this size." in said
+
+
 @pytest.mark.parametrize(
     ("scores", "matter", "says"),
     [
