@@ -23,11 +23,8 @@ from tests.shared import made_once
 
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb"}
 NAMES = [
-    *product(("yolov8n", "yolo11n", "yolo26n"), ("afpn", "afpn-lite"), SUFFIXES),
-    *product(
-        ("yolov5n", "yolov6n", "yolov9t", "yolov10n", "yolo12n"), ("afpn", "afpn-lite"), ["detect"]
-    ),
-    *product(["yolo12n"], ["afpn-lite"], ("segment", "pose", "obb")),
+    *product(("yolov8n", "yolo11n", "yolo12n", "yolo26n"), ("afpn", "afpn-lite"), SUFFIXES),
+    *product(("yolov5n", "yolov6n", "yolov9t", "yolov10n"), ("afpn", "afpn-lite"), ["detect"]),
     *product(["yolo11n"], ("afpn-sum", "afpn-concat", "none"), ["detect"]),
     ("yolov9c", "afpn-lite", "segment"),
     ("yolov8n", "afpn-ghost-p2", "detect"),
