@@ -82,7 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--name", help="name of the comparison (the data set's; with --quick: SET-quick)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
-    add("--runs", type=Path, default=Path("runs/compare"), help="folder of the trainings")
+    add(
+        "--runs", type=Path, default=Path("runs/compare"), help="folder of trainings (runs/compare)"
+    )
     add("--pareto", type=Path, metavar="BENCH.json", help="draw results over a benchmark's times")
     add("--part", default="model", choices=("model", "neck"), help="of --pareto's times (model)")
     add("--runtime", default="onnxruntime", help="of --pareto's times (onnxruntime)")

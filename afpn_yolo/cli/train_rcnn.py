@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
     model = parser.add_argument_group("detector").add_argument
-    model("--detector", choices=("faster", "dynamic"), default="faster")
-    model("--neck", choices=("afpn", "fpn", "pafpn"), default="afpn")
+    model("--detector", choices=("faster", "dynamic"), default="faster", help="(%(default)s)")
+    model("--neck", choices=("afpn", "fpn", "pafpn"), default="afpn", help="(%(default)s)")
     model("--backbone", default="resnet50", help="a ResNet of torchvision's (%(default)s)")
     model(
         "--weights",
@@ -49,8 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the backbone starts from: torchvision's name, a file, or none (%(default)s)",
     )
     model("--trainable-layers", type=int, help="of the backbone, from the last (3; 5 with none)")
-    model("--upsample", choices=("bilinear", "carafe"), default="bilinear")
-    model("--fusion", choices=("asff", "sum", "concat"), default="asff")
+    model(
+        "--upsample",
+        choices=("bilinear", "carafe"),
+        default="bilinear",
+        help="how AFPN enlarges coarser levels (%(default)s)",
+    )
+    model(
+        "--fusion",
+        choices=("asff", "sum", "concat"),
+        default="asff",
+        help="how AFPN combines levels (%(default)s)",
+    )
     model("--p6", choices=("pool", "conv"), default="pool", help="how P6 is made (%(default)s)")
     model("--set", nargs="+", default=[], metavar="NAME=VALUE", help="torchvision's FasterRCNN's")
 
@@ -59,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how("--epochs", type=int, help="instead: so many, steps in proportion")
     how("--batch", type=int, default=8, help="images a step, over all GPUs (%(default)s)")
     how("--lr", type=float, help="learning rate (0.01 for 8 images, in proportion)")
-    how("--momentum", type=float, default=0.9)
-    how("--weight-decay", type=float, default=1e-4)
+    how("--momentum", type=float, default=0.9, help="of SGD (%(default)s)")
+    how("--weight-decay", type=float, default=1e-4, help="of SGD (%(default)s)")
     how("--warmup", type=int, default=500, help="iterations (%(default)s)")
     how("--clip", type=float, default=0.0, help="largest norm of the gradient (0: any)")
     how(
@@ -74,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how("--flip", type=float, default=0.5, help="how often images are mirrored (%(default)s)")
     how("--crop", type=float, default=1.0, help="smallest share of a side kept (1: no cropping)")
     how("--amp", action="store_true", help="mixed precision")
-    how("--seed", type=int, default=0)
+    how("--seed", type=int, default=0, help="of all random choices (%(default)s)")
     how("--device", help="cpu, 0, cuda:0; default: a GPU where there is one")
     how("--workers", type=int, default=4, help="processes that load images (%(default)s)")
 
