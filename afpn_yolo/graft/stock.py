@@ -15,6 +15,7 @@ from afpn_yolo.graft.topology import Level
 TEXT = "a head that reads text beside the features"
 UNFIT = {
     "RTDETRDecoder": "RT-DETR's decoder, whose hybrid encoder is a part of the detector",
+    "SemanticSegment": "the head of semantic segmentation, which finds no objects",
     "WorldDetect": TEXT,
     "YOLOEDetect": TEXT,
     "YOLOESegment": TEXT,
