@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import StringIO
+from itertools import cycle
 from typing import Any
 
 from matplotlib import rc_context
@@ -35,14 +36,13 @@ def bubbles(table: Sequence[Row]) -> Figure:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
     figure, axes = figure_and_axes("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
-    scales = list(dict.fromkeys(row.neck.scale for row in table))
+    colours, markers = _colours(table), _by_scale(table, MARKERS)
     for row in table:
         spread = row.metrics["AP"]
-        marker = MARKERS[scales.index(row.neck.scale) % len(MARKERS)]
         if spread is None:
             continue
         x, y = row.parameters / 1e6, 100 * spread.mean
-        colour = _colours(table)[row.neck.label]
+        colour, marker = colours[row.neck.label], markers[row.neck.scale]
         area = LARGEST * row.gflops / most
         axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
         label = f"{row.neck.name}: {row.gflops:.2f} GFLOPs"
@@ -57,11 +57,10 @@ def bubbles(table: Sequence[Row]) -> Figure:
 def curves(table: Sequence[Row]) -> Figure:
     """AP after each epoch: the mean of the seeds, and a band from the lowest to the highest."""
     figure, axes = figure_and_axes("AP over epochs, mean and range over seeds")
-    scales = list(dict.fromkeys(row.neck.scale for row in table))
+    colours, styles = _colours(table), _by_scale(table, LINES)
     for row in table:
         epochs = range(1, len(row.curve) + 1)
-        colour = _colours(table)[row.neck.label]
-        style = LINES[scales.index(row.neck.scale) % len(LINES)]
+        colour, style = colours[row.neck.label], styles[row.neck.scale]
         seeds = f"{len(row.seeds)} seed{'s' * (len(row.seeds) > 1)}"
         axes.plot(
             epochs,
@@ -141,4 +140,9 @@ def figure_and_axes(title: str, columns: int = 1, width: float = 7) -> tuple[Fig
 
 def _colours(table: Sequence[Row]) -> dict[str, str]:
     labels = dict.fromkeys(row.neck.label for row in table)
-    return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    return dict(zip(labels, cycle(COLOURS), strict=False))
+
+
+def _by_scale(table: Sequence[Row], styles: Sequence[str]) -> dict[str | None, str]:
+    scales = dict.fromkeys(row.neck.scale for row in table)
+    return dict(zip(scales, cycle(styles), strict=False))

@@ -119,8 +119,14 @@ def _points(
                 capsize=3,
                 markersize=7,
             )
-            at: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": INK}
-            axes.annotate(row.neck.scale or "", (middle, ap), (6, 6), **at)
+            axes.annotate(
+                row.neck.scale or "",  # a colour is that of a label, at whatever scale
+                (middle, ap),
+                (6, 6),
+                textcoords="offset points",
+                fontsize=9,
+                color=INK,
+            )
     edge = front(points)
     axes.plot([x for x, _ in edge], [y for _, y in edge], ":", color=INK, alpha=0.5, zorder=0)
 

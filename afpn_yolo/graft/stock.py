@@ -78,11 +78,13 @@ def anatomy(d: Mapping[str, Any], ours: bool = False) -> Anatomy:
         )
         for i in order
     ]
-    coarsest = max(((shapes[i] or (0,))[0] for i in seen), default=0)
-    while 2 << levels[-1].number <= coarsest:
-        tap = _tap(d, 2 << levels[-1].number, shapes[:backbone], seen)
+    coarsest = max((shapes[i] or (0,))[0] for i in seen)
+    stride = 2 * max(strides)
+    while stride <= coarsest:
+        tap = _tap(d, stride, shapes[:backbone], seen)
         width = _width(d, tap, shapes[tap])  # type: ignore[arg-type]
-        levels.append(Level(levels[-1].number + 1, tap, width, read=False))
+        levels.append(Level(stride.bit_length() - 1, tap, width, read=False))
+        stride *= 2
     if len(levels) < 2:
         raise ValueError(f"{yaml_name(d)}: its neck and its head read one level, {NO_PYRAMID}")
     return Anatomy(

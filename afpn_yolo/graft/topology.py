@@ -78,7 +78,8 @@ class Level:
     Attributes:
         number: Its stride is 2**number.
         tap: The backbone's row that gives it.
-        width: What a row asks for to give the channels that the head reads.
+        width: What a row asks for to give the channels that the head reads; those of `tap` where
+            it reads none.
         read: Whether the head reads it; it is fused to the others where not.
     """
 
@@ -126,7 +127,7 @@ def neck_rows(
 
     Args:
         form: One of `NECKS`.
-        levels: Consecutive levels, at least two, finest first; the last may be unread.
+        levels: Consecutive levels, at least two, finest first; the coarsest may be unread.
         first: The number of the first row.
 
     Returns:

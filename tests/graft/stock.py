@@ -1,4 +1,4 @@
-"""Stock model YAMLs for tests: which there are, and their rows laid out without values."""
+"""Model YAMLs for tests: the stock ones, their rows laid out without values, and one's own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,33 @@ from afpn_yolo.graft.probe import laid_out, probe
 FAMILIES = re.compile(r"yolo(v5|v6|v8|v9|v10|11|12|26)")
 NO_PYRAMID = re.compile(r"-cls|-sem|-rtdetr|-world|yoloe")
 """What of these families can't be grafted."""
+
+Config = dict[str, Any]
+
+
+def own(**changes: Any) -> Config:
+    """A model of one's own: strides 2 to 16, a neck of two levels, and what is to be another."""
+    d: Config = {
+        "yaml_file": "own.yaml",
+        "nc": 3,
+        "scales": {"n": [0.5, 0.5, 1024]},
+        "backbone": [
+            [-1, 1, "Conv", [16, 3, 2]],
+            [-1, 1, "Conv", [32, 3, 2]],
+            [-1, 2, "C3", [64]],
+            [-1, 1, "Conv", [64, 3, 2]],
+            [-1, 1, "Conv", [128, 3, 2]],
+        ],
+        "head": [
+            [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+            [[-1, 3], 1, "Concat", [1]],
+            [-1, 1, "C3", [48]],
+            [-1, 1, "Conv", [80, 3, 2]],
+            [[-1, 4], 1, "Concat", [1]],
+            [[7, 9], 1, "Detect", ["nc"]],
+        ],
+    }
+    return {**d, **changes}
 
 
 def stock_names() -> list[str]:

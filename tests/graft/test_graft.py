@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from ultralytics import YOLO
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.bench.families import Cost, Family, table
 from afpn_yolo.graft import NECKS, graft, grafted_name
-from tests.graft.stock import content, grafted
-from tests.processes import ROOT, afpn
-
-Config = dict[str, Any]
-
-
-def own(**changes: Any) -> Config:
-    """A model of one's own: strides 2 to 16, a neck of two levels, and what is to be another."""
-    d: Config = {
-        "yaml_file": "own.yaml",
-        "nc": 3,
-        "scales": {"n": [0.5, 0.5, 1024]},
-        "backbone": [
-            [-1, 1, "Conv", [16, 3, 2]],
-            [-1, 1, "Conv", [32, 3, 2]],
-            [-1, 2, "C3", [64]],
-            [-1, 1, "Conv", [64, 3, 2]],
-            [-1, 1, "Conv", [128, 3, 2]],
-        ],
-        "head": [
-            [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
-            [[-1, 3], 1, "Concat", [1]],
-            [-1, 1, "C3", [48]],
-            [-1, 1, "Conv", [80, 3, 2]],
-            [[-1, 4], 1, "Concat", [1]],
-            [[7, 9], 1, "Detect", ["nc"]],
-        ],
-    }
-    return {**d, **changes}
+from tests.graft.stock import Config, content, grafted, own
+from tests.processes import ROOT
 
 
 @pytest.mark.parametrize("neck", NECKS)
@@ -239,103 +207,3 @@ def test_an_unknown_neck() -> None:
         ValueError, match="no neck 'bifpn'; there are afpn, lite, sum, concat, none"
     ):
         graft(own(), "bifpn")
-
-
-def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
-    text = afpn("graft", "yolov5n.yaml", "--neck", "lite", cwd=tmp_path).stdout
-    assert text == (ROOT / "models" / "yolov5-afpn-lite.yaml").read_text("utf-8")
-    assert not [*tmp_path.iterdir()]
-
-
-def test_what_is_printed_names_first_the_scale_that_was_asked_for(tmp_path: Path) -> None:
-    printed = afpn("graft", "yolo11s.yaml", cwd=tmp_path).stdout
-    assert [*yaml.safe_load(printed)["scales"]][:2] == ["s", "n"]
-
-
-def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
-    result = afpn("graft", "yolo11s-seg.yaml", "-o", "out/mine.yaml", cwd=tmp_path)
-    assert result.stdout == "out/mine.yaml\n"
-    assert result.stderr == "mine.yaml names no scale: it is built at s\n"
-    model = YOLO(tmp_path / "out" / "mine.yaml")
-    assert model.task == "segment"
-    by_name = YOLO("yolo11s-afpn-seg.yaml").model.state_dict()
-    assert {k: v.shape for k, v in model.model.state_dict().items()} == {
-        k: v.shape for k, v in by_name.items()
-    }
-    result = afpn("graft", "yolo11s-seg.yaml", "-o", "yolo3n-mine.yaml", cwd=tmp_path)
-    assert result.stderr == ""
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("yolo11n-cls.yaml",), "yolo11n-cls.yaml: it ends in Classify, which reads one row"),
-        (("yolo11n.yaml", "--neck", "pan"), "there is no neck 'pan'; there are afpn, lite"),
-        (("yolo11n.yaml", "-o", "mine.yml.txt"), "mine.yml.txt: Ultralytics opens model YAMLs"),
-        (("yolo99n.yaml",), "yolo99"),
-        (("empty.yaml",), "empty.yaml: backbone must be a list of rows"),
-        (("yolo11n.pt",), "yolo11n.pt: a neck is put into a model YAML; weights start one by"),
-        (("empty.yaml", "-o", "./empty.yaml"), "empty.yaml: it is the model itself; name another"),
-        (("empty.yaml", "--table", "--time"), "--export and --time take models by name, no file"),
-    ],
-)
-def test_mistakes_of_the_command(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    (tmp_path / "empty.yaml").touch()
-    result = afpn("graft", *words, cwd=tmp_path, fails=True)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_the_table_of_what_necks_take(tmp_path: Path) -> None:
-    words = ("graft", "yolov5n.yaml", "--table", "--export", "--json", "out.json")
-    *_, line = afpn(*words, cwd=tmp_path).stdout.splitlines()
-    assert line.startswith("| yolov5n | P3-P5 | 710,784 | 1.3")
-    assert "| 508,565 (0.72), 1." in line
-    assert "| 262,773 (0.37), 0." in line
-    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
-    assert row["necks"]["lite"]["parameters"] == 262_773
-    assert all(0 < x < 1e-3 for x in row["onnx_difference"].values())
-
-
-def test_the_table_of_a_file(tmp_path: Path) -> None:
-    """Whose stock neck is so small that it is the smaller one."""
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own()), "utf-8")
-    result = afpn("graft", tmp_path / "mine.yaml", "--table", cwd=tmp_path, fails=True)
-    assert result.returncode == 1
-    assert "| mine | P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**)" in result.stdout
-    assert "mine-afpn.yaml: 1.93 of the stock neck's parameters" in result.stderr
-
-
-def test_the_command_needs_a_model(tmp_path: Path) -> None:
-    assert "name a model YAML" in afpn("graft", cwd=tmp_path, fails=True).stderr
-
-
-@pytest.mark.slow
-def test_the_table_with_times(tmp_path: Path) -> None:
-    words = ("graft", "yolov5n.yaml", "--table", "--time", "--json", "out.json")
-    *_, line = afpn(*words, cwd=tmp_path).stdout.splitlines()
-    (row,) = json.loads((tmp_path / "out.json").read_text("utf-8"))
-    assert [*row["milliseconds"]] == ["neck", "model"]
-    for times in row["milliseconds"].values():
-        assert [*times] == ["stock", "afpn", "lite"]
-        assert all(ms > 0 for ms in times.values())
-        assert f"{times['lite']:.1f} (" in line
-    neck, model = row["milliseconds"].values()
-    assert all(neck[name] < model[name] for name in neck)
-
-
-@pytest.mark.parametrize("option", ["--export", "--time", "--json=x.json"])
-def test_options_that_go_with_the_table(option: str, tmp_path: Path) -> None:
-    result = afpn("graft", "yolov5n.yaml", option, cwd=tmp_path, fails=True)
-    assert "--export, --time and --json go with --table" in result.stderr
-
-
-def test_an_overrun_is_named() -> None:
-    necks = {"afpn": Cost(95, 2.0), "lite": Cost(90, 2.5)}
-    times = {"neck": {"stock": 2.0, "lite": 1.0}, "model": {"stock": 8.0, "lite": 10.0}}
-    row = Family("yolo11n", "P3-P5", Cost(100, 2.0), necks, {}, times)
-    assert [*table([row], timed=True)][-1].endswith("| 2.0, 1.0 (0.50) | 8.0, 10.0 (**1.25**) |")
-    assert [*table([replace(row, milliseconds={})], timed=True)][-1].endswith(" | - | - | - |")
-    assert row.overruns() == ["yolo11n-afpn-lite.yaml: 1.25 of the stock neck's GFLOPs"]
-    assert "90 (0.90), 2.50 (**1.25**)" in [*table([row])][-1]
