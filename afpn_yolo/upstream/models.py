@@ -37,7 +37,7 @@ KINDS = {
 }
 """Task -> class of its models; all others are detectors."""
 
-OF_CLASSES = ("names", "task", "kpt_shape", "kpt_names", "kpt_oks_sigmas")
+OF_CLASSES = ("names", "kpt_shape", "kpt_names", "kpt_oks_sigmas")
 """What a trained model knows of its classes and keypoints, beside its weights."""
 
 
@@ -178,6 +178,7 @@ def untrained(yaml: str | Mapping[str, Any], like: nn.Module) -> nn.Module:
     for known in OF_CLASSES:
         if hasattr(like, known):
             setattr(model, known, copy.copy(getattr(like, known)))
+    model.task = guess_model_task(model.yaml)  # its own: the other model's head may be another
     model.args = {"imgsz": trained_size(like)}
     return cast(nn.Module, model)
 

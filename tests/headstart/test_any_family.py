@@ -92,6 +92,18 @@ def test_enough_steps_explain_every_level(
     assert Path(figures["model"]).is_file()
 
 
+def test_a_student_of_another_task_is_saved_as_of_its_own(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = teacher("yolov8n.yaml", Path("t.pt"))
+    assert afpn_distill("t.pt", images, "--model", "yolov8n-afpn-lite-seg.yaml", *SHORT) == 0
+    model: Any = YOLO("yolov8n-afpn-lite-seg.pt")
+    assert (model.task, model.names) == ("segment", source.names)
+    (result,) = model.predict(next(images.iterdir()), imgsz=64, conf=0.0, verbose=False)
+    assert len(result.masks) == len(result.boxes) > 0
+
+
 @pytest.mark.parametrize(
     ("stock", "words", "message"),
     [
