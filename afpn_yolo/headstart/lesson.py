@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.base.rows import backbone_rows, image_channels
 from afpn_yolo.upstream.rows import head_sources, run_rows
 
 
@@ -44,8 +44,7 @@ class Lesson:
     @property
     def channels(self) -> int:
         """Of the images that both take."""
-        config: Any = self.teacher.yaml
-        return int(config.get("channels", 3))
+        return image_channels(self.teacher)
 
     def take_head(self) -> bool:
         """Put the teacher's head on the student's neck, and say whether it is of the same kind.

@@ -22,6 +22,7 @@ from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.files import written_whole
+from afpn_yolo.base.rows import image_channels
 from afpn_yolo.base.values import yaml_name
 from afpn_yolo.graft import probe
 from afpn_yolo.plugin.lookup import shipped
@@ -135,7 +136,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def empty_model(
-    yaml: str | Mapping[str, Any], nc: int | None = None, scale: str | None = None
+    yaml: str | Mapping[str, Any],
+    nc: int | None = None,
+    scale: str | None = None,
+    channels: int = 3,
 ) -> nn.Module:
     """Build a model YAML as `YOLO(yaml)` does, untrained.
 
@@ -143,6 +147,7 @@ def empty_model(
         yaml: Its name or path, or its content.
         nc: Number of classes; None takes the file's.
         scale: A letter among the file's scales; None takes the one in the name.
+        channels: Of the images. `YOLO(yaml)` builds for three, whatever stands in the file.
 
     Raises:
         OSError: When there is none of that name.
@@ -154,7 +159,7 @@ def empty_model(
         else:
             content = copy.deepcopy(dict(yaml))
         kind: Any = getattr(tasks, KINDS.get(guess_model_task(content), "DetectionModel"))
-        return cast(nn.Module, kind(content, nc=nc, verbose=False))
+        return cast(nn.Module, kind(content, ch=channels, nc=nc, verbose=False))
     except (OSError, ValueError):
         raise
     except Exception as error:  # the parser raises whatever it comes across
@@ -172,9 +177,9 @@ def laid_out(content: Mapping[str, Any]) -> nn.Module:
 
 
 def untrained(yaml: str | Mapping[str, Any], like: nn.Module) -> nn.Module:
-    """Build a model YAML, given by its name or content, for the classes of another model."""
+    """Build a model YAML, given by name or content, for the classes and images of another model."""
     names: Any = like.names
-    model: Any = empty_model(yaml, len(names))
+    model: Any = empty_model(yaml, len(names), channels=image_channels(like))
     for known in OF_CLASSES:
         if hasattr(like, known):
             setattr(model, known, copy.copy(getattr(like, known)))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.base.rows import backbone_rows, image_channels
 from afpn_yolo.layers import LevelFusion
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
@@ -49,8 +49,9 @@ def collect(name: str) -> list[Box]:
     model: Any = empty_model(name).eval()
     side = 256
     rows = model.model[:-1]
+    image = torch.zeros(1, image_channels(model), side, side)
     with torch.inference_mode():
-        outputs = run_rows(rows, {-1: torch.zeros(1, 3, side, side)}, range(len(rows)))
+        outputs = run_rows(rows, {-1: image}, range(len(rows)))
     boxes: dict[int, Box] = {}
     for row, layer in enumerate(rows):
         sources = sources_of(layer)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.cli import distill as command
+from afpn_yolo.upstream.models import save_checkpoint
 from tests.neck import randomise
 
 SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
@@ -90,6 +92,23 @@ def test_enough_steps_explain_every_level(
     assert len(figures["before"]) == len(figures["after"]) == 3
     assert all(b > a for a, b in zip(figures["before"], figures["after"], strict=True))
     assert Path(figures["model"]).is_file()
+
+
+def test_a_teacher_of_grey_images(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    source = DetectionModel("yolo11n.yaml", ch=1, verbose=False)
+    save_checkpoint(randomise(source), Path("grey.pt"))
+    for words in ((), ("--model", "yolo11n-afpn.yaml")):
+        assert afpn_distill("grey.pt", images, "-o", "a.pt", *words, *SHORT) == 0
+        model: Any = YOLO("a.pt")
+        assert model.model.yaml["channels"] == 1
+        given = source.state_dict()["model.0.conv.weight"]
+        assert torch.equal(model.model.state_dict()["model.0.conv.weight"], given)
+        (result,) = model.predict(next(images.iterdir()), imgsz=64, conf=0.0, verbose=False)
+        assert len(result.boxes)
 
 
 def test_a_student_of_another_task_is_saved_as_of_its_own(
