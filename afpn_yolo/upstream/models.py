@@ -22,7 +22,7 @@ from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.base.rows import image_channels
+from afpn_yolo.base.rows import image_channels, torchvision_args
 from afpn_yolo.base.values import yaml_name
 from afpn_yolo.graft import probe
 from afpn_yolo.plugin.lookup import shipped
@@ -141,7 +141,7 @@ def empty_model(
     scale: str | None = None,
     channels: int = 3,
 ) -> nn.Module:
-    """Build a model YAML as `YOLO(yaml)` does, untrained.
+    """Build a model YAML as `YOLO(yaml)` does, untrained; no weights are downloaded for its rows.
 
     Args:
         yaml: Its name or path, or its content.
@@ -159,7 +159,13 @@ def empty_model(
         else:
             content = copy.deepcopy(dict(yaml))
         kind: Any = getattr(tasks, KINDS.get(guess_model_task(content), "DetectionModel"))
-        return cast(nn.Module, kind(content, ch=channels, nc=nc, verbose=False))
+        named = copy.deepcopy(torchvision_args(content))
+        for args in torchvision_args(content):
+            args[2:3] = [None]
+        model: Any = kind(content, ch=channels, nc=nc, verbose=False)
+        for args, before in zip(torchvision_args(model.yaml), named, strict=True):
+            args[:] = before
+        return cast(nn.Module, model)
     except (OSError, ValueError):
         raise
     except Exception as error:  # the parser raises whatever it comes across

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 from afpn_yolo.cli import distill as command
 from afpn_yolo.upstream.models import save_checkpoint
 from tests.neck import randomise
+from tests.stock_models import without_weights
 
 SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
 
@@ -109,6 +111,29 @@ def test_a_teacher_of_grey_images(
         assert torch.equal(model.model.state_dict()["model.0.conv.weight"], given)
         (result,) = model.predict(next(images.iterdir()), imgsz=64, conf=0.0, verbose=False)
         assert len(result.boxes)
+
+
+def test_weights_of_a_torchvision_backbone_are_not_downloaded_to_teach_on_it(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", pytest.fail)
+    backbone = [
+        [-1, 1, "TorchVision", [512, "resnet18", "DEFAULT", True, 2, True]],
+        *([0, 1, "Index", [c, i]] for c, i in ((128, 6), (256, 7), (512, 8))),
+    ]
+    head = [[[1, 2, 3], 1, "Detect", ["nc"]]]
+    content = {"nc": 3, "yaml_file": "tv.yaml", "backbone": backbone, "head": head}
+    torch.manual_seed(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("torchvision.models.get_model", without_weights)
+        source = DetectionModel(copy.deepcopy(content), verbose=False)
+    save_checkpoint(randomise(source), Path("tv.pt"))
+    assert afpn_distill("tv.pt", images, "-o", "a.pt", *SHORT) == 0
+    student: Any = YOLO("a.pt").model
+    assert student.yaml["backbone"] == backbone
+    given, found = (m.model[0].state_dict() for m in (source, student))
+    assert all(torch.equal(found[name], tensor) for name, tensor in given.items())
 
 
 def test_a_student_of_another_task_is_saved_as_of_its_own(
