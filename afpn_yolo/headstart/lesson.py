@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from afpn_yolo.base.rows import backbone_rows, image_channels
 from afpn_yolo.upstream.rows import head_sources, run_rows
 
+SIDE = 256  # pixels, of which the coarsest level of any model, P7, has two positions a side
+
 
 class Lesson:
     """Teacher and student on one backbone.
@@ -84,11 +86,11 @@ class Lesson:
 
     def _check_levels(self) -> None:
         with torch.no_grad():
-            got, goal = self.levels(torch.zeros(1, self.channels, 64, 64))
+            got, goal = self.levels(torch.zeros(1, self.channels, SIDE, SIDE))
         ours, theirs = ([tuple(x.shape[1:]) for x in levels] for levels in (got, goal))
         if ours != theirs:
             raise ValueError(
-                f"the student's levels at 64 pixels are {ours}, the teacher's {theirs}; "
+                f"the student's levels at {SIDE} pixels are {ours}, the teacher's {theirs}; "
                 "they must be alike"
             )
 

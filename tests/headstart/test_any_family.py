@@ -113,6 +113,25 @@ def test_a_teacher_of_grey_images(
         assert len(result.boxes)
 
 
+def test_a_teacher_with_a_level_of_stride_128(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    backbone = [[-1, 1, "Conv", [8 * (i + 1), 3, 2]] for i in range(7)]
+    head = [
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, 5], 1, "Concat", [1]],
+        [-1, 1, "Conv", [48]],
+        [[9, 6], 1, "Detect", ["nc"]],
+    ]
+    torch.manual_seed(1)
+    content = {"nc": 3, "yaml_file": "p7.yaml", "backbone": backbone, "head": head}
+    source = DetectionModel(content, verbose=False)
+    save_checkpoint(randomise(source), Path("p7.pt"))
+    assert afpn_distill("p7.pt", images, "-o", "a.pt", *SHORT[:4], "--imgsz", "256") == 0
+    assert YOLO("a.pt").model.stride.tolist() == [64, 128]
+
+
 def test_weights_of_a_torchvision_backbone_are_not_downloaded_to_teach_on_it(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
