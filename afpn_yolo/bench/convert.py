@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from afpn_yolo.base.rows import image_channels
 from afpn_yolo.quantize.static import quantize
 from afpn_yolo.shapes import generate
 from afpn_yolo.upstream.cost import Shapes, feature_shapes, gflops
@@ -36,7 +37,7 @@ class Subject:
     def __init__(self, model: nn.Module, part: str, imgsz: int, batch: int, folder: Path) -> None:
         self.model, self.part = model, part
         self.imgsz, self.batch, self.folder = imgsz, batch, folder
-        self.shapes: Shapes = [(batch, 3, imgsz, imgsz)]
+        self.shapes: Shapes = [(batch, image_channels(model), imgsz, imgsz)]
         if part == "neck":
             self.shapes = feature_shapes(model, batch, imgsz)
         self._made: dict[tuple[str, str], Path] = {}

@@ -38,6 +38,10 @@ from afpn_yolo.cli.arguments import SCALES, add_json, check_least
 STOPPED = "stopped; the same command goes on from here"
 USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
 NOTHING = Path("none")
+RANDOM = (
+    "the YAMLs start from random weights, which takes long schedules: --backbone FILE starts them "
+    "from the backbone of a checkpoint, a file for each scale; --backbone none leaves this line out"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +140,8 @@ def run(args: argparse.Namespace) -> int:
         folder=args.runs,
         name=args.name or f"{Path(args.data).stem}{'-quick' if args.quick else ''}",
     )
+    if args.backbone != [NOTHING] and comparison.starts_from_random():
+        print(RANDOM, file=sys.stderr)
     failed = comparison.carry_out(args.device, args.workers, bar=args.quick)
     print(comparison.results().markdown())
     for path in comparison.files():

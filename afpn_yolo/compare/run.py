@@ -99,6 +99,11 @@ class Comparison:
             result[scale] = path, digest
         return result
 
+    def starts_from_random(self) -> bool:
+        """Whether a run that is still to be done trains a YAML without any given weights."""
+        fresh = (run for run in self.runs if not run.neck.model.endswith(".pt"))
+        return not self.backbones and not all(self.records.has(run) for run in fresh)
+
     def carry_out(
         self, device: str | None = None, workers: int = 8, bar: bool = False
     ) -> list[str]:

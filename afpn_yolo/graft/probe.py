@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.base.rows import absolute
+from afpn_yolo.base.rows import absolute, torchvision_args
 from afpn_yolo.base.values import yaml_name
 
 SIDE = 256
@@ -101,9 +101,8 @@ def laid_out(d: Mapping[str, Any]) -> nn.Sequential:
     from ultralytics.nn.tasks import parse_model
 
     content = copy.deepcopy(dict(d))
-    for _, _, module, args in content["backbone"] + content["head"]:
-        if module == "TorchVision":  # [channels, network, weights, ...], "DEFAULT" when left out
-            args[2:3] = [None]  # or they are downloaded
+    for args in torchvision_args(content):
+        args[2:3] = [None]
     with torch.device("meta"):
         rows: nn.Sequential = parse_model(content, ch=d.get("channels", 3), verbose=False)[0]
     return rows.eval()

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.base.rows import backbone_rows, image_channels
 from afpn_yolo.upstream.rows import head_sources, run_rows
+
+SIDE = 256  # pixels, of which the coarsest level of any model, P7, has two positions a side
 
 
 class Lesson:
@@ -44,8 +46,7 @@ class Lesson:
     @property
     def channels(self) -> int:
         """Of the images that both take."""
-        config: Any = self.teacher.yaml
-        return int(config.get("channels", 3))
+        return image_channels(self.teacher)
 
     def take_head(self) -> bool:
         """Put the teacher's head on the student's neck, and say whether it is of the same kind.
@@ -85,11 +86,11 @@ class Lesson:
 
     def _check_levels(self) -> None:
         with torch.no_grad():
-            got, goal = self.levels(torch.zeros(1, self.channels, 64, 64))
+            got, goal = self.levels(torch.zeros(1, self.channels, SIDE, SIDE))
         ours, theirs = ([tuple(x.shape[1:]) for x in levels] for levels in (got, goal))
         if ours != theirs:
             raise ValueError(
-                f"the student's levels at 64 pixels are {ours}, the teacher's {theirs}; "
+                f"the student's levels at {SIDE} pixels are {ours}, the teacher's {theirs}; "
                 "they must be alike"
             )
 

@@ -22,6 +22,7 @@ from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.files import written_whole
+from afpn_yolo.base.rows import image_channels, torchvision_args
 from afpn_yolo.base.values import yaml_name
 from afpn_yolo.graft import probe
 from afpn_yolo.plugin.lookup import shipped
@@ -37,7 +38,7 @@ KINDS = {
 }
 """Task -> class of its models; all others are detectors."""
 
-OF_CLASSES = ("names", "task", "kpt_shape", "kpt_names", "kpt_oks_sigmas")
+OF_CLASSES = ("names", "kpt_shape", "kpt_names", "kpt_oks_sigmas")
 """What a trained model knows of its classes and keypoints, beside its weights."""
 
 
@@ -135,14 +136,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def empty_model(
-    yaml: str | Mapping[str, Any], nc: int | None = None, scale: str | None = None
+    yaml: str | Mapping[str, Any],
+    nc: int | None = None,
+    scale: str | None = None,
+    channels: int = 3,
 ) -> nn.Module:
-    """Build a model YAML as `YOLO(yaml)` does, untrained.
+    """Build a model YAML as `YOLO(yaml)` does, untrained; no weights are downloaded for its rows.
 
     Args:
         yaml: Its name or path, or its content.
         nc: Number of classes; None takes the file's.
         scale: A letter among the file's scales; None takes the one in the name.
+        channels: Of the images. `YOLO(yaml)` builds for three, whatever stands in the file.
 
     Raises:
         OSError: When there is none of that name.
@@ -154,7 +159,13 @@ def empty_model(
         else:
             content = copy.deepcopy(dict(yaml))
         kind: Any = getattr(tasks, KINDS.get(guess_model_task(content), "DetectionModel"))
-        return cast(nn.Module, kind(content, nc=nc, verbose=False))
+        named = copy.deepcopy(torchvision_args(content))
+        for args in torchvision_args(content):
+            args[2:3] = [None]
+        model: Any = kind(content, ch=channels, nc=nc, verbose=False)
+        for args, before in zip(torchvision_args(model.yaml), named, strict=True):
+            args[:] = before
+        return cast(nn.Module, model)
     except (OSError, ValueError):
         raise
     except Exception as error:  # the parser raises whatever it comes across
@@ -172,12 +183,13 @@ def laid_out(content: Mapping[str, Any]) -> nn.Module:
 
 
 def untrained(yaml: str | Mapping[str, Any], like: nn.Module) -> nn.Module:
-    """Build a model YAML, given by its name or content, for the classes of another model."""
+    """Build a model YAML, given by name or content, for the classes and images of another model."""
     names: Any = like.names
-    model: Any = empty_model(yaml, len(names))
+    model: Any = empty_model(yaml, len(names), channels=image_channels(like))
     for known in OF_CLASSES:
         if hasattr(like, known):
             setattr(model, known, copy.copy(getattr(like, known)))
+    model.task = guess_model_task(model.yaml)  # its own: the other model's head may be another
     model.args = {"imgsz": trained_size(like)}
     return cast(nn.Module, model)
 

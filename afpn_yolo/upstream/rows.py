@@ -23,7 +23,7 @@ def run_rows(
 
     Args:
         rows: All rows: `model.model`.
-        outputs: What is known so far, by row; the image (B, 3, H, W) is row -1.
+        outputs: What is known so far, by row; the image (B, C, H, W) is row -1.
         which: The rows to run, in order.
 
     Returns:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from afpn_yolo.base.rows import image_channels
 from afpn_yolo.base.values import check_int
 from afpn_yolo.edge.letterbox import Fit, fill, fit, restore
 from afpn_yolo.layers import FusionWeights, LevelFusion
@@ -125,11 +127,12 @@ def look(
     height, width = pixels.shape[:2]
     fitted = fit((height, width), (side, side), stride)
     seen = np.empty((1, 3, *fitted.size), np.float32)
-    fill(seen[0], pixels, fitted)
+    channels = image_channels(network)
+    fill(seen[0], _grey(pixels) if channels == 1 else pixels, fitted)
     weight = next(network.parameters())
     with torch.no_grad(), _evaluating(network), ExitStack() as hooks:
         recorders = [_Recorder(*pair, fitted.size[0], hooks) for pair in fusions.items()]
-        output = network(torch.from_numpy(seen).to(weight.device, weight.dtype))
+        output = network(torch.from_numpy(seen[:, :channels]).to(weight.device, weight.dtype))
         boxes = detections(network, output)
     boxes[:, :4] = restore(boxes[:, :4], fitted)
     maps = [recorder.map(fitted) for recorder in recorders]
@@ -141,15 +144,18 @@ def open_fusions(model: str | Path | nn.Module) -> Any:
 
     Raises:
         OSError: When there is no such file.
-        ValueError: When it is no checkpoint, or no fusion has weights.
+        ValueError: When it is no checkpoint, no fusion has weights, or it takes images of other
+            channels than a file has.
     """
     network = load_model(model)
+    name = model if isinstance(model, (str, Path)) else type(network).__name__
     if not weighted_fusions(network):
-        name = model if isinstance(model, (str, Path)) else type(network).__name__
         raise ValueError(
             f"{name}: it has no AFPNFusion row, and only such rows have weights; "
             "yolov5n-afpn.yaml is a model that has them"
         )
+    if (channels := image_channels(network)) not in (1, 3):
+        raise ValueError(f"{name} takes images of {channels} channels; 3 or 1 are read")
     return network
 
 
@@ -162,6 +168,12 @@ def weighted_fusions(model: nn.Module) -> dict[LevelFusion, FusionWeights]:
         for child in fusion.children()
         if isinstance(child, FusionWeights)
     }
+
+
+def _grey(image: Image) -> Image:
+    """An image without its colours, still of three channels."""
+    grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _check_image(image: Image) -> None:

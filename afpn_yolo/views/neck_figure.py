@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.base.rows import backbone_rows, image_channels
 from afpn_yolo.layers import LevelFusion
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
@@ -45,22 +45,26 @@ def collect(name: str) -> list[Box]:
     """Build the model, run it once, and read columns and strides off its rows.
 
     A row's column is the longest way to it from the backbone, so that an arrow never runs back.
+    Rows that give a list of levels, and no level, have no place.
     """
     model: Any = empty_model(name).eval()
     side = 256
     rows = model.model[:-1]
+    image = torch.zeros(1, image_channels(model), side, side)
     with torch.inference_mode():
-        outputs = run_rows(rows, {-1: torch.zeros(1, 3, side, side)}, range(len(rows)))
+        outputs = run_rows(rows, {-1: image}, range(len(rows)))
     boxes: dict[int, Box] = {}
     for row, layer in enumerate(rows):
-        sources = sources_of(layer)
+        if not isinstance(outputs[row], torch.Tensor):
+            continue
+        sources = [source for source in sources_of(layer) if source in boxes]
         stride, channels = side // outputs[row].shape[2], outputs[row].shape[1]
         if row < backbone_rows(model):
             boxes[row] = Box(
                 row, (), "backbone", f"C{stride.bit_length() - 1}\n{channels}", 0, stride
             )
             continue
-        column = 1 + max(boxes[f].column for f in sources)
+        column = 1 + max((boxes[f].column for f in sources), default=-1)
         kind = "fusion" if isinstance(layer, LevelFusion) else type(layer).__name__
         texts = {"fusion": "fuse", "AFPNResidual": f"{len(list(layer.children()))} residual"}
         if isinstance(getattr(layer, "conv", None), nn.Conv2d):
@@ -68,8 +72,8 @@ def collect(name: str) -> list[Box]:
             texts[kind] = "{}x{} conv".format(*layer.conv.kernel_size)
         text = texts.get(kind, kind)
         boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
-    used = {f for box in boxes.values() for f in box.sources}
     head = head_sources(model)
+    used = {*head, *(f for box in boxes.values() for f in box.sources)}
     column = 1 + max(boxes[f].column for f in head)
     detect = [Box(1000 + f, (f,), "Detect", "Detect", column, boxes[f].stride) for f in head]
     kept = [box for box in boxes.values() if box.kind != "backbone" or box.row in used]

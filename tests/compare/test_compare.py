@@ -21,11 +21,13 @@ from ultralytics import YOLO as Model
 from ultralytics.utils import YAML
 
 from afpn_yolo.compare.plan import Candidate
+from afpn_yolo.compare.results import Results
 from afpn_yolo.compare.run import Comparison
 from afpn_yolo.evaluation.digest import tensor_digest
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
+from tests.compare.test_plan import record
 from tests.processes import AFPN, afpn
 
 
@@ -226,6 +228,24 @@ def test_a_scale_that_would_not_be_built(
     YAML.save("flat.yaml", {key: value for key, value in content.items() if key != "scales"})
     with pytest.raises(ValueError, match=message):
         read_model_yaml(model, scale)
+
+
+def test_a_start_from_random_weights_is_told(
+    small_data: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afpn_yolo.compare.run.carry_out", lambda *rest: record(0.5, [0.5] * 3))
+    monkeypatch.setattr(Results, "write", lambda *rest: None)
+
+    def told(*more: str | Path) -> list[str]:
+        command = words(small_data, "none=yolov5n-none.yaml", *more)
+        lines = afpn(*command, cwd=tmp_path).stderr.splitlines()
+        return [line for line in lines if "random weights" in line]
+
+    assert not told("--backbone", backbone, "--name", "given")
+    assert not told("--backbone", "none", "--name", "meant")
+    assert "--backbone FILE" in told()[0]
+    assert not told(), "nothing is left to train"
+    assert len(told("--quick")) == 1, "it has weights for its own models only"
 
 
 def test_rows_of_a_neck_are_not_frozen(small_data: Path, tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def test_bad_options(
         ({"max_det": 2.5}, "max_det must be a whole number from 1 on, got 2.5"),
         ({"classes": ["bus"]}, r"classes must be whole numbers, got \['bus'\]"),
         ({"threads": "2"}, "threads must be a whole number from 1 on, got '2'"),
+        ({"providers": ["NoneSuch"]}, r"has no NoneSuch, only \[.*'CPUExecutionProvider'"),
     ],
 )
 def test_bad_arguments(edge_model: Path, options: dict[str, Any], message: str) -> None:

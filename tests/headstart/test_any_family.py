@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 from ultralytics import YOLO
+from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.cli import distill as command
+from afpn_yolo.upstream.models import save_checkpoint
 from tests.neck import randomise
+from tests.stock_models import without_weights
 
 SHORT = ("--steps", "2", "--batch", "2", "--imgsz", "64")
 
@@ -90,6 +94,77 @@ def test_enough_steps_explain_every_level(
     assert len(figures["before"]) == len(figures["after"]) == 3
     assert all(b > a for a, b in zip(figures["before"], figures["after"], strict=True))
     assert Path(figures["model"]).is_file()
+
+
+def test_a_teacher_of_grey_images(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    source = DetectionModel("yolo11n.yaml", ch=1, verbose=False)
+    save_checkpoint(randomise(source), Path("grey.pt"))
+    for words in ((), ("--model", "yolo11n-afpn.yaml")):
+        assert afpn_distill("grey.pt", images, "-o", "a.pt", *words, *SHORT) == 0
+        model: Any = YOLO("a.pt")
+        assert model.model.yaml["channels"] == 1
+        given = source.state_dict()["model.0.conv.weight"]
+        assert torch.equal(model.model.state_dict()["model.0.conv.weight"], given)
+        (result,) = model.predict(next(images.iterdir()), imgsz=64, conf=0.0, verbose=False)
+        assert len(result.boxes)
+
+
+def test_a_teacher_with_a_level_of_stride_128(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    backbone = [[-1, 1, "Conv", [8 * (i + 1), 3, 2]] for i in range(7)]
+    head = [
+        [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+        [[-1, 5], 1, "Concat", [1]],
+        [-1, 1, "Conv", [48]],
+        [[9, 6], 1, "Detect", ["nc"]],
+    ]
+    torch.manual_seed(1)
+    content = {"nc": 3, "yaml_file": "p7.yaml", "backbone": backbone, "head": head}
+    source = DetectionModel(content, verbose=False)
+    save_checkpoint(randomise(source), Path("p7.pt"))
+    assert afpn_distill("p7.pt", images, "-o", "a.pt", *SHORT[:4], "--imgsz", "256") == 0
+    assert YOLO("a.pt").model.stride.tolist() == [64, 128]
+
+
+def test_weights_of_a_torchvision_backbone_are_not_downloaded_to_teach_on_it(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", pytest.fail)
+    backbone = [
+        [-1, 1, "TorchVision", [512, "resnet18", "DEFAULT", True, 2, True]],
+        *([0, 1, "Index", [c, i]] for c, i in ((128, 6), (256, 7), (512, 8))),
+    ]
+    head = [[[1, 2, 3], 1, "Detect", ["nc"]]]
+    content = {"nc": 3, "yaml_file": "tv.yaml", "backbone": backbone, "head": head}
+    torch.manual_seed(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("torchvision.models.get_model", without_weights)
+        source = DetectionModel(copy.deepcopy(content), verbose=False)
+    save_checkpoint(randomise(source), Path("tv.pt"))
+    assert afpn_distill("tv.pt", images, "-o", "a.pt", *SHORT) == 0
+    student: Any = YOLO("a.pt").model
+    assert student.yaml["backbone"] == backbone
+    given, found = (m.model[0].state_dict() for m in (source, student))
+    assert all(torch.equal(found[name], tensor) for name, tensor in given.items())
+
+
+def test_a_student_of_another_task_is_saved_as_of_its_own(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = teacher("yolov8n.yaml", Path("t.pt"))
+    assert afpn_distill("t.pt", images, "--model", "yolov8n-afpn-lite-seg.yaml", *SHORT) == 0
+    model: Any = YOLO("yolov8n-afpn-lite-seg.pt")
+    assert (model.task, model.names) == ("segment", source.names)
+    (result,) = model.predict(next(images.iterdir()), imgsz=64, conf=0.0, verbose=False)
+    assert len(result.masks) == len(result.boxes) > 0
 
 
 @pytest.mark.parametrize(

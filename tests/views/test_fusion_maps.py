@@ -84,6 +84,26 @@ def test_four_levels() -> None:
         assert np.abs(item.weights.sum(0) - 1).max() < 1e-6
 
 
+def test_a_model_of_grey_images_sees_what_another_sees_of_a_grey_one() -> None:
+    colour, grey = network(), DetectionModel("yolov5n-afpn.yaml", ch=1, verbose=False)
+    tensors = colour.state_dict()
+    tensors["model.0.conv.weight"] = tensors["model.0.conv.weight"].sum(1, keepdim=True)
+    grey.load_state_dict(tensors)
+    pixels = noise(90, 120)
+    grey_pixels: Any = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    plain = np.repeat(grey_pixels[..., None], 3, axis=2)
+    expected = fusion_maps(colour, plain, imgsz=96)
+    for item, other in zip(fusion_maps(grey, pixels, imgsz=96), expected, strict=True):
+        assert item.weights == pytest.approx(other.weights, abs=1e-4)
+        assert item.weights.std() > 0.01
+
+
+def test_a_model_of_other_images_is_refused() -> None:
+    model = DetectionModel("yolov5n-afpn.yaml", ch=4, verbose=False)
+    with pytest.raises(ValueError, match=r"takes images of 4 channels; 3 or 1 are read"):
+        fusion_maps(model, BUS)
+
+
 # 100 x 400 into 320: 0.8 of its size, 80 rows in 96, so 8 of padding above and below.
 @pytest.mark.parametrize(
     ("height", "width", "extent"), [(100, 400, (0, 400, 110, -10)), (400, 100, (-10, 110, 400, 0))]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ultralytics.utils import YAML
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.views import neck_figure
@@ -19,6 +20,30 @@ def test_the_backbones_features_pass_over_the_lite_neck(
     monkeypatch.setattr(neck_figure, "_draw_arc", lambda axes, start, end: arcs.append(start))
     neck_figure.draw(neck_figure.collect(f"yolov5n-{model}.yaml"), model, tmp_path / "neck.png")
     assert len(set(arcs)) == len(arcs) == expected
+
+
+INDEXED = [[0, 1, "Index", [c, i]] for c, i in ((128, 6), (256, 7), (512, 8))]
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["backbone", "neck"])
+def test_a_row_that_gives_several_levels_has_no_place_but_those_have(
+    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", pytest.fail)
+    backbone = [[-1, 1, "TorchVision", [512, "resnet18", "DEFAULT", True, 2, True]]]
+    neck = [[1, 1, "Conv", [32]], [2, 1, "Conv", [64]]]
+    backbone, neck = (backbone + INDEXED, neck) if inside else (backbone, INDEXED + neck)
+    head = [*neck, [[4, 5, 3], 1, "Detect", ["nc"]]]
+    path = tmp_path / "tv.yaml"
+    YAML.save(path, {"nc": 3, "backbone": backbone, "head": head})
+    boxes = neck_figure.collect(str(path))
+    assert sorted((b.row, b.sources, b.stride) for b in boxes if b.kind == "Conv") == [
+        (4, (1,), 8),
+        (5, (2,), 16),
+    ]
+    assert sorted((b.row, b.stride) for b in boxes)[:3] == [(1, 8), (2, 16), (3, 32)]
+    assert min(b.column for b in boxes) == 0
+    assert main(["draw-neck", str(path), "-o", str(tmp_path / "tv.png")]) == 0
 
 
 @pytest.mark.parametrize(
