@@ -52,11 +52,15 @@ OWN = (ROOT / "models" / "yolov5-afpn.yaml").read_text("utf-8")
     [
         # Four levels on the same backbone: three levels would be no control of that.
         OWN.replace("[[26, 27, 28], 1, D", "[[2, 26, 27, 28], 1, D"),
+        # Three others, and as many as the control has.
+        OWN.replace("[[26, 27, 28], 1, D", "[[2, 4, 6], 1, D"),
+        # Of other widths.
+        OWN.replace("AFPNConv, [512]]", "AFPNConv, [640]]"),
         OWN.replace("n: [0.33, 0.25, 1024]", "n: [0.33, 0.5, 1024]"),
         OWN + "activation: nn.ReLU()\n",
         OWN + "channels: 4\n",
     ],
-    ids=["levels", "width", "activation", "channels"],
+    ids=["levels", "other levels", "widths read", "width", "activation", "channels"],
 )
 def test_control_of_a_file_of_ones_own(text: str, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
