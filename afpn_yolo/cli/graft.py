@@ -71,10 +71,11 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         raise ValueError("name a model YAML, such as yolo11n.yaml, or ask for --table")
     if args.output is None:
-        text = graft(args.model, args.neck, named_scale(args.model)).text
+        made = graft(args.model, args.neck, named_scale(args.model))
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file that it is led into is a model YAML
             sys.stdout.reconfigure(encoding="utf-8")
-        print(text, end="")
+        print(made.text, end="")
+        _remark(made.remark)
         return 0
     if args.output.suffix not in (".yaml", ".yml"):
         raise ValueError(f"{args.output}: Ultralytics opens model YAMLs named *.yaml only")
@@ -82,13 +83,20 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.output}: it is the model itself; name another file")
     asked = named_scale(args.model)
     named = named_scale(args.output.name)
-    text = graft(args.model, args.neck, None if named else asked).text
+    made = graft(args.model, args.neck, None if named else asked)
     with written_whole(args.output) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(made.text, encoding="utf-8")
     print(args.output)
+    _remark(made.remark)
     if asked and not named:
-        print(f"{args.output.name} names no scale: it is built at {asked}", file=sys.stderr)
+        _remark(f"{args.output.name} names no scale: it is built at {asked}")
     return 0
+
+
+def _remark(text: str) -> None:
+    """Say something about the YAML, which is beside it: standard output may be led into a file."""
+    if text:
+        print(text, file=sys.stderr)
 
 
 def _table(args: argparse.Namespace) -> int:

@@ -40,6 +40,20 @@ def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("words", [(), ("-o", "new.yaml")])
+def test_a_neck_that_cannot_be_as_small_as_the_stock_one_says_so(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own()), "utf-8")
+    result = afpn("graft", "mine.yaml", *words, cwd=tmp_path)
+    assert result.stderr == (
+        "mine.yaml: its stock neck is so small that this one takes more, even at 1/8 of the widths "
+        "that the head reads\n"
+    )
+    assert "so small" not in result.stdout
+    assert not afpn("graft", "mine.yaml", "--neck", "none", cwd=tmp_path).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
