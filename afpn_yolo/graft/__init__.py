@@ -114,9 +114,10 @@ def _rows(form: Form | None, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
 
 
 def named_scale(name: str) -> str | None:
-    """The scale letter in the name of a model: `yolo11n-seg.yaml` -> `n`."""
-    found = SCALED.match(PurePath(name).stem)
-    return found[2] if found else None
+    """The scale letter that Ultralytics reads in a model's name: `yolo11n-seg.yaml` -> `n`."""
+    from ultralytics.nn.tasks import guess_model_scale
+
+    return guess_model_scale(name) or None
 
 
 def grafted_name(stem: str, neck: str) -> str:

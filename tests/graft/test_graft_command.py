@@ -26,6 +26,18 @@ def test_what_is_printed_names_first_the_scale_that_was_asked_for(tmp_path: Path
     assert [*yaml.safe_load(printed)["scales"]][:2] == ["s", "n"]
 
 
+def test_a_scale_is_read_where_ultralytics_reads_it(tmp_path: Path) -> None:
+    """Anywhere in the name."""
+    scales = {"n": [0.5, 0.5, 1024], "s": [0.5, 1.0, 1024]}
+    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own(scales=scales)), "utf-8")
+    printed = afpn("graft", "my-yolov5s.yaml", cwd=tmp_path).stdout
+    assert [*yaml.safe_load(printed)["scales"]] == ["s", "n"]
+    told = afpn("graft", "my-yolov5s.yaml", "-o", "mine.yaml", cwd=tmp_path).stderr
+    assert "mine.yaml names no scale: it is built at s\n" in told
+    told = afpn("graft", "my-yolov5s.yaml", "-o", "my-yolov5s-afpn.yaml", cwd=tmp_path).stderr
+    assert "names no scale" not in told
+
+
 def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
     result = afpn("graft", "yolo11s-seg.yaml", "-o", "out/mine.yaml", cwd=tmp_path)
     assert result.stdout == "out/mine.yaml\n"
