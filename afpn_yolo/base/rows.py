@@ -22,3 +22,8 @@ def absolute(source: int | list[int], row: int) -> list[int]:
 def backbone_rows(model: Any) -> int:
     """How many rows of a model, from the first on, are its backbone."""
     return len(model.yaml["backbone"])
+
+
+def image_channels(model: Any) -> int:
+    """How many channels the images of a model have: three, one where they are grey."""
+    return int(model.yaml.get("channels", 3))

@@ -22,6 +22,7 @@ from afpn_yolo.cli.command import PARTLY
 if TYPE_CHECKING:
     from afpn_yolo.bench.families import Family
 
+YAMLS = (".yaml", ".yml")
 ROUNDS = (25, 5, 2)  # timed, before them; threads
 
 
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         print(made.text, end="")
         _remark(made.remark)
         return 0
-    if args.output.suffix not in (".yaml", ".yml"):
+    if args.output.suffix not in YAMLS:
         raise ValueError(f"{args.output}: Ultralytics opens model YAMLs named *.yaml only")
     if args.output.exists() and Path(args.model).exists() and args.output.samefile(args.model):
         raise ValueError(f"{args.output}: it is the model itself; name another file")
@@ -105,12 +106,13 @@ def _table(args: argparse.Namespace) -> int:
     from afpn_yolo.bench.families import FAMILIES, TASKS, families, table, timed_cases
     from afpn_yolo.upstream.tell import progress
 
-    names = [*FAMILIES, *(TASKS if args.export else ())]
+    names = [f"{name}.yaml" for name in (*FAMILIES, *(TASKS if args.export else ()))]
     if args.model:
         model = Path(args.model)
         if model.is_file() and (args.export or args.time):
             raise ValueError(f"{model}: --export and --time take models by name, no file")
-        names = [str(model.with_suffix("")) if model.is_file() else model.stem]
+        own = model.is_file() and model.suffix in YAMLS
+        names = [str(model) if own else f"{model.stem}.yaml"]
     benchmark = None
     if args.time:
         check_installed(timed_cases(names[0]))

@@ -11,8 +11,14 @@ import yaml
 from ultralytics import YOLO
 
 from afpn_yolo.bench.families import Cost, Family, table
-from tests.graft.stock import own
-from tests.processes import ROOT, afpn
+from tests.graft.stock import Config, own
+from tests.processes import AFPN, ROOT, afpn, run
+
+NO_WEIGHTS = [
+    [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+    [[-1, 3], 1, "Concat", [1]],
+    [[6, 4], 1, "Detect", ["nc"]],
+]
 
 
 def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
@@ -105,6 +111,42 @@ def test_the_table_of_a_file(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "| mine | P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**)" in result.stdout
     assert "mine-afpn.yaml: 1.93 of the stock neck's parameters" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "cells"),
+    [
+        ("mine.yml", {}, "| P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**),"),
+        ("mine.yaml", {"channels": 1}, "| P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**),"),
+        (
+            "mine.yaml",
+            {"head": [*own()["head"][:-1], [[7], 1, "Detect", ["nc"]]]},
+            "| P3 | 13,184 | 0.09 | 6,418 (0.49),",
+        ),
+        (
+            "mine.yaml",
+            {"head": [[[2, 3, 4], 1, "Detect", ["nc"]]]},
+            "| P2-P4 | 0 | 0.00 | 41,909, 0.73 |",
+        ),
+        ("mine.yaml", {"head": NO_WEIGHTS}, "| P3-P4 | 0 | 0.00 | 62,180, 0.61 |"),
+    ],
+    ids=["yml", "grey images", "one level", "no stock neck", "a stock neck without weights"],
+)
+def test_the_table_of_a_file_that_is_unlike_stock_ones(
+    file: str, changes: Config, cells: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(yaml.safe_dump(own(**changes)), "utf-8")
+    result = afpn("graft", file, "--table", cwd=tmp_path, fails="**" in cells)
+    *_, line = result.stdout.splitlines()
+    assert line.startswith(f"| mine {cells}")
+    assert bool(result.stderr) == ("**" in cells)  # what is named there is why it fails
+
+
+def test_nothing_stands_between_the_lines_of_the_table(tmp_path: Path) -> None:
+    """Ultralytics' word on the scale went among them."""
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own()), "utf-8")
+    result = run(*AFPN, "graft", "mine.yaml", "--table", cwd=tmp_path, fails=True)
+    assert [line[:5] for line in result.stdout.splitlines()] == ["| mod", "| ---", "| min"]
 
 
 def test_the_command_needs_a_model(tmp_path: Path) -> None:
