@@ -65,6 +65,8 @@ def graft(
     if neck not in NECKS:
         raise ValueError(f"there is no neck {shown(neck)}; there are {', '.join(NECKS)}")
     d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
+    if not d.get("scales"):  # Ultralytics takes a blank key for none
+        d.pop("scales", None)
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
     # The levels of a control are those of any neck; another neck's widths come of the stock one's.

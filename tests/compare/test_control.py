@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def test_control_of_a_file_of_ones_own(text: str, tmp_path: Path) -> None:
     assert same_but_neck(control, model)
     levels = len(model["head"][-1][0])
     assert [row[2] for row in control["head"]] == ["AFPNConv"] * levels + ["Detect"]
+
+
+def test_control_of_a_file_with_a_blank_key_for_scales(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(re.sub(r"(?m)^  [nsmlx]: .*\n", "", OWN), "utf-8")
+    assert read_model_yaml(str(path))["scales"] is None
+    with pytest.raises(ValueError, match=r"make it, afpn graft \S+own\.yaml --neck none"):
+        with_control([Candidate("a", str(path))])
 
 
 @pytest.mark.parametrize("model", ["rtdetr-l.yaml", "yolov8-cls.yaml"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from ultralytics import YOLO
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
@@ -97,6 +99,23 @@ def test_what_else_a_yaml_says_is_kept() -> None:
     }
     read = yaml.safe_load(graft(own(**more), "lite").text)
     assert {key: read[key] for key in more} == more
+
+
+@pytest.mark.parametrize("blank", [None, {}])
+@pytest.mark.parametrize("neck", ["lite", "none"])
+def test_a_blank_key_for_scales_is_none(neck: str, blank: Config | None) -> None:
+    result, without = graft(own(scales=blank), neck), own()
+    del without["scales"]
+    assert result == graft(without, neck)
+    assert {**result.content, **yaml.safe_load(result.text)} == result.content
+
+
+def test_a_graft_by_name_of_ones_own_file_with_a_blank_key_for_scales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("yolo77.yaml").write_text(yaml.safe_dump(own(scales=None)), "utf-8")
+    assert YOLO("yolo77-afpn-lite.yaml").model.stride.tolist() == [8, 16]
 
 
 @pytest.mark.parametrize("neck", ["afpn", "lite"])
