@@ -233,6 +233,18 @@ def test_a_level_that_only_the_stock_neck_reads_is_fused_to_what_the_head_reads(
     assert all(p.grad is not None for p in neck_rows.parameters())  # nothing is built in vain
 
 
+@pytest.mark.parametrize("neck", ["afpn", "lite"])
+def test_a_level_that_only_the_neck_reads_may_have_channels_that_no_width_gives(neck: str) -> None:
+    """A concatenation's, which are more than a row of that scale can ask for."""
+    d = own(scales={"n": [1, 0.5, 64]})
+    d["backbone"].append([[4, 4], 1, "Concat", [1]])
+    d["head"][3:] = [[[2, 8], 1, "Detect", ["nc"]]]
+    result = graft(d, neck).content
+    model = DetectionModel({**result, "scale": "n"}, verbose=False)
+    assert model.stride.tolist() == [4, 8]
+    assert 5 in [row[0] for row in result["head"]]
+
+
 def test_an_unknown_neck() -> None:
     with pytest.raises(
         ValueError, match="no neck 'bifpn'; there are afpn, lite, sum, concat, none"
