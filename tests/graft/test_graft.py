@@ -41,9 +41,7 @@ def test_a_model_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("neck", "shares"), [("afpn", [0.25] * 3), ("sum", [0.25] * 3), ("lite", [0.375, 0.3125, 0.25])]
 )
-def test_a_model_without_a_stock_neck_gets_the_usual_widths(
-    neck: str, shares: list[float]
-) -> None:
+def test_a_model_without_a_stock_neck_gets_the_usual_widths(neck: str, shares: list[float]) -> None:
     """There is nothing that the neck could take more than."""
     made = graft(own(head=[[[2, 3, 4], 1, "Detect", ["nc"]]]), neck)
     assert [row[3][1] for row in made.content["head"][:3]] == shares
