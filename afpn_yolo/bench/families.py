@@ -56,8 +56,8 @@ class Family:
     """A row of the table.
 
     Attributes:
-        levels: That the head reads: `P3-P5`.
-        stock: The stock neck's cost.
+        levels: That the head reads: `P3-P5`, `P3` where it is one.
+        stock: The stock neck's cost; no parameters where there is none.
         necks: Those of `NECKS`.
         onnx_difference: Of each whole model, see `onnx_difference`; empty without exports.
         milliseconds: In ONNX Runtime: of `neck` and `model`, those of `stock` and of `NECKS`; empty
@@ -76,13 +76,18 @@ class Family:
         return [
             f"{grafted_name(self.model, neck)}: {ratio:.2f} of the stock neck's {what}"
             for neck, cost in self.necks.items()
-            for what, ratio in zip(("parameters", "GFLOPs"), self.ratios(cost), strict=True)
+            for what, ratio in self.ratios(cost).items()
             if ratio > 1
         ]
 
-    def ratios(self, cost: Cost) -> tuple[float, float]:
-        """Of a neck to the stock one: parameters, operations."""
-        return cost.parameters / self.stock.parameters, cost.gflops / self.stock.gflops
+    def ratios(self, cost: Cost) -> dict[str, float]:
+        """Of a neck to the stock one; empty where there is none."""
+        if not self.stock.parameters:
+            return {}
+        return {
+            "parameters": cost.parameters / self.stock.parameters,
+            "GFLOPs": cost.gflops / self.stock.gflops,
+        }
 
 
 def families(
@@ -91,8 +96,7 @@ def families(
     """Measure the necks of models.
 
     Args:
-        names: Of stock models, without `.yaml`; of files as well where no more than the cost is
-            asked for.
+        names: Of stock models' YAMLs; of files as well where no more than the cost is asked for.
         export: Export each grafted model to ONNX, too, and run it beside PyTorch.
         benchmark: What takes the times, see `timed_cases`; None: nobody.
 
@@ -100,19 +104,19 @@ def families(
         BenchmarkError: When an export or a run fails.
     """
     for name in names:
-        stock = read_model_yaml(f"{name}.yaml")
+        stock, stem = read_model_yaml(name), Path(name).stem
         yield Family(
-            Path(name).name,
+            stem,
             *cost(stock),
             {neck: cost(graft(stock, neck).content)[1] for neck in NECKS},
-            {neck: _exported(grafted_name(name, neck)) for neck in NECKS if export},
+            {neck: _exported(grafted_name(stem, neck)) for neck in NECKS if export},
             _milliseconds(benchmark, timed_cases(name)) if benchmark else {},
         )
 
 
 def timed_cases(name: str) -> list[Case]:
     """What of a model is timed: its neck and the whole of it, beside the grafts, at batch 1."""
-    models = {"stock": f"{name}.yaml", **{neck: grafted_name(name, neck) for neck in NECKS}}
+    models = {"stock": name, **{neck: grafted_name(Path(name).stem, neck) for neck in NECKS}}
     group = tuple(Candidate(label, model) for label, model in models.items())
     return [Case(group, part, "onnxruntime", "fp32", SIDE, 1) for part in PARTS]
 
@@ -127,14 +131,16 @@ def _milliseconds(benchmark: Benchmark, cases: list[Case]) -> dict[str, dict[str
 
 def cost(content: Mapping[str, Any]) -> tuple[str, Cost]:
     """The levels of a model YAML, at the scale that it names, and what its neck takes."""
-    model = laid_out(content)
+    with quiet():  # or a line for each neck says that it names none, in the middle of the table
+        model = laid_out(content)
     neck = NeckModule(model)
     shapes = feature_shapes(model, 1, SIDE)
     with torch.inference_mode():
         outputs = neck(*(torch.empty(shape, device="meta") for shape in shapes))
-    first, *_, last = sorted((SIDE // x.shape[-1]).bit_length() - 1 for x in outputs)
+    first, *others = sorted((SIDE // x.shape[-1]).bit_length() - 1 for x in outputs)
+    levels = "-".join(f"P{number}" for number in (first, *others[-1:]))
     count = sum(p.numel() for p in neck.parameters())
-    return f"P{first}-P{last}", Cost(count, round(gflops(neck, shapes), 4))
+    return levels, Cost(count, round(gflops(neck, shapes), 4))
 
 
 def _exported(yaml: str) -> float:
@@ -155,8 +161,8 @@ def table(rows: Iterable[Family], timed: bool = False) -> Iterator[str]:
 def _cells(row: Family) -> list[str]:
     cells = [row.model, row.levels, f"{row.stock.parameters:,}", f"{row.stock.gflops:.2f}"]
     for taken in row.necks.values():
-        a, b = (_share(r) for r in row.ratios(taken))
-        cells.append(f"{taken.parameters:,} ({a}), {taken.gflops:.2f} ({b})")
+        a, b = [f" ({_share(r)})" for r in row.ratios(taken).values()] or ["", ""]
+        cells.append(f"{taken.parameters:,}{a}, {taken.gflops:.2f}{b}")
     cells.append(", ".join(f"{x:.0e}" for x in row.onnx_difference.values()) or "-")
     for stock, *ours in (times.values() for times in row.milliseconds.values()):
         cells.append(", ".join([f"{stock:.1f}", *(f"{x:.1f} ({_share(x / stock)})" for x in ours)]))

@@ -22,6 +22,7 @@ from afpn_yolo.cli.command import PARTLY
 if TYPE_CHECKING:
     from afpn_yolo.bench.families import Family
 
+YAMLS = (".yaml", ".yml")
 ROUNDS = (25, 5, 2)  # timed, before them; threads
 
 
@@ -71,24 +72,32 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         raise ValueError("name a model YAML, such as yolo11n.yaml, or ask for --table")
     if args.output is None:
-        text = graft(args.model, args.neck, named_scale(args.model)).text
+        made = graft(args.model, args.neck, named_scale(args.model))
         if isinstance(sys.stdout, io.TextIOWrapper):  # a file that it is led into is a model YAML
             sys.stdout.reconfigure(encoding="utf-8")
-        print(text, end="")
+        print(made.text, end="")
+        _remark(made.remark)
         return 0
-    if args.output.suffix not in (".yaml", ".yml"):
+    if args.output.suffix not in YAMLS:
         raise ValueError(f"{args.output}: Ultralytics opens model YAMLs named *.yaml only")
     if args.output.exists() and Path(args.model).exists() and args.output.samefile(args.model):
         raise ValueError(f"{args.output}: it is the model itself; name another file")
     asked = named_scale(args.model)
     named = named_scale(args.output.name)
-    text = graft(args.model, args.neck, None if named else asked).text
+    made = graft(args.model, args.neck, None if named else asked)
     with written_whole(args.output) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(made.text, encoding="utf-8")
     print(args.output)
+    _remark(made.remark)
     if asked and not named:
-        print(f"{args.output.name} names no scale: it is built at {asked}", file=sys.stderr)
+        _remark(f"{args.output.name} names no scale: it is built at {asked}")
     return 0
+
+
+def _remark(text: str) -> None:
+    """Say something about the YAML, which is beside it: standard output may be led into a file."""
+    if text:
+        print(text, file=sys.stderr)
 
 
 def _table(args: argparse.Namespace) -> int:
@@ -97,12 +106,13 @@ def _table(args: argparse.Namespace) -> int:
     from afpn_yolo.bench.families import FAMILIES, TASKS, families, table, timed_cases
     from afpn_yolo.upstream.tell import progress
 
-    names = [*FAMILIES, *(TASKS if args.export else ())]
+    names = [f"{name}.yaml" for name in (*FAMILIES, *(TASKS if args.export else ()))]
     if args.model:
         model = Path(args.model)
         if model.is_file() and (args.export or args.time):
             raise ValueError(f"{model}: --export and --time take models by name, no file")
-        names = [str(model.with_suffix("")) if model.is_file() else model.stem]
+        own = model.is_file() and model.suffix in YAMLS
+        names = [str(model) if own else f"{model.stem}.yaml"]
     benchmark = None
     if args.time:
         check_installed(timed_cases(names[0]))

@@ -3,8 +3,9 @@
     python -m afpn_yolo.edge best.onnx photos/ clip.mp4 --out drawn --json found.json
     python -m afpn_yolo.edge best.onnx 0 --out drawn        # a camera, until Ctrl-C
 
-A line per source goes to standard output. What can't be read is named on standard error, the rest
-is still processed; the exit code is then 1, or 2 where nothing could be processed.
+A line per source goes to standard output, or to standard error where `--json -` writes the list
+there. What can't be read is named on standard error, the rest is still processed; the exit code is
+then 1, or 2 where nothing could be processed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, redirect_stdout
 
 from tqdm import tqdm
 
 from afpn_yolo.edge import Detections, Detector, images  # first: it says what isn't installed
-from afpn_yolo.edge.arguments import add_arguments, input_size
+from afpn_yolo.edge.arguments import STANDARD_OUTPUT, add_arguments, input_size
 from afpn_yolo.edge.results import Album, JsonList
 from afpn_yolo.edge.sources import Film, Frames, Picture, Source, find
 
@@ -102,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
             failed = True
             _complain(error)
     with ExitStack() as stack:
+        if args.json == STANDARD_OUTPUT:  # and nothing else goes there
+            stack.enter_context(redirect_stdout(sys.stderr))
         try:
             detector = Detector(
                 args.model,
@@ -115,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
             )
             album = Album(args.out, sources) if args.out else None
             report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
+        except BrokenPipeError:
+            raise
         except (OSError, ValueError) as error:
             return _complain(error)
         if detector.unread:

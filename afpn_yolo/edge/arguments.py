@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+STANDARD_OUTPUT = Path("-")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add model, sources and options."""
@@ -31,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, help="threads of ONNX Runtime (it decides)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="pictures and videos with boxes")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="all detections")
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="all detections; - is standard output"
+    )
 
 
 def input_size(words: list[int] | None) -> int | list[int] | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import cv2
 
+from afpn_yolo.edge.arguments import STANDARD_OUTPUT
 from afpn_yolo.edge.images import Image
 from afpn_yolo.edge.sources import Source
 
@@ -88,21 +90,24 @@ class FilmWriter:
 
 
 class JsonList:
-    """A JSON list in a file, entry by entry: a camera may run for days.
+    """A JSON list in a file or on standard output, entry by entry: a camera may run for days.
 
     Several threads may append to it.
     """
 
     def __init__(self, path: Path) -> None:
+        """Begin the list; what went to standard output can't be taken back."""
+        self._mends = path != STANDARD_OUTPUT
+        target = path if self._mends else 1  # its number, whatever `print` is led to
         # Unbuffered: what could not be written must not come back later.
-        self._file = path.open("wb", buffering=0)
+        self._file = FileIO(target, "w", closefd=self._mends)
         self._end = 0  # of the last whole entry, in bytes
         self._broken = False  # something may stand behind it
         self._lock = Lock()
         self._write("[")
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write an entry, whole or not at all.
+        """Write an entry, in a file whole or not at all.
 
         Raises:
             OSError: When it can't be written.
@@ -118,7 +123,7 @@ class JsonList:
 
     def _write(self, text: str) -> None:
         # A full disk, or Ctrl-C between any two steps, leaves the mark; the next call cleans up.
-        if self._broken:
+        if self._broken and self._mends:
             self._file.seek(self._end)
             self._file.truncate()
         self._broken = True

@@ -12,6 +12,7 @@ import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -34,10 +35,12 @@ class Grafted:
     Attributes:
         content: What Ultralytics reads of it: plain lists and numbers.
         text: The same to be written to a file, with comments.
+        remark: A sentence where the neck takes more than the stock one however narrow; else empty.
     """
 
     content: dict[str, Any]
     text: str
+    remark: str = ""
 
 
 def graft(
@@ -47,7 +50,7 @@ def graft(
 
     The widths that the head reads stay those of the stock neck, at every scale. Where AFPN or its
     lite form would take more parameters or operations than the stock neck, they work at less than
-    their usual widths within.
+    their usual widths within; not where there is no stock neck.
 
     Args:
         stock: A model YAML, as `YOLO()` takes it, or its content.
@@ -62,11 +65,13 @@ def graft(
     if neck not in NECKS:
         raise ValueError(f"there is no neck {shown(neck)}; there are {', '.join(NECKS)}")
     d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
+    if not d.get("scales"):  # Ultralytics takes a blank key for none
+        d.pop("scales", None)
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
     # The levels of a control are those of any neck; another neck's widths come of the stock one's.
     found = anatomy(d, ours=neck == "none")
-    rows = _fitted(neck, d, found)
+    rows, remark = _fitted(neck, d, found)
     stem = asked = PurePath(yaml_name(d)).stem
     if len(d.get("scales", ())) > 1:  # one file for all scales, whatever letter it was asked with
         stem = SCALED.sub(r"\1", asked)
@@ -80,23 +85,28 @@ def graft(
         _noted(d["backbone"], found),
         rows,
     )
-    return Grafted(copy.deepcopy(content), text)
+    return Grafted(copy.deepcopy(content), text, remark)
 
 
-def _fitted(neck: str, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
+def _fitted(neck: str, d: Mapping[str, Any], found: Anatomy) -> tuple[list[Row], str]:
     """The rows of neck and head, with the first shares at which it takes no more than the stock.
 
-    Sum and concatenation have those of AFPN, with which they are to be compared.
+    Sum and concatenation have those of AFPN, with which they are to be compared. Where none of the
+    shares is small enough, the second value says so.
     """
     form = NECKS[neck]
-    if form is None:
-        return _rows(form, d, found)
+    if form is None or not found.cost.parameters:  # nothing that it could take more than
+        return _rows(form, d, found), ""
     for shares in (form.shares, *NARROWER):
         measured = _rows(replace(form, shares=shares, fusion="AFPNFusion"), d, found)
         content = {**d, "head": [row.content for row in measured]}
         if neck_cost(content, found.shapes).within(found.cost):
-            break
-    return _rows(replace(form, shares=shares), d, found)
+            return _rows(replace(form, shares=shares), d, found), ""
+    remark = (
+        f"{yaml_name(d)}: its stock neck is so small that this one takes more, even at "
+        f"{Fraction(shares[-1])} of the widths that the head reads"
+    )
+    return _rows(replace(form, shares=shares), d, found), remark
 
 
 def _rows(form: Form | None, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
@@ -106,9 +116,10 @@ def _rows(form: Form | None, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
 
 
 def named_scale(name: str) -> str | None:
-    """The scale letter in the name of a model: `yolo11n-seg.yaml` -> `n`."""
-    found = SCALED.match(PurePath(name).stem)
-    return found[2] if found else None
+    """The scale letter that Ultralytics reads in a model's name: `yolo11n-seg.yaml` -> `n`."""
+    from ultralytics.nn.tasks import guess_model_scale
+
+    return guess_model_scale(name) or None
 
 
 def grafted_name(stem: str, neck: str) -> str:

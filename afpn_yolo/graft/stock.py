@@ -82,7 +82,7 @@ def anatomy(d: Mapping[str, Any], ours: bool = False) -> Anatomy:
     stride = 2 * max(strides)
     while stride <= coarsest:
         tap = _tap(d, stride, shapes[:backbone], seen)
-        width = _width(d, tap, shapes[tap])  # type: ignore[arg-type]
+        width = _width(d, tap, shapes[tap], read=False)  # type: ignore[arg-type]
         levels.append(Level(stride.bit_length() - 1, tap, width, read=False))
         stride *= 2
     if len(levels) < 2:
@@ -145,14 +145,19 @@ def _tap(d: Mapping[str, Any], stride: int, shapes: list[Shape | None], seen: se
     return max([i for i in found if i in seen] or found)
 
 
-def _width(d: Mapping[str, Any], row: int, shape: Shape) -> int:
-    """What a row of ours must ask for to get the channels of a stock row, whatever the scale."""
+def _width(d: Mapping[str, Any], row: int, shape: Shape, read: bool = True) -> int:
+    """What a row of ours must ask for to get the channels of a stock row, whatever the scale.
+
+    Of a level that the head doesn't read, about these channels are enough.
+    """
     scale = scaling(d)[1]
     channels, args = shape[1], (d["backbone"] + d["head"])[row][3]
     asked = args[0] if args and type(args[0]) is int else 0
     for width in (asked, round(channels / scale[0])):
         if width > 0 and scaled(width, scale) == channels:
             return width
+    if not read:
+        return width
     raise ValueError(
         f"{yaml_name(d)}: its head reads {channels} channels of row {row}, and no width gives that "
         f"at its narrowest scale: widths come in multiples of 8 there, {scale[1]} channels x "

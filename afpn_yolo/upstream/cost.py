@@ -29,7 +29,7 @@ def feature_shapes(model: nn.Module, batch: int, imgsz: int) -> Shapes:
 
 def gflops(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> float:
     """Two operations per multiply-add of the module's layers, in 10^9, by Ultralytics' counter."""
-    device = next(module.parameters()).device
+    device = next(module.parameters(), torch.empty(0)).device  # a neck may have none
     inputs = tuple(torch.zeros(shape, device=device) for shape in shapes)
     operations = thop.profile(deepcopy(module).eval(), inputs=inputs, verbose=False)[0]
     return float(2 * operations / 1e9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,15 @@ OWN = (ROOT / "models" / "yolov5-afpn.yaml").read_text("utf-8")
     [
         # Four levels on the same backbone: three levels would be no control of that.
         OWN.replace("[[26, 27, 28], 1, D", "[[2, 26, 27, 28], 1, D"),
+        # Three others, and as many as the control has.
+        OWN.replace("[[26, 27, 28], 1, D", "[[2, 4, 6], 1, D"),
+        # Of other widths.
+        OWN.replace("AFPNConv, [512]]", "AFPNConv, [640]]"),
         OWN.replace("n: [0.33, 0.25, 1024]", "n: [0.33, 0.5, 1024]"),
         OWN + "activation: nn.ReLU()\n",
         OWN + "channels: 4\n",
     ],
-    ids=["levels", "width", "activation", "channels"],
+    ids=["levels", "other levels", "widths read", "width", "activation", "channels"],
 )
 def test_control_of_a_file_of_ones_own(text: str, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
@@ -72,6 +77,14 @@ def test_control_of_a_file_of_ones_own(text: str, tmp_path: Path) -> None:
     assert same_but_neck(control, model)
     levels = len(model["head"][-1][0])
     assert [row[2] for row in control["head"]] == ["AFPNConv"] * levels + ["Detect"]
+
+
+def test_control_of_a_file_with_a_blank_key_for_scales(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(re.sub(r"(?m)^  [nsmlx]: .*\n", "", OWN), "utf-8")
+    assert read_model_yaml(str(path))["scales"] is None
+    with pytest.raises(ValueError, match=r"make it, afpn graft \S+own\.yaml --neck none"):
+        with_control([Candidate("a", str(path))])
 
 
 @pytest.mark.parametrize("model", ["rtdetr-l.yaml", "yolov8-cls.yaml"])

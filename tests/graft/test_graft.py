@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from ultralytics import YOLO
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
@@ -34,6 +36,16 @@ def test_a_model_of_ones_own() -> None:
     models = [DetectionModel({**c, "scale": "n"}, verbose=False) for c in (d, result.content)]
     widths = [[branch[0].conv.in_channels for branch in m.model[-1].cv2] for m in models]
     assert widths == [[24, 104], [24, 104]]
+
+
+@pytest.mark.parametrize(
+    ("neck", "shares"), [("afpn", [0.25] * 3), ("sum", [0.25] * 3), ("lite", [0.375, 0.3125, 0.25])]
+)
+def test_a_model_without_a_stock_neck_gets_the_usual_widths(neck: str, shares: list[float]) -> None:
+    """There is nothing that the neck could take more than."""
+    made = graft(own(head=[[[2, 3, 4], 1, "Detect", ["nc"]]]), neck)
+    assert [row[3][1] for row in made.content["head"][:3]] == shares
+    assert not made.remark
 
 
 @pytest.mark.parametrize("name", ["yolo11", "yolov8-p2"])
@@ -85,6 +97,23 @@ def test_what_else_a_yaml_says_is_kept() -> None:
     }
     read = yaml.safe_load(graft(own(**more), "lite").text)
     assert {key: read[key] for key in more} == more
+
+
+@pytest.mark.parametrize("blank", [None, {}])
+@pytest.mark.parametrize("neck", ["lite", "none"])
+def test_a_blank_key_for_scales_is_none(neck: str, blank: Config | None) -> None:
+    result, without = graft(own(scales=blank), neck), own()
+    del without["scales"]
+    assert result == graft(without, neck)
+    assert {**result.content, **yaml.safe_load(result.text)} == result.content
+
+
+def test_a_graft_by_name_of_ones_own_file_with_a_blank_key_for_scales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("yolo77.yaml").write_text(yaml.safe_dump(own(scales=None)), "utf-8")
+    assert YOLO("yolo77-afpn-lite.yaml").model.stride.tolist() == [8, 16]
 
 
 @pytest.mark.parametrize("neck", ["afpn", "lite"])
@@ -200,6 +229,18 @@ def test_a_level_that_only_the_stock_neck_reads_is_fused_to_what_the_head_reads(
     assert (coarsest is not None and bool(coarsest.any())) == (neck != "none")
     neck_rows = model.model[len(d["backbone"]) : -1]
     assert all(p.grad is not None for p in neck_rows.parameters())  # nothing is built in vain
+
+
+@pytest.mark.parametrize("neck", ["afpn", "lite"])
+def test_a_level_that_only_the_neck_reads_may_have_channels_that_no_width_gives(neck: str) -> None:
+    """A concatenation's, which are more than a row of that scale can ask for."""
+    d = own(scales={"n": [1, 0.5, 64]})
+    d["backbone"].append([[4, 4], 1, "Concat", [1]])
+    d["head"][3:] = [[[2, 8], 1, "Detect", ["nc"]]]
+    result = graft(d, neck).content
+    model = DetectionModel({**result, "scale": "n"}, verbose=False)
+    assert model.stride.tolist() == [4, 8]
+    assert 5 in [row[0] for row in result["head"]]
 
 
 def test_an_unknown_neck() -> None:

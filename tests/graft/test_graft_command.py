@@ -11,8 +11,14 @@ import yaml
 from ultralytics import YOLO
 
 from afpn_yolo.bench.families import Cost, Family, table
-from tests.graft.stock import own
-from tests.processes import ROOT, afpn
+from tests.graft.stock import Config, own
+from tests.processes import AFPN, ROOT, afpn, run
+
+NO_WEIGHTS = [
+    [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+    [[-1, 3], 1, "Concat", [1]],
+    [[6, 4], 1, "Detect", ["nc"]],
+]
 
 
 def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
@@ -24,6 +30,18 @@ def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
 def test_what_is_printed_names_first_the_scale_that_was_asked_for(tmp_path: Path) -> None:
     printed = afpn("graft", "yolo11s.yaml", cwd=tmp_path).stdout
     assert [*yaml.safe_load(printed)["scales"]][:2] == ["s", "n"]
+
+
+def test_a_scale_is_read_where_ultralytics_reads_it(tmp_path: Path) -> None:
+    """Anywhere in the name."""
+    scales = {"n": [0.5, 0.5, 1024], "s": [0.5, 1.0, 1024]}
+    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own(scales=scales)), "utf-8")
+    printed = afpn("graft", "my-yolov5s.yaml", cwd=tmp_path).stdout
+    assert [*yaml.safe_load(printed)["scales"]] == ["s", "n"]
+    told = afpn("graft", "my-yolov5s.yaml", "-o", "mine.yaml", cwd=tmp_path).stderr
+    assert "mine.yaml names no scale: it is built at s\n" in told
+    told = afpn("graft", "my-yolov5s.yaml", "-o", "my-yolov5s-afpn.yaml", cwd=tmp_path).stderr
+    assert "names no scale" not in told
 
 
 def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
@@ -38,6 +56,20 @@ def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
     }
     result = afpn("graft", "yolo11s-seg.yaml", "-o", "yolo3n-mine.yaml", cwd=tmp_path)
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("words", [(), ("-o", "new.yaml")])
+def test_a_neck_that_cannot_be_as_small_as_the_stock_one_says_so(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own()), "utf-8")
+    result = afpn("graft", "mine.yaml", *words, cwd=tmp_path)
+    assert result.stderr == (
+        "mine.yaml: its stock neck is so small that this one takes more, even at 1/8 of the widths "
+        "that the head reads\n"
+    )
+    assert "so small" not in result.stdout
+    assert not afpn("graft", "mine.yaml", "--neck", "none", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(
@@ -79,6 +111,42 @@ def test_the_table_of_a_file(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "| mine | P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**)" in result.stdout
     assert "mine-afpn.yaml: 1.93 of the stock neck's parameters" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "cells"),
+    [
+        ("mine.yml", {}, "| P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**),"),
+        ("mine.yaml", {"channels": 1}, "| P3-P4 | 13,184 | 0.09 | 25,508 (**1.93**),"),
+        (
+            "mine.yaml",
+            {"head": [*own()["head"][:-1], [[7], 1, "Detect", ["nc"]]]},
+            "| P3 | 13,184 | 0.09 | 6,418 (0.49),",
+        ),
+        (
+            "mine.yaml",
+            {"head": [[[2, 3, 4], 1, "Detect", ["nc"]]]},
+            "| P2-P4 | 0 | 0.00 | 41,909, 0.73 |",
+        ),
+        ("mine.yaml", {"head": NO_WEIGHTS}, "| P3-P4 | 0 | 0.00 | 62,180, 0.61 |"),
+    ],
+    ids=["yml", "grey images", "one level", "no stock neck", "a stock neck without weights"],
+)
+def test_the_table_of_a_file_that_is_unlike_stock_ones(
+    file: str, changes: Config, cells: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(yaml.safe_dump(own(**changes)), "utf-8")
+    result = afpn("graft", file, "--table", cwd=tmp_path, fails="**" in cells)
+    *_, line = result.stdout.splitlines()
+    assert line.startswith(f"| mine {cells}")
+    assert bool(result.stderr) == ("**" in cells)  # what is named there is why it fails
+
+
+def test_nothing_stands_between_the_lines_of_the_table(tmp_path: Path) -> None:
+    """Ultralytics' word on the scale went among them."""
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(own()), "utf-8")
+    result = run(*AFPN, "graft", "mine.yaml", "--table", cwd=tmp_path, fails=True)
+    assert [line[:5] for line in result.stdout.splitlines()] == ["| mod", "| ---", "| min"]
 
 
 def test_the_command_needs_a_model(tmp_path: Path) -> None:
