@@ -27,7 +27,8 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
         EvaluationError: When the data can't be opened, or a split is missing.
     """
     content = open_data(data)
-    root = f"{content.get('path') or Path(data).parent}{os.sep}"
+    # As Ultralytics resolves the images' folder, whether the YAML was named from here or from /.
+    root = f"{Path(content.get('path') or Path(data).parent).resolve()}{os.sep}"
     digest = hashlib.sha256(repr(sorted(content["names"].items())).encode())
     for split in splits:
         digest.update(f"\n{split}\n".encode())

@@ -23,7 +23,7 @@ from ultralytics.utils import YAML
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.results import Results
 from afpn_yolo.compare.run import Comparison
-from afpn_yolo.evaluation.digest import tensor_digest
+from afpn_yolo.evaluation.digest import data_digest, tensor_digest
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
@@ -168,6 +168,21 @@ def test_a_checkpoint_is_told_apart_by_its_tensors(small_data: Path, tmp_path: P
 
     assert digest(0) == digest(0)
     assert digest(0) != digest(1)
+
+
+def test_a_set_is_the_same_wherever_it_lies(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named from where one stands, by its whole path, and copied to another place."""
+    names = []
+    for place in ("here", "there/deeper"):
+        root = Path(shutil.copytree(YAML.load(small_data)["path"], tmp_path / place / "set"))
+        monkeypatch.chdir(root.parent)
+        names += [
+            data_digest(str(name), ("train", "val"))
+            for name in ("set/data.yaml", root / "data.yaml")
+        ]
+    assert len(set(names)) == 1
 
 
 @pytest.mark.parametrize("change", ["label", "image", "removed", "background"])
