@@ -17,7 +17,7 @@ from afpn_yolo.compare.records import Records
 from afpn_yolo.compare.results import ENDS, Results
 from afpn_yolo.compare.settings import frozen_rows
 from afpn_yolo.evaluation.digest import data_digest, tensor_digest
-from afpn_yolo.upstream.claim import claim
+from afpn_yolo.upstream.claim import share
 from afpn_yolo.upstream.models import load_model, read_tensors, save_checkpoint
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.tell import announce, quiet
@@ -118,38 +118,38 @@ class Comparison:
             A line for every run that failed. The others have been done all the same.
         """
         failed = []
+        runs = {run.name: run for run in self.runs}
+
+        def attempt(name: str) -> None:
+            try:
+                self._carry_out(runs[name], device, workers, progress, bar)
+            except Exception as error:  # one neck's failure must not cost the others
+                failed.append(f"{name}: {type(error).__name__}: {error}")
+                announce(failed[-1])
+
         with Progress(len(self.runs), self.conditions.epochs, bar) as progress:
-            for run in self.runs:
-                try:
-                    self._carry_out(run, device, workers, progress, bar)
-                except Exception as error:  # one neck's failure must not cost the others
-                    failed.append(f"{run.name}: {type(error).__name__}: {error}")
-                    announce(failed[-1])
+            share({name: self.folder / name for name in runs}, attempt)
         self.write()
         return failed
 
     def _carry_out(
         self, run: Run, device: str | None, workers: int, progress: Progress, bar: bool
     ) -> None:
-        """Do one run, unless it is done, or another process is at it."""
+        """Do one run, unless it is done. Its folder is this process's."""
+        finished = self.records.finished()
+        done = sum(one.name in finished for one in self.runs)
+        progress.run(run.name, done)
+        if self.records.has(run):
+            return
+        announce(f"run {done + 1} of {len(self.runs)}: {run.name}")
+        backbone = self.backbones.get(run.neck.scale)
         folder = self.folder / run.name
-        with claim(folder) as mine:
-            if not mine:
-                announce(f"{run.name}: another process is at it")
-                return
-            finished = self.records.finished()
-            done = sum(one.name in finished for one in self.runs)
-            progress.run(run.name, done)
-            if self.records.has(run):
-                return
-            announce(f"run {done + 1} of {len(self.runs)}: {run.name}")
-            backbone = self.backbones.get(run.neck.scale)
-            with quiet() if bar else nullcontext():
-                record = carry_out(
-                    run, self.conditions, folder, backbone, device, workers, progress.update
-                )
-            self.records.add(run, record)
-            self.write()
+        with quiet() if bar else nullcontext():
+            record = carry_out(
+                run, self.conditions, folder, backbone, device, workers, progress.update
+            )
+        self.records.add(run, record)
+        self.write()
 
     def results(self) -> Results:
         """What there is so far."""

@@ -22,8 +22,7 @@ from afpn_yolo.twostage.provenance import changed, source_digest
 from afpn_yolo.twostage.report import SCORES, figures
 from afpn_yolo.twostage.schedule import schedule_of
 from afpn_yolo.twostage.train import LAST, outcome_of, train
-from afpn_yolo.upstream.claim import claim, lock_of
-from afpn_yolo.upstream.tell import announce
+from afpn_yolo.upstream.claim import lock_of, share
 
 Record = dict[str, Any]
 
@@ -142,19 +141,19 @@ def carry_out(
     }
     lock = lock_of(out)
     _check(_done(out, lock), {name: plan for name, (_, plan) in planned.items()}, base, out)
-    for name, (entry, plan) in planned.items():
-        with claim(runs / name) as mine:
-            if not mine:
-                announce(f"{name}: another process is at it")
-                continue
-            if name in _done(out, lock):
-                continue
-            told = _train(plan, runs / name, device, workers)
-            row = {"run": name, "label": entry.label, "scale": None, "seed": plan.seed}
-            with lock:
-                records = _done(out, lock) | {name: row | told}
-                write_json(out, {"table": table, "runs": records})
-                finished(records)
+
+    def do(name: str) -> None:
+        if name in _done(out, lock):
+            return
+        entry, plan = planned[name]
+        told = _train(plan, runs / name, device, workers)
+        row = {"run": name, "label": entry.label, "scale": None, "seed": plan.seed}
+        with lock:
+            records = _done(out, lock) | {name: row | told}
+            write_json(out, {"table": table, "runs": records})
+            finished(records)
+
+    share({name: runs / name for name in planned}, do)
     return _done(out, lock)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from afpn_yolo.upstream.tell import announce
 
 
 def lock_of(path: Path) -> FileLock:
@@ -32,3 +34,35 @@ def claim(folder: Path) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def share(folders: Mapping[str, Path], do: Callable[[str], None]) -> list[str]:
+    """Do each piece of work in its folder, unless another process is at it.
+
+    What was another's is tried again after the rest, for that one may have been stopped meanwhile,
+    and so on until a round brings nothing.
+
+    Args:
+        folders: A folder for each piece of work, by its name.
+        do: Does the work of that name, while this process holds its folder.
+
+    Returns:
+        What another process is still at.
+    """
+    rest = list(folders)
+    while rest:
+        others = [name for name in rest if not _done(name, folders[name], do)]
+        if len(others) == len(rest):
+            break
+        rest = others
+    for name in rest:
+        announce(f"{name}: another process is at it; should that be stopped, start this again")
+    return rest
+
+
+def _done(name: str, folder: Path, do: Callable[[str], None]) -> bool:
+    """Do the work if the folder is free."""
+    with claim(folder) as mine:
+        if mine:
+            do(name)
+    return mine

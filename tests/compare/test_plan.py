@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from afpn_yolo.compare.figures import bubbles, curves, sizes
 from afpn_yolo.compare.plan import PAPER, Candidate, Conditions, Run, parse_necks
 from afpn_yolo.compare.records import Records
 from afpn_yolo.compare.report import markdown, rows, versus
-from afpn_yolo.upstream.claim import claim
+from afpn_yolo.upstream.claim import claim, share
 from afpn_yolo.upstream.train import training_versions
 
 CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)
@@ -174,6 +175,22 @@ def test_a_run_is_claimed_once(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with claim(tmp_path) as again:
         assert again
+
+
+def test_a_run_whose_process_was_stopped_is_done_after_the_others(
+    tmp_path: Path,
+) -> None:
+    folders = {name: tmp_path / name for name in ("stopped", "alive", "free")}
+    done: list[str] = []
+    with claim(folders["alive"]), ExitStack() as other:
+        other.enter_context(claim(folders["stopped"]))
+
+        def do(name: str) -> None:
+            done.append(name)
+            other.close()  # the other process comes to its end
+
+        assert share(folders, do) == ["alive"]
+    assert done == ["free", "stopped"]
 
 
 def test_table(tmp_path: Path) -> None:
