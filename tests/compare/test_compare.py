@@ -225,6 +225,7 @@ def test_a_table_of_finished_runs_needs_no_data(small_data: Path, tmp_path: Path
     ("model", "scale", "message"),
     [
         ("own5.yaml", "x", r"own5\.yaml has no scale x, it has only n, s"),
+        ("yolo5x-own.yaml", None, r"yolo5x-own\.yaml has no scale x, it has only n, s"),
         ("flat.yaml", "n", r"flat\.yaml has no scale n, it has no scales at all"),
         (
             "own5s.yaml",
@@ -240,6 +241,8 @@ def test_a_scale_that_would_not_be_built(
     content = YAML.load(shipped("models", "yolov5-afpn.yaml"))
     few = {letter: content["scales"][letter] for letter in ("n", "s")}
     YAML.save("own5.yaml", content | {"scales": few})
+    without_ours = {"scales": few, "head": content["head"][-1:]}  # or it is refused when read
+    YAML.save("yolo5x-own.yaml", content | without_ours)
     YAML.save("flat.yaml", {key: value for key, value in content.items() if key != "scales"})
     with pytest.raises(ValueError, match=message):
         read_model_yaml(model, scale)
