@@ -122,6 +122,10 @@ class Model:
 def _open(
     path: str | os.PathLike[str], threads: int | None, providers: Sequence[str]
 ) -> onnxruntime.InferenceSession:
+    if isinstance(providers, str):
+        raise ValueError(
+            f"providers must be a list of names, got {providers!r}; write [{providers!r}]"
+        )
     available = onnxruntime.get_available_providers()
     if missing := [name for name in providers if name not in available]:
         raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")

@@ -132,7 +132,7 @@ def test_bad_models(
         ("--max-det 0", "max_det must be a whole number from 1 on, got 0"),
         ("--threads 0", "threads must be a whole number from 1 on, got 0"),
         ("--imgsz 320", "exported for 160x160 only"),
-        ("--json no/such/folder.json", "no/such/folder.json"),
+        ("--json no/such/folder.json", "directory: 'no/such/folder.json'"),
         ("--json /dev/full", "No space left"),
     ],
 )
@@ -152,6 +152,7 @@ def test_bad_options(
         ({"max_det": 2.5}, "max_det must be a whole number from 1 on, got 2.5"),
         ({"classes": ["bus"]}, r"classes must be whole numbers, got \['bus'\]"),
         ({"threads": "2"}, "threads must be a whole number from 1 on, got '2'"),
+        ({"providers": "CPUExecutionProvider"}, r"write \['CPUExecutionProvider'\]"),
         ({"providers": ["NoneSuch"]}, r"has no NoneSuch, only \[.*'CPUExecutionProvider'"),
     ],
 )
