@@ -185,6 +185,24 @@ def test_a_set_is_the_same_wherever_it_lies(
     assert len(set(names)) == 1
 
 
+def test_a_set_is_the_same_where_lists_name_its_images_through_a_link(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """Ultralytics resolves links of folders, and leaves those in a list as they are."""
+    root = Path(shutil.copytree(YAML.load(small_data)["path"], tmp_path / "set"))
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    digests = []
+    for place in (root, link):
+        for split in ("train", "val"):
+            images = sorted((place / "images" / split).iterdir())
+            (root / f"{split}.txt").write_text("\n".join(map(str, images)), "utf-8")
+        splits = {"path": str(place), "train": "train.txt", "val": "val.txt"}
+        YAML.save(root / "lists.yaml", YAML.load(small_data) | splits)
+        digests.append(data_digest(str(root / "lists.yaml"), ("train", "val")))
+    assert digests[0] == digests[1]
+
+
 @pytest.mark.parametrize("change", ["label", "image", "removed", "background"])
 def test_data_that_have_changed_since(change: str, small_data: Path, tmp_path: Path) -> None:
     root, yaml = tmp_path / "set", tmp_path / "own.yaml"
