@@ -57,7 +57,7 @@ class Family:
 
     Attributes:
         levels: That the head reads: `P3-P5`, `P3` where it is one.
-        stock: The stock neck's cost; no parameters where there is none.
+        stock: The stock neck's cost; zeros where there is none.
         necks: Those of `NECKS`.
         onnx_difference: Of each whole model, see `onnx_difference`; empty without exports.
         milliseconds: In ONNX Runtime: of `neck` and `model`, those of `stock` and of `NECKS`; empty
@@ -81,13 +81,12 @@ class Family:
         ]
 
     def ratios(self, cost: Cost) -> dict[str, float]:
-        """Of a neck to the stock one; empty where there is none."""
-        if not self.stock.parameters:
-            return {}
-        return {
-            "parameters": cost.parameters / self.stock.parameters,
-            "GFLOPs": cost.gflops / self.stock.gflops,
-        }
+        """Of a neck to the stock one, as far as that one takes anything."""
+        figures = (
+            ("parameters", cost.parameters, self.stock.parameters),
+            ("GFLOPs", cost.gflops, self.stock.gflops),
+        )
+        return {what: ours / stock for what, ours, stock in figures if stock}
 
 
 def families(
@@ -161,7 +160,8 @@ def table(rows: Iterable[Family], timed: bool = False) -> Iterator[str]:
 def _cells(row: Family) -> list[str]:
     cells = [row.model, row.levels, f"{row.stock.parameters:,}", f"{row.stock.gflops:.2f}"]
     for taken in row.necks.values():
-        a, b = [f" ({_share(r)})" for r in row.ratios(taken).values()] or ["", ""]
+        shares = {what: f" ({_share(ratio)})" for what, ratio in row.ratios(taken).items()}
+        a, b = (shares.get(what, "") for what in ("parameters", "GFLOPs"))
         cells.append(f"{taken.parameters:,}{a}, {taken.gflops:.2f}{b}")
     cells.append(", ".join(f"{x:.0e}" for x in row.onnx_difference.values()) or "-")
     for stock, *ours in (times.values() for times in row.milliseconds.values()):

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         part.write_text(made.text, encoding="utf-8")
     print(args.output)
     _remark(made.remark)
-    if asked and not named:
+    if asked in made.content.get("scales", ()) and not named:
         _remark(f"{args.output.name} names no scale: it is built at {asked}")
     return 0
 

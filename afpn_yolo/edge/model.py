@@ -79,8 +79,13 @@ class Model:
     def _read_shapes(self) -> None:
         """Prefer what the graph itself says, and check that the rest agrees with the metadata."""
         image, outputs = self._session.get_inputs()[0], self._session.get_outputs()
-        if image.type not in TYPES or len(image.shape) != 4 or image.shape[1] != 3:
-            raise ValueError(f"takes {image.type} of shape {image.shape}, not colour images")
+        if image.type not in TYPES or len(image.shape) != 4:
+            raise ValueError(f"takes {image.type} of shape {image.shape}, not images")
+        if image.shape[1] != 3:
+            raise ValueError(
+                f"takes images of shape {image.shape}, and only colour ones, of 3 channels, are "
+                "made here; yolo predict takes others"
+            )
         self._input, self.dtype = image.name, TYPES[image.type]
         batch, _, height, width = image.shape
         self.dynamic = not (isinstance(height, int) and isinstance(width, int))
@@ -122,6 +127,10 @@ class Model:
 def _open(
     path: str | os.PathLike[str], threads: int | None, providers: Sequence[str]
 ) -> onnxruntime.InferenceSession:
+    if isinstance(providers, str):
+        raise ValueError(
+            f"providers must be a list of names, got {providers!r}; write [{providers!r}]"
+        )
     available = onnxruntime.get_available_providers()
     if missing := [name for name in providers if name not in available]:
         raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")

@@ -98,7 +98,8 @@ class JsonList:
     def __init__(self, path: Path) -> None:
         """Begin the list; what went to standard output can't be taken back."""
         self._mends = path != STANDARD_OUTPUT
-        target = path if self._mends else 1  # its number, whatever `print` is led to
+        # A name as text, as errors have it; standard output's number, whatever `print` is led to.
+        target = str(path) if self._mends else 1
         # Unbuffered: what could not be written must not come back later.
         self._file = FileIO(target, "w", closefd=self._mends)
         self._end = 0  # of the last whole entry, in bytes

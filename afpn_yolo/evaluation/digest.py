@@ -27,13 +27,15 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
         EvaluationError: When the data can't be opened, or a split is missing.
     """
     content = open_data(data)
-    # As Ultralytics resolves the images' folder, whether the YAML was named from here or from /.
-    root = f"{Path(content.get('path') or Path(data).parent).resolve()}{os.sep}"
+    # Whether the YAML was named from here or from /. Ultralytics resolves links where a split is a
+    # folder, and leaves them as they are in a list of images.
+    folder = Path(content["path"])
+    roots = [f"{root}{os.sep}" for root in (folder.resolve(), folder.absolute())]
     digest = hashlib.sha256(repr(sorted(content["names"].items())).encode())
     for split in splits:
         digest.update(f"\n{split}\n".encode())
         for image in listed(data, split, content):
-            name = str(image).removeprefix(root).replace(os.sep, "/")
+            name = str(image).removeprefix(roots[0]).removeprefix(roots[1]).replace(os.sep, "/")
             digest.update(f"{name} {_size(image)}\n".encode())
             try:
                 with open(label_path(image), "rb") as file:

@@ -32,10 +32,11 @@ def read_model_yaml(model: str, scale: str | None = None) -> dict[str, Any]:
     """
     content: dict[str, Any] = yaml_model_load(scaled(model, scale) or model if scale else model)
     scales = content.get("scales") or {}
+    wanted = scale or (content.get("scale") if scales else None)
+    if wanted and wanted not in scales:
+        there = f"only {', '.join(map(str, scales))}" if scales else "no scales at all"
+        raise ValueError(f"{model} has no scale {wanted}, it has {there}")
     if scale:
-        if scale not in scales:
-            there = f"only {', '.join(map(str, scales))}" if scales else "no scales at all"
-            raise ValueError(f"{model} has no scale {scale}, it has {there}")
         return content | {"scale": scale}
     name = Path(model).name
     lost = not content.get("scale") and unscaled(name) != name

@@ -26,6 +26,9 @@ from afpn_yolo.upstream.validator import detections
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
+LEAST_STRIDE = 32
+"""Sides of an image are multiples of it, whatever the model."""
+
 
 @dataclass(frozen=True, eq=False)
 class FusionMap:
@@ -120,7 +123,8 @@ def look(
     fusions = weighted_fusions(network)
     pixels = read_image(Path(image)) if isinstance(image, (str, Path)) else image
     _check_image(pixels)
-    stride = int(max(network.stride))
+    # As Ultralytics' predict: the neck may read coarser levels than the head, whose stride this is.
+    stride = max(int(max(network.stride)), LEAST_STRIDE)
     size = trained_size(network) if imgsz is None else imgsz
     check_int("fusion maps", "imgsz", size, 1)
     side = math.ceil(size / stride) * stride

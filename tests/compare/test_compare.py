@@ -185,6 +185,24 @@ def test_a_set_is_the_same_wherever_it_lies(
     assert len(set(names)) == 1
 
 
+def test_a_set_is_the_same_where_lists_name_its_images_through_a_link(
+    small_data: Path, tmp_path: Path
+) -> None:
+    """Ultralytics resolves links of folders, and leaves those in a list as they are."""
+    root = Path(shutil.copytree(YAML.load(small_data)["path"], tmp_path / "set"))
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    digests = []
+    for place in (root, link):
+        for split in ("train", "val"):
+            images = sorted((place / "images" / split).iterdir())
+            (root / f"{split}.txt").write_text("\n".join(map(str, images)), "utf-8")
+        splits = {"path": str(place), "train": "train.txt", "val": "val.txt"}
+        YAML.save(root / "lists.yaml", YAML.load(small_data) | splits)
+        digests.append(data_digest(str(root / "lists.yaml"), ("train", "val")))
+    assert digests[0] == digests[1]
+
+
 @pytest.mark.parametrize("change", ["label", "image", "removed", "background"])
 def test_data_that_have_changed_since(change: str, small_data: Path, tmp_path: Path) -> None:
     root, yaml = tmp_path / "set", tmp_path / "own.yaml"
@@ -225,6 +243,7 @@ def test_a_table_of_finished_runs_needs_no_data(small_data: Path, tmp_path: Path
     ("model", "scale", "message"),
     [
         ("own5.yaml", "x", r"own5\.yaml has no scale x, it has only n, s"),
+        ("yolo5x-own.yaml", None, r"yolo5x-own\.yaml has no scale x, it has only n, s"),
         ("flat.yaml", "n", r"flat\.yaml has no scale n, it has no scales at all"),
         (
             "own5s.yaml",
@@ -240,6 +259,8 @@ def test_a_scale_that_would_not_be_built(
     content = YAML.load(shipped("models", "yolov5-afpn.yaml"))
     few = {letter: content["scales"][letter] for letter in ("n", "s")}
     YAML.save("own5.yaml", content | {"scales": few})
+    without_ours = {"scales": few, "head": content["head"][-1:]}  # or it is refused when read
+    YAML.save("yolo5x-own.yaml", content | without_ours)
     YAML.save("flat.yaml", {key: value for key, value in content.items() if key != "scales"})
     with pytest.raises(ValueError, match=message):
         read_model_yaml(model, scale)

@@ -87,6 +87,13 @@ def spoil(model: Path, target: Path, fault: str) -> str:
         return "damaged"
     graph = onnx.load(model)
     properties = {p.key: p.value for p in graph.metadata_props}
+    if fault == "grey images":
+        ends = [
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 64, 64])
+            for name in ("images", "output")
+        ]
+        node = onnx.helper.make_node("Identity", ["images"], ["output"])
+        graph.graph.CopyFrom(onnx.helper.make_graph([node], "grey", ends[:1], ends[1:]))
     faults: dict[str, tuple[dict[str, str], str]] = {
         "foreign": ({"names": ""}, "not exported by Ultralytics"),
         "another task": ({"task": "classify"}, "only detect, segment, pose, obb have boxes"),
@@ -97,6 +104,7 @@ def spoil(model: Path, target: Path, fault: str) -> str:
             "doesn't suit the task detect and its 1 classes",
         ),
         "unreadable names": ({"names": "{0: "}, "can't be read"),
+        "grey images": ({}, "of shape [1, 1, 64, 64], and only colour ones, of 3 channels"),
     }
     changes, message = faults[fault]
     onnx.helper.set_model_props(graph, {k: v for k, v in {**properties, **changes}.items() if v})
@@ -106,7 +114,7 @@ def spoil(model: Path, target: Path, fault: str) -> str:
 
 MODELS = (
     *("missing", "damaged", "foreign", "another task", "no masks", "no angles", "other classes"),
-    "unreadable names",
+    *("unreadable names", "grey images"),
 )
 
 
@@ -132,7 +140,7 @@ def test_bad_models(
         ("--max-det 0", "max_det must be a whole number from 1 on, got 0"),
         ("--threads 0", "threads must be a whole number from 1 on, got 0"),
         ("--imgsz 320", "exported for 160x160 only"),
-        ("--json no/such/folder.json", "no/such/folder.json"),
+        ("--json no/such/folder.json", "directory: 'no/such/folder.json'"),
         ("--json /dev/full", "No space left"),
     ],
 )
@@ -152,6 +160,7 @@ def test_bad_options(
         ({"max_det": 2.5}, "max_det must be a whole number from 1 on, got 2.5"),
         ({"classes": ["bus"]}, r"classes must be whole numbers, got \['bus'\]"),
         ({"threads": "2"}, "threads must be a whole number from 1 on, got '2'"),
+        ({"providers": "CPUExecutionProvider"}, r"write \['CPUExecutionProvider'\]"),
         ({"providers": ["NoneSuch"]}, r"has no NoneSuch, only \[.*'CPUExecutionProvider'"),
     ],
 )

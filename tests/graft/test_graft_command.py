@@ -20,6 +20,13 @@ NO_WEIGHTS = [
     [[6, 4], 1, "Detect", ["nc"]],
 ]
 
+SMALL = {
+    "scales": None,
+    "backbone": [[-1, 1, "Conv", [8, 3, 2]] for _ in range(6)],
+    "head": [[-1, 1, "Conv", [8]], [[4, 6], 1, "Detect", ["nc"]]],
+}
+"""Its stock neck takes too few operations for the digits that are kept of them."""
+
 
 def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
     text = afpn("graft", "yolov5n.yaml", "--neck", "lite", cwd=tmp_path).stdout
@@ -42,6 +49,21 @@ def test_a_scale_is_read_where_ultralytics_reads_it(tmp_path: Path) -> None:
     assert "mine.yaml names no scale: it is built at s\n" in told
     told = afpn("graft", "my-yolov5s.yaml", "-o", "my-yolov5s-afpn.yaml", cwd=tmp_path).stderr
     assert "names no scale" not in told
+
+
+@pytest.mark.parametrize("scales", [None, {"n": [0.5, 0.5, 1024]}])
+def test_a_scale_that_the_file_does_not_have_is_not_said_to_be_built(
+    scales: Config | None, tmp_path: Path
+) -> None:
+    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own(scales=scales)), "utf-8")
+    told = afpn("graft", "my-yolov5s.yaml", "--neck", "none", "-o", "mine.yaml", cwd=tmp_path)
+    assert not told.stderr
+
+
+def test_the_table_of_a_file_without_the_scale_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own()), "utf-8")
+    told = afpn("graft", "my-yolov5s.yaml", "--table", cwd=tmp_path, fails=True).stderr
+    assert told == "error: my-yolov5s.yaml has no scale s, it has only n\n"
 
 
 def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
@@ -129,8 +151,12 @@ def test_the_table_of_a_file(tmp_path: Path) -> None:
             "| P2-P4 | 0 | 0.00 | 41,909, 0.73 |",
         ),
         ("mine.yaml", {"head": NO_WEIGHTS}, "| P3-P4 | 0 | 0.00 | 62,180, 0.61 |"),
+        ("mine.yaml", SMALL, "| P5-P6 | 80 | 0.00 | 9,508 (**118.85**), 0.00 |"),
     ],
-    ids=["yml", "grey images", "one level", "no stock neck", "a stock neck without weights"],
+    ids=[
+        *("yml", "grey images", "one level", "no stock neck", "a stock neck without weights"),
+        "a stock neck almost without operations",
+    ],
 )
 def test_the_table_of_a_file_that_is_unlike_stock_ones(
     file: str, changes: Config, cells: str, tmp_path: Path

@@ -16,6 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ASSETS
 
 from afpn_yolo.edge.letterbox import Fit
+from afpn_yolo.graft import graft
 from afpn_yolo.views.fusion_maps import FusionMap, fusion_maps, look
 from tests import neck
 
@@ -96,6 +97,18 @@ def test_a_model_of_grey_images_sees_what_another_sees_of_a_grey_one() -> None:
     for item, other in zip(fusion_maps(grey, pixels, imgsz=96), expected, strict=True):
         assert item.weights == pytest.approx(other.weights, abs=1e-4)
         assert item.weights.std() > 0.01
+
+
+def test_a_neck_that_reads_a_coarser_level_than_the_head() -> None:
+    """Stride 32, and the head's largest is 16: an image's sides are multiples of both."""
+    content = graft("yolov8n-p2.yaml", "lite").content
+    *rows, (sources, number, module, args) = content["head"]
+    model = DetectionModel(
+        {**content, "head": [*rows, [sources[:3], number, module, args]]}, verbose=False
+    )
+    assert max(model.stride) == 16
+    for item in fusion_maps(model, noise(70, 160), imgsz=160):
+        assert item.weights.shape[2] * item.strides[item.target] == 160
 
 
 def test_a_model_of_other_images_is_refused() -> None:
