@@ -117,7 +117,7 @@ class Comparison:
         Returns:
             A line for every run that failed. The others have been done all the same.
         """
-        failed = []
+        failed: list[str] = []
         runs = {run.name: run for run in self.runs}
 
         def attempt(name: str) -> None:

@@ -197,6 +197,7 @@ def test_table(tmp_path: Path) -> None:
     table = rows(NECKS, finished(tmp_path / "x.json").finished())
     text = markdown(table, {"data": "my.yaml", "epochs": 3})
     assert "| PAFPN-n | 2 | 2,452,597 | 6.90 | 51.0 ± 1.4 |" in text
+    assert "seeds; GFLOPs at the size of these images. data=my.yaml" in text
     assert "| AFPN-n | 2 | 2,452,597 | 6.90 | 54.5 ± 0.7 |" in text
     assert " - | " in text  # no small objects, no figure
     assert versus(table) == [
@@ -217,7 +218,7 @@ def test_a_neck_that_stays_behind(tmp_path: Path) -> None:
 def test_a_neck_that_is_level_throughout(tmp_path: Path) -> None:
     records = Records(tmp_path / "x.json", CONDITIONS)
     for neck in NECKS:
-        records.add(Run(neck, 0), record(0.0, [0.0, 0.0]))
+        records.add(Run(neck, 0), record(0.5, [0.5, 0.5]))
     (line,) = versus(rows(NECKS, records.finished()))
     assert "never behind" in line
 
