@@ -38,6 +38,7 @@ from afpn_yolo.cli.arguments import SCALES, add_json, check_least
 STOPPED = "stopped; the same command goes on from here"
 USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
 NOTHING = Path("none")
+FIRST = "looking at data and models ..."
 RANDOM = (
     "the YAMLs start from random weights, which takes long schedules: --backbone FILE starts them "
     "from the backbone of a checkpoint, a file for each scale; --backbone none leaves this line out"
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         return _pareto(args)
     if not args.data:
         raise ValueError("--data is missing: the data set, as yolo takes it")
+    if sys.stderr.isatty():  # where somebody waits: the imports alone can take half a minute
+        print(FIRST, file=sys.stderr, flush=True)
     if args.table in twostage_table.TABLES:
         return twostage_table.run(args)
     if args.resnet:
