@@ -8,6 +8,7 @@ from typing import Any
 
 from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
+from afpn_yolo.compare.plan import short
 from afpn_yolo.compare.report import COLUMNS, EXPLAINED, Row, shown, versus
 from afpn_yolo.compare.verdict import notes as verdict_notes
 
@@ -108,17 +109,12 @@ def _table(table: Sequence[Row]) -> str:
 
 def _digests(conditions: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"Backbone{' of scale ' + scale if scale else ''}: tensors {_short(tensors)}."
+        f"Backbone{' of scale ' + scale if scale else ''}: tensors {short(tensors)}."
         for scale, tensors in (conditions.get("backbone") or {}).items()
     ]
     if digest := conditions.get(DIGEST):
-        lines.append(f"Images and labels: {_short(digest)}.")
+        lines.append(f"Images and labels: {short(digest)}.")
     return lines
-
-
-def _short(tensors: str) -> str:
-    """The start of a digest; a name of weights as it is."""
-    return tensors[:12] if len(tensors) == 64 else tensors
 
 
 def _list(title: str, items: Sequence[str]) -> str:

@@ -88,6 +88,19 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
         Records(tmp_path / "x.json", Conditions("my.yaml", epochs=100, imgsz=64, batch=4))
 
 
+def test_other_weights_and_settings_are_told_in_words(tmp_path: Path) -> None:
+    backbone, extra = {"n": "ab" * 32, "s": "cd" * 32}, {"lr0": 0.1, "amp": False}
+    given = replace(CONDITIONS, backbone=backbone, extra=extra)
+    Records(tmp_path / "x.json", given).add(Run(NECKS[0], 0), record(0.5, [0.5]))
+    with pytest.raises(ValueError, match="x.json was made under other conditions") as refusal:
+        Records(tmp_path / "x.json", CONDITIONS)
+    said = str(refusal.value).partition("(")[2].partition(")")[0]
+    assert said == (
+        "backbone: weights abababababab for n, weights cdcdcdcdcdcd for s there, random weights "
+        "here; extra: lr0=0.1 amp=False there, nothing here"
+    )
+
+
 def test_conditions_that_another_process_wrote_meanwhile(tmp_path: Path) -> None:
     first = Records(tmp_path / "x.json", CONDITIONS)
     other = Records(tmp_path / "x.json", Conditions("my.yaml", epochs=9, imgsz=64, batch=4))
