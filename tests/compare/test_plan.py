@@ -92,7 +92,7 @@ def test_other_weights_and_settings_are_told_in_words(tmp_path: Path) -> None:
     backbone, extra = {"n": "ab" * 32, "s": "cd" * 32}, {"lr0": 0.1, "amp": False}
     given = replace(CONDITIONS, backbone=backbone, extra=extra)
     Records(tmp_path / "x.json", given).add(Run(NECKS[0], 0), record(0.5, [0.5]))
-    with pytest.raises(ValueError, match="x.json was made under other conditions") as refusal:
+    with pytest.raises(ValueError, match=r"x\.json was made under other conditions") as refusal:
         Records(tmp_path / "x.json", CONDITIONS)
     said = str(refusal.value).partition("(")[2].partition(")")[0]
     assert said == (
