@@ -191,12 +191,15 @@ def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
 def _pareto(args: argparse.Namespace) -> int:
     """Draw, instead of training."""
     from afpn_yolo.base.files import written_whole
-    from afpn_yolo.compare.pareto import pareto
+    from afpn_yolo.compare.pareto import pareto, untimed
 
     if not args.necks or any(Path(word).suffix != ".json" for word in args.necks):
         raise ValueError("--pareto takes results of comparisons: afpn compare A.json B.json ...")
     results = [Path(word) for word in args.necks]
-    figure = pareto(results, args.pareto, args.part, args.runtime, args.precision)
+    times = (args.part, args.runtime, args.precision)
+    figure = pareto(results, args.pareto, *times)
+    if told := untimed(results, args.pareto, *times):
+        print(told, file=sys.stderr)
     path = args.out / f"{args.name or 'pareto'}.png"
     with written_whole(path) as part:
         figure.savefig(part, format="png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -294,6 +295,30 @@ def test_pareto(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"benchmark\.json is no result of a comparison"):
         read_table(bench)
     assert afpn("compare", "--pareto", bench, cwd=tmp_path, fails=True).returncode == 2
+
+
+def test_what_a_benchmark_has_not_timed_is_named_with_the_command_that_measures_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, bench = ROOT / "results" / "deeppcb-quick.json", ROOT / "results" / "benchmark.json"
+    told = afpn("compare", results, "--pareto", bench, cwd=tmp_path).stderr
+    assert f"none-n, lite-n: no time in {bench}, so over parameters alone; afpn benchmark" in told
+    planned: list[Any] = []
+
+    def measure(wanted: list[Any], args: Any) -> list[Any]:
+        planned.extend(wanted)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("afpn_yolo.cli.benchmark.measure", measure)
+    command = shlex.split(told.partition("; afpn ")[2].partition(" measures all")[0])
+    afpn(*command, cwd=tmp_path, fails=True)
+    assert {(case.part, case.runtime, case.precision) for case in planned} == {
+        ("model", "onnxruntime", "fp32")
+    }
+    there = {row.neck.name for row in read_table(results)}
+    assert {neck.name for neck in planned[0].necks} == there
+    both = afpn("compare", ROOT / "results" / "bccd-scratch.json", "--pareto", bench, cwd=tmp_path)
+    assert "no time" not in both.stderr
 
 
 def test_the_bar_counts_what_other_processes_did_but_not_as_speed(
