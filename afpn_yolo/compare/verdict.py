@@ -170,16 +170,19 @@ def _advice(best: Row, level: Sequence[Row]) -> str:
     if not level:
         return f"{best.neck.name} has the highest AP, and every other row is clearly below it."
     lean = min([best, *level], key=lambda row: row.parameters)
-    names = ", ".join(row.neck.name for row in level)
-    told = f"{best.neck.name} has the highest AP; {names} can't be told from it."
-    if any(
-        f"{best_ap([row]):.1f}" == f"{best_ap([best]):.1f}" for row in level
-    ):  # none is the highest
-        told = f"{best.neck.name}, {names} can't be told apart."
+    highest = f"{best_ap([best]):.1f}"  # as the table shows it
+    equal = [best, *(row for row in level if f"{best_ap([row]):.1f}" == highest)]
+    told = f"{_names(equal)} {'share' if len(equal) > 1 else 'has'} the highest AP"
+    if rest := [row for row in level if row not in equal]:
+        told += f"; {_names(rest)} can't be told from {_names(equal[:1]) if equal[1:] else 'it'}"
     return (
-        f"{told} Of these, {lean.neck.name} has the fewest parameters; afpn benchmark measures "
+        f"{told}. Of these, {lean.neck.name} has the fewest parameters; afpn benchmark measures "
         "their time."
     )
+
+
+def _names(table: Sequence[Row]) -> str:
+    return ", ".join(row.neck.name for row in table)
 
 
 def sentences(found: Mapping[str, Any] | None) -> list[str]:

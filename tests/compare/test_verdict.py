@@ -136,9 +136,11 @@ def test_no_highest_among_equals_and_no_seeds_for_no_difference() -> None:
     level = verdict(table(PAFPN=(20.0, 21.0), none=(20.02, 21.02)))["scales"][0]
     assert level["against_control"]["seeds_more"] is None
     said = " ".join(level["text"])
-    assert "none-n, PAFPN-n can't be told apart. Of these, " in said
-    assert "highest" not in said
+    assert "none-n, PAFPN-n share the highest AP. Of these, " in said
     assert "would" not in said
+    others = {"PAFPN": (20.0, 21.0), "AFPN": (19.9, 20.9), "none": (20.02, 21.02)}
+    said = " ".join(verdict(table(**others))["scales"][0]["text"])
+    assert "none-n, PAFPN-n share the highest AP; AFPN-n can't be told from none-n. Of" in said
 
 
 def test_a_verdict_is_a_list_with_an_item_a_sentence_at_each_scale() -> None:
