@@ -1,7 +1,7 @@
 """Measure what necks cost where they run: time, memory, size; side by side, their calls in turn.
 
+    afpn benchmark --quick
     afpn benchmark --scales n s
-    afpn benchmark --quick --runtimes pytorch onnxruntime
     afpn benchmark --models PAFPN=yolov5n.yaml mine=my/net.yaml --parts neck
 
 Writes a JSON list of rows after every case, and beside it a Markdown table and a bar chart. The
@@ -31,16 +31,26 @@ from afpn_yolo.bench.cases import (
 )
 from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
 from afpn_yolo.cli.command import PARTLY, complain
-from afpn_yolo.compare.plan import PAPER, parse_necks
+from afpn_yolo.compare.plan import CONTROL, PAPER, parse_necks
+from afpn_yolo.compare.quick import NECKS
 
-STOPPED = "stopped; what was measured is in the JSON"
 USUAL: dict[str, Any] = {
+    "models": [*PAPER["IV"]],
+    "precisions": [*PRECISIONS],
     "scales": ["n", "s"],
     "imgsz": [640, 320, 480, 960, 1280],
     "batch": [1, 4, 8],
     "runs": 50,
 }
-QUICK: dict[str, Any] = {"scales": ["n"], "imgsz": [320], "batch": [1], "runs": 10}
+QUICK: dict[str, Any] = {
+    "models": [f"{CONTROL}=yolov5-none.yaml", *NECKS],  # those of afpn compare --quick
+    "runtimes": ["pytorch", "onnxruntime"],  # what every benchmark needs anyway
+    "precisions": ["fp32"],
+    "scales": ["n"],
+    "imgsz": [320],
+    "batch": [1],
+    "runs": 10,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,14 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         metavar="[LABEL=]MODEL",
-        help=f"model YAMLs, or .pt files ({' '.join(PAPER['IV'])})",
+        help=f"model YAMLs, or .pt files ({' '.join(PAPER['IV'])}; --quick: four necks)",
     )
     add("--scales", nargs="+", choices=SCALES, help="of the YAMLs (n s, where none are named)")
     add(
         "--parts", nargs="+", choices=PARTS, default=[*PARTS], help="neck alone, whole model (both)"
     )
-    add("--runtimes", nargs="+", choices=RUNTIMES, help="(all that are installed)")
-    add("--precisions", nargs="+", choices=PRECISIONS, default=[*PRECISIONS], help="(both)")
+    add(
+        "--runtimes",
+        nargs="+",
+        choices=RUNTIMES,
+        help="(all that are installed; --quick: pytorch onnxruntime)",
+    )
+    add("--precisions", nargs="+", choices=PRECISIONS, help="(both; --quick: fp32)")
     add(
         "--imgsz",
         nargs="+",
@@ -72,7 +87,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--quick",
         action="store_true",
-        help="scale n, 320 pixels, batch 1, 10 runs, as far as nothing else is said",
+        help="the necks of compare --quick in PyTorch and ONNX Runtime, float32, scale n, 320 "
+        "pixels, batch 1, 10 runs, as far as nothing else is said",
     )
     add(
         "--json",
@@ -108,7 +124,6 @@ def complete(args: argparse.Namespace) -> None:
     """Fill in what wasn't said, and refuse what can't be."""
     if args.models and args.scales is None:
         args.scales = []  # they stand in the names
-    args.models = args.models or [*PAPER["IV"]]
     for name, value in (QUICK if args.quick else USUAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
@@ -149,13 +164,17 @@ def measure(planned: list[Case], args: argparse.Namespace) -> list[dict[str, Any
     from afpn_yolo.bench.measure import Benchmark
 
     rows: list[dict[str, Any]] = []
-    with tqdm(total=len(planned), desc="Measuring", unit=" cases", disable=None) as bar:
-        for case, found in Benchmark(args.runs, args.warmup, args.threads).measure(planned):
-            rows += found
-            if args.json.path:
-                args.json.write(rows)
-            bar.set_description(case.name)
-            bar.update()
+    try:
+        with tqdm(total=len(planned), desc="Measuring", unit=" cases", disable=None) as bar:
+            for case, found in Benchmark(args.runs, args.warmup, args.threads).measure(planned):
+                rows += found
+                if args.json.path:
+                    args.json.write(rows)
+                bar.set_description(case.name)
+                bar.update()
+    except KeyboardInterrupt:
+        kept = f"; what was measured is in {args.json.path}" if rows and args.json.path else ""
+        raise KeyboardInterrupt(f"stopped{kept}") from None
     return rows
 
 

@@ -16,7 +16,8 @@ class Command(Protocol):
     """The module of a command. Its docstring is the help's description.
 
     It imports torch, and what imports torch, in `run` only, so that `--help` comes at once. Where
-    Ctrl-C leaves something to go on from, `STOPPED` is the sentence that says so.
+    Ctrl-C leaves something to go on from, `STOPPED` is the sentence that says so; one that depends
+    on what was done is the `KeyboardInterrupt`'s own.
     """
 
     __doc__: str | None
@@ -56,8 +57,8 @@ def ended(run: Callable[[], int], stopped: str = "stopped") -> int:
         if not error.name or error.name.startswith("afpn_yolo"):
             raise
         return complain(f"{error.name} is not installed: pip install {error.name}")
-    except KeyboardInterrupt:
-        print(f"\n{stopped}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{str(interrupt) or stopped}", file=sys.stderr)
         return INTERRUPTED
 
 

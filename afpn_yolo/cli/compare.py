@@ -38,6 +38,7 @@ from afpn_yolo.cli.arguments import SCALES, add_json, check_least
 STOPPED = "stopped; the same command goes on from here"
 USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
 NOTHING = Path("none")
+FIRST = "looking at data and models ..."
 RANDOM = (
     "the YAMLs start from random weights, which takes long schedules: --backbone FILE starts them "
     "from the backbone of a checkpoint, a file for each scale; --backbone none leaves this line out"
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         return _pareto(args)
     if not args.data:
         raise ValueError("--data is missing: the data set, as yolo takes it")
+    if sys.stderr.isatty():  # where somebody waits: the imports alone can take half a minute
+        print(FIRST, file=sys.stderr, flush=True)
     if args.table in twostage_table.TABLES:
         return twostage_table.run(args)
     if args.resnet:
@@ -188,12 +191,15 @@ def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
 def _pareto(args: argparse.Namespace) -> int:
     """Draw, instead of training."""
     from afpn_yolo.base.files import written_whole
-    from afpn_yolo.compare.pareto import pareto
+    from afpn_yolo.compare.pareto import pareto, untimed
 
     if not args.necks or any(Path(word).suffix != ".json" for word in args.necks):
         raise ValueError("--pareto takes results of comparisons: afpn compare A.json B.json ...")
     results = [Path(word) for word in args.necks]
-    figure = pareto(results, args.pareto, args.part, args.runtime, args.precision)
+    times = (args.part, args.runtime, args.precision)
+    figure = pareto(results, args.pareto, *times)
+    if told := untimed(results, args.pareto, *times):
+        print(told, file=sys.stderr)
     path = args.out / f"{args.name or 'pareto'}.png"
     with written_whole(path) as part:
         figure.savefig(part, format="png")

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     }
 
     def results(records: dict[str, Record]) -> Results:
-        return Results.of(necks, records, conditions)
+        return Results.of(necks, records, conditions, judged=False)
 
     records = carry_out(
         args.table,

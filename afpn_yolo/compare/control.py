@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from afpn_yolo.compare.plan import CONTROL, Candidate
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.plugin.lookup import NECK, scaled, unscaled
 from afpn_yolo.upstream.scales import read_model_yaml
+from afpn_yolo.upstream.tell import announce
 
 
 def with_control(necks: Sequence[Candidate]) -> list[Candidate]:
     """Add a control of each scale, unless one is among the candidates.
+
+    One that is that model under another label gets the control's: it need not be trained twice.
 
     Raises:
         ValueError: When there is none for a scale's first candidate.
@@ -22,9 +26,24 @@ def with_control(necks: Sequence[Candidate]) -> list[Candidate]:
     result = [*necks]
     for scale in dict.fromkeys(neck.scale for neck in necks):
         group = [neck for neck in necks if neck.scale == scale]
-        if all(neck.label != CONTROL for neck in group):
-            result.append(control_of(group[0]))
+        if any(neck.label == CONTROL for neck in group):
+            continue
+        control = control_of(group[0])
+        own = next((neck for neck in group if _is_model_of(neck, control)), None)
+        if own:
+            announce(f"{own.name} is the model without a neck: here it is called {CONTROL}")
+            result[result.index(own)] = replace(own, label=CONTROL)
+        else:
+            result.append(control)
     return result
+
+
+def _is_model_of(neck: Candidate, control: Candidate) -> bool:
+    """Whether a YAML builds what the control's builds, whatever its name."""
+    if neck.model.endswith(".pt"):
+        return False
+    one, other = (_read(candidate.model, candidate.scale) for candidate in (neck, control))
+    return one.get("head") == other["head"] and same_but_neck(one, other)
 
 
 def control_of(neck: Candidate) -> Candidate:

@@ -8,8 +8,9 @@ from typing import Any
 
 from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
-from afpn_yolo.compare.report import COLUMNS, Row, shown, versus
-from afpn_yolo.compare.verdict import NOTE
+from afpn_yolo.compare.plan import short
+from afpn_yolo.compare.report import COLUMNS, EXPLAINED, Row, shown, versus
+from afpn_yolo.compare.verdict import notes as verdict_notes
 
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --ink: #1f2328;
@@ -72,8 +73,7 @@ def page(
             _verdict(verdict),
             "<h2>Accuracy and cost</h2>\n",
             _table(table),
-            '<p class="dim">AP in points, mean ± standard deviation over seeds; GFLOPs at the '
-            "size of the images above.</p>\n",
+            f'<p class="dim">{EXPLAINED} of the images above.</p>\n',
             f'<h2>Figures</h2>\n<div class="figures">{drawn}</div>\n',
             _list("Along the way", versus(table)),
             _list("Conditions", [*notes, *_digests(conditions)]),
@@ -84,16 +84,14 @@ def page(
 
 def _verdict(verdict: Mapping[str, Any] | None) -> str:
     if not verdict:
-        return (
-            '<div class="verdict"><p>No verdict yet.</p><p>It takes two seeds of a neck and of the '
-            "control without one (--control).</p></div>\n"
-        )
+        return ""
     parts = []
     for one in verdict["scales"]:
         title = f"<h2>Scale {escape(one['scale'])}</h2>" if len(verdict["scales"]) > 1 else ""
         said = "".join(f"<p>{escape(text)}</p>" for text in one["text"])
         parts.append(f'{title}<div class="verdict">{said}</div>\n')
-    return f'{"".join(parts)}<div class="dim">{NOTE}</div>\n'
+    parts += [f'<div class="dim">{note}</div>\n' for note in verdict_notes(verdict)]
+    return "".join(parts)
 
 
 def _table(table: Sequence[Row]) -> str:
@@ -111,17 +109,12 @@ def _table(table: Sequence[Row]) -> str:
 
 def _digests(conditions: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"Backbone{' of scale ' + scale if scale else ''}: tensors {_short(tensors)}."
+        f"Backbone{' of scale ' + scale if scale else ''}: tensors {short(tensors)}."
         for scale, tensors in (conditions.get("backbone") or {}).items()
     ]
     if digest := conditions.get(DIGEST):
-        lines.append(f"Images and labels: {_short(digest)}.")
+        lines.append(f"Images and labels: {short(digest)}.")
     return lines
-
-
-def _short(tensors: str) -> str:
-    """The start of a digest; a name of weights as it is."""
-    return tensors[:12] if len(tensors) == 64 else tensors
 
 
 def _list(title: str, items: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from afpn_yolo.base.values import quoted
 from afpn_yolo.compare.figures import BESIDE, COLOURS, INK, MARKERS, figure_and_axes
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.report import Row, rows
@@ -68,6 +69,28 @@ def pareto(
     by_time.set_ylabel("AP (bars: standard deviation over seeds)")
     by_size.legend(**BESIDE)
     return figure
+
+
+def untimed(
+    results: Sequence[Path], benchmark: Path, part: str, runtime: str, precision: str
+) -> str | None:
+    """The sentence about what a benchmark has not timed, and the command that would.
+
+    That measures all: times of two benchmarks don't compare. None where nothing is missing.
+    """
+    times = _times(benchmark, (part, runtime, precision))
+    necks = [row.neck for path in results for row in read_table(path)]
+    if not (gone := [neck for neck in necks if (neck.label, neck.scale) not in times]):
+        return None
+    scales = [*dict.fromkeys(neck.scale for neck in necks if neck.scale)]
+    like = [neck for neck in necks if bool(neck.scale) == bool(scales)]  # a name has its scale
+    models = {neck.label: quoted(f"{neck.label}={neck.model}") for neck in like}
+    return (
+        f"{', '.join(dict.fromkeys(neck.name for neck in gone))}: no time in {benchmark}, so over "
+        f"parameters alone; afpn benchmark --models {' '.join(models.values())} "
+        f"{' '.join(['--scales', *scales, ''] if scales else [])}--parts {part} "
+        f"--runtimes {runtime} --precisions {precision} --json other.json measures all"
+    )
 
 
 def read_table(path: Path) -> list[Row]:

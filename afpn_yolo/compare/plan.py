@@ -96,7 +96,7 @@ class Conditions:
 def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     """Where the conditions of something kept differ: `epochs: 100 there, 300 here`."""
     different = [
-        f"{key}: {there.get(key)!r} there, {value!r} here"
+        f"{key}: {_said(key, there.get(key))} there, {_said(key, value)} here"
         for key, value in here.items()
         if there.get(key) != value and key != DIGEST
     ]
@@ -104,6 +104,24 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     if known and there[DIGEST] != here[DIGEST]:
         different.append("images or labels have changed since")
     return different
+
+
+def _said(key: str, value: Any) -> str:
+    """A condition in words."""
+    if key == "backbone":
+        given = [
+            f"weights {short(digest)}{scale and f' for {scale}'}"
+            for scale, digest in (value or {}).items()
+        ]
+        return ", ".join(given) or "random weights"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={setting}" for name, setting in value.items()) or "nothing"
+    return str(value)
+
+
+def short(tensors: str) -> str:
+    """The start of a digest; a name of weights as it is."""
+    return tensors[:12] if len(tensors) == 64 else tensors
 
 
 @dataclass(frozen=True)

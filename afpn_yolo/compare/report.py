@@ -12,8 +12,12 @@ from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.records import Record
 
+LEAST = 1.0
+"""Points of AP below which a model has learnt nothing to speak of: seeds of one neck differ by as
+much on a few hundred images."""
 SPAN = 10  # epochs over which a neck may not be far behind
 METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+EXPLAINED = "AP in points, mean ± standard deviation over seeds; GFLOPs at the size"
 COLUMNS = ("neck", "seeds", "parameters", "GFLOPs", *METRICS)
 
 
@@ -103,10 +107,21 @@ def _row(neck: Candidate, runs: list[Record]) -> Row:
     )
 
 
+def best_ap(table: Sequence[Row]) -> float:
+    """The highest mean AP, in points; 0 where there is none."""
+    spreads = (row.metrics["AP"] for row in table)
+    return max((100 * spread.mean for spread in spreads if spread), default=0.0)
+
+
+def has_learnt(table: Sequence[Row]) -> bool:
+    """Whether a model has learnt enough for a comparison to say anything."""
+    return best_ap(table) >= LEAST
+
+
 def markdown(table: Sequence[Row], conditions: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """The table, how each neck did against the first of its scale, and notes before it."""
     lines = [*markdown_table(COLUMNS, (row.cells() for row in table))]
-    lines += ["", f"AP in points, mean ± standard deviation over seeds. {shown(conditions)}"]
+    lines += ["", f"{EXPLAINED} of these images. {shown(conditions)}"]
     lines += [*notes, "", *(f"- {line}" for line in versus(table))]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -120,13 +135,15 @@ def shown(conditions: Mapping[str, Any]) -> str:
 
 
 def versus(table: Sequence[Row]) -> list[str]:
-    """For every neck but the first of its scale: the difference at the end and along the way."""
-    first: dict[str | None, Row] = {}
+    """For every neck but the first of its scale: the difference at the end and along the way.
+
+    Nothing of a scale whose models have learnt nothing.
+    """
     lines = []
-    for row in table:
-        base = first.setdefault(row.neck.scale, row)
-        if base is not row:
-            lines.append(_difference(row, base))
+    for scale in dict.fromkeys(row.neck.scale for row in table):
+        base, *others = group = [row for row in table if row.neck.scale == scale]
+        if has_learnt(group):
+            lines += [_difference(row, base) for row in others]
     return lines
 
 

@@ -27,7 +27,7 @@ class Results:
     Attributes:
         table: A row for every neck that has a finished run.
         conditions: What all runs shared.
-        verdict: As `verdict.verdict` gives it.
+        verdict: As `verdict.verdict` gives it; None where there can never be one.
         remarks: As `remarks.remarks` gives it.
     """
 
@@ -42,14 +42,20 @@ class Results:
         necks: Sequence[Candidate],
         finished: dict[str, Record],
         conditions: Mapping[str, Any],
+        judged: bool = True,
     ) -> Results:
-        """From the records of finished runs."""
+        """From the records of finished runs.
+
+        Args:
+            judged: Whether a model without a neck can be among them, as a verdict needs it.
+        """
         table = rows(necks, finished)
-        return cls(table, conditions, verdict(table), remarks(finished.values()))
+        found = verdict(table) if judged else None
+        return cls(table, conditions, found, remarks(finished.values()))
 
     def markdown(self) -> str:
         """Verdict and table."""
-        said = "\n".join(sentences(self.verdict))
+        said = "\n".join(sentences(self.verdict)).strip()
         text = markdown(self.table, self.conditions, remarked(self.remarks))
         return f"{said}\n\n{text}" if said else text
 

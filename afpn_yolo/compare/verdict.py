@@ -11,10 +11,11 @@ from typing import Any
 from scipy import stats
 
 from afpn_yolo.compare.plan import CONTROL
-from afpn_yolo.compare.report import Row
+from afpn_yolo.compare.report import Row, best_ap, has_learnt
 
 CONFIDENCE, POWER = 0.95, 0.8
 MOST_SEEDS = 100
+ZERO = 0.05  # points; a smaller difference is shown as 0.0
 NOTE = "The intervals are over seeds, on these images and under this schedule."
 UNSEEN = "no difference that these images can show"
 
@@ -32,7 +33,8 @@ class Difference:
             and nothing pairs the runs of a seed, since two networks draw different weights from it.
             The interval is of this one pair: of twenty such, one is expected to miss.
         seeds_more: About how many more seeds of each would show a difference of this size, four
-            times out of five; 0 where it is seen already, None where even 100 would not.
+            times out of five; 0 where it is seen already, None where even 100 would not, or where
+            it is none to a tenth of a point.
     """
 
     of: str
@@ -64,6 +66,8 @@ def difference(row: Row, base: Row) -> Difference:
 
 
 def _seeds_more(ap: float, spread: float, now: int) -> int | None:
+    if abs(ap) < ZERO:
+        return None
     for n in range(2, MOST_SEEDS + 1):
         needed = stats.t.ppf((1 + CONFIDENCE) / 2, 2 * n - 2) + stats.t.ppf(POWER, 2 * n - 2)
         if needed * math.sqrt(spread / n) <= abs(ap):
@@ -71,26 +75,33 @@ def _seeds_more(ap: float, spread: float, now: int) -> int | None:
     return None
 
 
-def verdict(table: Sequence[Row]) -> dict[str, Any] | None:
-    """The verdict for every scale that has a control and two seeds of it and of a neck.
+def verdict(table: Sequence[Row]) -> dict[str, Any]:
+    """The verdict for every scale.
 
     Returns:
         For JSON: `confidence`, and a list `scales`, each with `necks_matter` (None: these runs
         don't show it), the differences, `best`, `level_with_best`, and the `text` in sentences.
-        None where there is no such scale.
+        Where there can be none, nothing but the text, which says why.
     """
     scales = dict.fromkeys(row.neck.scale for row in table)
     found = [_of_scale([row for row in table if row.neck.scale == scale]) for scale in scales]
-    present = [one for one in found if one]
-    return {"confidence": CONFIDENCE, "scales": present} if present else None
+    return {"confidence": CONFIDENCE, "scales": found}
 
 
-def _of_scale(table: Sequence[Row]) -> dict[str, Any] | None:
+def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
     enough = [row for row in table if len(row.scores) >= 2]
     control = next((row for row in enough if row.neck.label == CONTROL), None)
     necks = [row for row in enough if row is not control]
-    if control is None or not necks:
-        return None
+    if control is None or not necks or not has_learnt(table):
+        return {
+            "scale": table[0].neck.scale,
+            "necks_matter": None,
+            "against_control": None,
+            "against_first": [],
+            "best": None,
+            "level_with_best": [],
+            "text": [f"No verdict yet: {_why_none(table)}."],
+        }
     first, others = necks[0], necks[1:]
     gain = difference(first, control)
     gaps = [difference(row, first) for row in others]
@@ -106,6 +117,24 @@ def _of_scale(table: Sequence[Row]) -> dict[str, Any] | None:
         "level_with_best": [row.neck.name for row in level],
         "text": text,
     }
+
+
+def _why_none(table: Sequence[Row]) -> str:
+    """What a scale lacks."""
+    if not has_learnt(table):
+        return (
+            f"nothing has been learnt (AP {best_ap(table):.1f} at most); train longer (--epochs), "
+            "or start from weights (--backbone)"
+        )
+    controls = [row for row in table if row.neck.label == CONTROL]
+    needs = []
+    if not controls:
+        needs.append(f"a model without a neck beside the others (--control, or {CONTROL}=MODEL)")
+    if len(controls) == len(table):
+        needs.append("a neck beside the model without one")
+    if any(len(row.scores) < 2 for row in table):
+        needs.append("at least two seeds of each neck (--seeds 0 1 2)")
+    return f"it takes {' and '.join(needs)}"
 
 
 def _matter(gain: Difference, first: Row, control: Row) -> str:
@@ -129,6 +158,8 @@ def _against(gap: Difference) -> str:
 
 
 def _needed(gap: Difference) -> str:
+    if abs(gap.ap) < ZERO:
+        return ""
     if gap.seeds_more is None:
         return f" A difference of this size would not show with {MOST_SEEDS} seeds of each either."
     more = f"{gap.seeds_more} more seed{'s' * (gap.seeds_more > 1)}"
@@ -139,19 +170,32 @@ def _advice(best: Row, level: Sequence[Row]) -> str:
     if not level:
         return f"{best.neck.name} has the highest AP, and every other row is clearly below it."
     lean = min([best, *level], key=lambda row: row.parameters)
-    names = ", ".join(row.neck.name for row in level)
+    highest = f"{best_ap([best]):.1f}"  # as the table shows it
+    equal = [best, *(row for row in level if f"{best_ap([row]):.1f}" == highest)]
+    told = f"{_names(equal)} {'share' if len(equal) > 1 else 'has'} the highest AP"
+    if rest := [row for row in level if row not in equal]:
+        told += f"; {_names(rest)} can't be told from {_names(equal[:1]) if equal[1:] else 'it'}"
     return (
-        f"{best.neck.name} has the highest AP; {names} can't be told from it. Of these, "
-        f"{lean.neck.name} has the fewest parameters; afpn benchmark measures their time."
+        f"{told}. Of these, {lean.neck.name} has the fewest parameters; afpn benchmark measures "
+        "their time."
     )
 
 
+def _names(table: Sequence[Row]) -> str:
+    return ", ".join(row.neck.name for row in table)
+
+
 def sentences(found: Mapping[str, Any] | None) -> list[str]:
-    """The verdict for Markdown."""
+    """The verdict for Markdown, which a terminal shows as it is."""
     if not found:
         return []
-    lines = ["**Verdict**", ""]
+    lines = []
     for one in found["scales"]:
-        scale = f"Scale {one['scale']}: " if one["scale"] else ""
-        lines.append(f"- {scale}{' '.join(one['text'])}")
-    return [*lines, "", NOTE]
+        title = f"Verdict, scale {one['scale']}:" if len(found["scales"]) > 1 else "Verdict:"
+        lines += [title, "", *(f"- {text}" for text in one["text"]), ""]
+    return [*lines, *notes(found)]
+
+
+def notes(found: Mapping[str, Any]) -> list[str]:
+    """What holds for all intervals, where there are some."""
+    return [NOTE] if any(one["against_control"] for one in found["scales"]) else []

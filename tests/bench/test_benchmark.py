@@ -16,7 +16,7 @@ from afpn_yolo.bench.cases import Choice, cases
 from afpn_yolo.bench.convert import Subject
 from afpn_yolo.bench.measure import Benchmark, BenchmarkError
 from afpn_yolo.bench.worker import train_step
-from afpn_yolo.compare.plan import Candidate, parse_necks
+from afpn_yolo.compare.plan import PAPER, Candidate, parse_necks
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.cost import feature_shapes, gflops
 from afpn_yolo.upstream.enliven import enliven
@@ -97,10 +97,11 @@ def test_an_enlivened_model_holds_no_tiny_and_no_huge_numbers(name: str) -> None
 
 
 def test_rows_of_a_run(tmp_path: Path) -> None:
+    models = ("--models", *PAPER["IV"], "--scales", "n", "--precisions", "fp32", "int8")
     options = ("--quick", "--imgsz", "64", "--runs", "3", "--warmup", "1", "--parts", "neck")
     runtimes = ("--runtimes", "pytorch", "onnxruntime")
     path = tmp_path / "out" / "b.json"
-    result = afpn("benchmark", *options, *runtimes, "--json", path, cwd=tmp_path)
+    result = afpn("benchmark", *options, *models, *runtimes, "--json", path, cwd=tmp_path)
     rows = json.loads(path.read_text())
     ways = [(r["runtime"], r["precision"]) for r in rows]
     expected = [("pytorch", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "int8")]

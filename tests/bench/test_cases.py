@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from afpn_yolo.base.files import write_json
 from afpn_yolo.bench.cases import Case, Choice, cases, check_installed
 from afpn_yolo.bench.figure import bars
+from afpn_yolo.bench.measure import Benchmark
 from afpn_yolo.bench.table import BEGIN, END, insert, markdown, read
 from afpn_yolo.bench.timing import alternate, summary
 from afpn_yolo.compare.plan import PAPER, parse_necks
+from afpn_yolo.compare.quick import NECKS
 from tests.processes import ROOT, afpn
 
 SMALL = Choice(["neck"], ["onnxruntime"], ["fp32"], [64], [1])
@@ -92,21 +95,67 @@ def test_what_is_not_asked_for_need_not_be_there(monkeypatch: pytest.MonkeyPatch
     check_installed(cases(parse_necks(PAPER["IV"], ["n"]), SMALL))
 
 
-def test_what_is_not_installed_is_left_out_and_named(
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[Case]:
+    """The cases that the command would measure; it stops there."""
+    planned: list[Case] = []
+
+    def measure(wanted: list[Case], args: Any) -> list[Any]:
+        planned[:] = wanted
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("afpn_yolo.cli.benchmark.measure", measure)
+    return planned
+
+
+def test_quick_measures_the_necks_of_a_quick_comparison(
+    planned: list[Case], tmp_path: Path
+) -> None:
+    def ways(*more: str) -> set[tuple[str, str, str]]:
+        afpn("benchmark", "--quick", *more, cwd=tmp_path, fails=True)
+        return {(case.part, case.runtime, case.precision) for case in planned}
+
+    usual = {
+        (part, way, "fp32") for part in ("neck", "model") for way in ("pytorch", "onnxruntime")
+    }
+    assert ways() == usual
+    assert len(planned) == 4
+    assert {n.label for n in planned[0].necks} == {
+        *("none", *(neck.label for neck in parse_necks(NECKS, [])))
+    }
+    assert {n.scale for n in planned[0].necks} == {"n"}
+    assert (planned[0].baseline.label, planned[0].imgsz, planned[0].batch) == ("PAFPN", 320, 1)
+    assert ways("--precisions", "int8", "--parts", "model") == {("model", "onnxruntime", "int8")}
+    assert ways("--runtimes", "pytorch-train") == {("neck", "pytorch-train", "fp32")}
+    ways("--models", "mine=yolov5n.yaml")
+    assert [neck.label for neck in planned[0].necks] == ["mine"]
+
+
+def test_a_benchmark_that_is_stopped_names_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def measure(self: Benchmark, cases: list[Case]) -> Iterator[tuple[Case, list[Any]]]:
+        if "64" not in cases[0].name:
+            yield cases[0], [rows_of("PAFPN", 10, 1)]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Benchmark, "measure", measure)
+    for size, kept in (("64", ""), ("96", "; what was measured is in b.json")):
+        words = ("benchmark", "--quick", "--imgsz", size, "--json", "b.json")
+        result = afpn(*words, cwd=tmp_path, fails=True)
+        assert result.returncode == 130
+        assert result.stderr.splitlines()[-1] == f"stopped{kept}"
+        assert (tmp_path / "b.json").exists() == bool(kept)
+
+
+def test_what_is_not_installed_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, planned: list[Case], tmp_path: Path
 ) -> None:
     others = {"openvino", "nncf", "ncnn", "pnnx"}
     monkeypatch.setattr(
         "afpn_yolo.bench.cases.find_spec", lambda name: None if name in others else 1
     )
-    planned: list[Case] = []
-
-    def measure(wanted: list[Case], args: Any) -> list[Any]:
-        planned.extend(wanted)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("afpn_yolo.cli.benchmark.measure", measure)
-    told = afpn("benchmark", "--quick", cwd=tmp_path, fails=True).stderr
+    told = afpn("benchmark", cwd=tmp_path, fails=True).stderr
     assert {case.runtime for case in planned} == {"pytorch", "onnxruntime", "pytorch-train"}
     assert (
         "left out: openvino fp32, openvino int8, ncnn fp32; they need: pip install openvino" in told

@@ -83,6 +83,7 @@ MISSING = ModuleNotFoundError("No module named 'onnx'", name="onnx")
         (ValueError("--n must be 1"), 2, "error: --n must be 1"),
         (MISSING, 2, "error: onnx is not installed: pip install onnx"),
         (KeyboardInterrupt(), 130, "\nstopped; nothing was written"),
+        (KeyboardInterrupt("stopped; a.json is half"), 130, "\nstopped; a.json is half"),
     ],
 )
 def test_failures_are_a_sentence_and_an_exit_code(

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
 from tests.compare.test_plan import record
-from tests.processes import AFPN, afpn
+from tests.processes import AFPN, ROOT, afpn, run
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,28 @@ def test_a_failing_run_does_not_cost_the_others_and_each_has_its_scale(
     built = {run["run"]: run["parameters"] for run in result["runs"]}
     expected = build_model("yolov5-afpn.yaml", "s", 4)  # not n, which comes first in the file
     assert built == {"own-s-seed0": sum(p.numel() for p in expected.parameters())}
+
+
+ON_A_TERMINAL = """
+import sys
+from afpn_yolo.cli.__main__ import main
+sys.stderr.isatty = lambda: {terminal}
+main(["compare", "--data", "my.yaml", "--json", "-"])
+"""
+
+
+def test_a_terminal_shows_a_line_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    def told(terminal: bool) -> list[str]:
+        code = ON_A_TERMINAL.format(terminal=terminal)
+        # -S: no installed package can be imported, so that it ends where it would take long.
+        alone = run(sys.executable, "-S", "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+        assert not alone.stdout
+        return alone.stderr.splitlines()
+
+    first, error = told(terminal=True)
+    assert first == "looking at data and models ..."
+    assert error.startswith("error: ")
+    assert told(terminal=False) == [error]
 
 
 def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any) -> Comparison:

@@ -88,6 +88,19 @@ def test_other_conditions_are_refused(tmp_path: Path) -> None:
         Records(tmp_path / "x.json", Conditions("my.yaml", epochs=100, imgsz=64, batch=4))
 
 
+def test_other_weights_and_settings_are_told_in_words(tmp_path: Path) -> None:
+    backbone, extra = {"n": "ab" * 32, "s": "cd" * 32}, {"lr0": 0.1, "amp": False}
+    given = replace(CONDITIONS, backbone=backbone, extra=extra)
+    Records(tmp_path / "x.json", given).add(Run(NECKS[0], 0), record(0.5, [0.5]))
+    with pytest.raises(ValueError, match=r"x\.json was made under other conditions") as refusal:
+        Records(tmp_path / "x.json", CONDITIONS)
+    said = str(refusal.value).partition("(")[2].partition(")")[0]
+    assert said == (
+        "backbone: weights abababababab for n, weights cdcdcdcdcdcd for s there, random weights "
+        "here; extra: lr0=0.1 amp=False there, nothing here"
+    )
+
+
 def test_conditions_that_another_process_wrote_meanwhile(tmp_path: Path) -> None:
     first = Records(tmp_path / "x.json", CONDITIONS)
     other = Records(tmp_path / "x.json", Conditions("my.yaml", epochs=9, imgsz=64, batch=4))
@@ -197,6 +210,7 @@ def test_table(tmp_path: Path) -> None:
     table = rows(NECKS, finished(tmp_path / "x.json").finished())
     text = markdown(table, {"data": "my.yaml", "epochs": 3})
     assert "| PAFPN-n | 2 | 2,452,597 | 6.90 | 51.0 ± 1.4 |" in text
+    assert "seeds; GFLOPs at the size of these images. data=my.yaml" in text
     assert "| AFPN-n | 2 | 2,452,597 | 6.90 | 54.5 ± 0.7 |" in text
     assert " - | " in text  # no small objects, no figure
     assert versus(table) == [
@@ -217,7 +231,7 @@ def test_a_neck_that_stays_behind(tmp_path: Path) -> None:
 def test_a_neck_that_is_level_throughout(tmp_path: Path) -> None:
     records = Records(tmp_path / "x.json", CONDITIONS)
     for neck in NECKS:
-        records.add(Run(neck, 0), record(0.0, [0.0, 0.0]))
+        records.add(Run(neck, 0), record(0.5, [0.5, 0.5]))
     (line,) = versus(rows(NECKS, records.finished()))
     assert "never behind" in line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +23,7 @@ from afpn_yolo.compare.records import Records
 from afpn_yolo.compare.remarks import remarks, sentences
 from afpn_yolo.compare.report import rows, worst_span
 from afpn_yolo.compare.results import Results
-from afpn_yolo.compare.verdict import UNSEEN, difference, verdict
+from afpn_yolo.compare.verdict import NOTE, UNSEEN, difference, verdict
 from tests.compare.test_plan import record
 from tests.processes import ROOT, afpn
 
@@ -79,7 +80,6 @@ def test_one_more_seed_is_one_seed() -> None:
 def test_verdict(scores: tuple[Any, ...], matter: bool | None, says: str) -> None:
     none, pafpn, afpn = scores
     found = verdict(table(PAFPN=pafpn, AFPN=afpn, none=none))
-    assert found
     (one,) = found["scales"]
     assert one["necks_matter"] is matter
     assert re.search(says, one["text"][0])
@@ -89,16 +89,75 @@ def test_verdict(scores: tuple[Any, ...], matter: bool | None, says: str) -> Non
 def test_which_neck_the_verdict_names() -> None:
     scores = {"PAFPN": (20.0, 20.4), "AFPN": (17.0, 17.2), "lite": (20.1, 20.5), "none": (14, 14.1)}
     found = verdict(table(**scores))
-    assert found
     (one,) = found["scales"]
     assert "AFPN-n is worse than PAFPN-n: -3.1 AP (95 %" in " ".join(one["text"])
     assert f"lite-n and PAFPN-n: {UNSEEN}" in " ".join(one["text"])
     assert (one["best"], one["level_with_best"]) == ("lite-n", ["PAFPN-n"])
 
 
-def test_no_verdict_without_a_control_or_a_second_seed() -> None:
-    assert verdict(table(PAFPN=(20.0, 21.0), AFPN=(17.0, 18.0))) is None
-    assert verdict(table(PAFPN=(20.0,), none=(17.0, 18.0))) is None
+CONTROL_LACKS = r"a model without a neck beside the others \(--control, or none=MODEL\)"
+SEEDS_LACK = r"at least two seeds of each neck \(--seeds 0 1 2\)"
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [
+        ({"PAFPN": (20.0, 21.0), "AFPN": (17.0, 18.0)}, f"it takes {CONTROL_LACKS}"),
+        ({"PAFPN": (20.0,), "none": (17.0, 18.0)}, f"it takes {SEEDS_LACK}"),
+        ({"PAFPN": (20.0,), "AFPN": (17.0,)}, f"it takes {CONTROL_LACKS} and {SEEDS_LACK}"),
+        ({"none": (20.0, 21.0)}, "it takes a neck beside the model without one"),
+        ({"PAFPN": (0.8, 0.8), "none": (0.0, 0.0)}, r"nothing has been learnt \(AP 0\.8 at most\)"),
+        (
+            {"PAFPN": (0.0,)},
+            r"nothing has been learnt .*train longer \(--epochs\), or .*--backbone",
+        ),
+    ],
+)
+def test_where_there_is_no_verdict_one_sentence_says_why(
+    scores: dict[str, tuple[float, ...]], says: str
+) -> None:
+    shown = Results.of(*finished(**scores), vars(CONDITIONS))
+    (one,) = shown.verdict["scales"] if shown.verdict else []
+    assert (one["necks_matter"], one["best"], len(one["text"])) == (None, None, 1)
+    assert re.match(rf"No verdict yet: {says}", one["text"][0])
+    text = shown.markdown()
+    assert text.startswith(f"Verdict:\n\n- {one['text'][0]}\n\n| neck")
+    assert "interval" not in text
+
+
+def test_curves_of_models_that_have_learnt_nothing_are_not_compared() -> None:
+    nothing = Results.of(*finished(PAFPN=(0.0, 0.0), none=(0.0, 0.0)), vars(CONDITIONS))
+    something = Results.of(*finished(PAFPN=(2.0, 2.0), none=(2.0, 2.0)), vars(CONDITIONS))
+    assert "never behind" in something.markdown()
+    assert "behind" not in nothing.markdown()
+
+
+def test_no_highest_among_equals_and_no_seeds_for_no_difference() -> None:
+    level = verdict(table(PAFPN=(20.0, 21.0), none=(20.02, 21.02)))["scales"][0]
+    assert level["against_control"]["seeds_more"] is None
+    said = " ".join(level["text"])
+    assert "none-n, PAFPN-n share the highest AP. Of these, " in said
+    assert "would" not in said
+    others = {"PAFPN": (20.0, 21.0), "AFPN": (19.9, 20.9), "none": (20.02, 21.02)}
+    said = " ".join(verdict(table(**others))["scales"][0]["text"])
+    assert "none-n, PAFPN-n share the highest AP; AFPN-n can't be told from none-n. Of" in said
+
+
+def test_a_verdict_is_a_list_with_an_item_a_sentence_at_each_scale() -> None:
+    necks, runs = finished(PAFPN=(20.0, 20.4), AFPN=(17.0, 17.2), none=(14.0, 14.1))
+    text = Results.of(necks, runs, vars(CONDITIONS)).markdown()
+    before = text.split("\n\n| neck")[0].splitlines()
+    assert before[:2] == ["Verdict:", ""]
+    assert [line[:8] for line in before[2:5]] == ["- Necks ", "- AFPN-n", "- PAFPN-"]
+    assert before[5:] == ["", NOTE]
+    small = [Candidate(neck.label, neck.model, "s") for neck in necks]
+    for neck in small:
+        for seed in (0, 1):
+            run = runs[f"{neck.label}-n-seed{seed}"]
+            runs[Run(neck, seed).name] = {**run, "run": Run(neck, seed).name, "scale": "s"}
+    text = Results.of([*necks, *small], runs, vars(CONDITIONS)).markdown()
+    assert "Verdict, scale n:\n\n- Necks" in text
+    assert "Verdict, scale s:\n\n- Necks" in text
 
 
 def test_the_worst_ten_epochs() -> None:
@@ -217,7 +276,7 @@ def test_a_page_escapes_what_users_name() -> None:
     shown = Results.of(necks, runs, {"data": "<script>alert(1)</script>"})
     text = page("<b>", shown.table, shown.conditions, shown.verdict, [])
     assert "script" not in Page(text).tags
-    assert "No verdict yet." in text
+    assert "No verdict yet: it takes a model without a neck" in text
 
 
 def test_pareto(tmp_path: Path) -> None:
@@ -238,6 +297,30 @@ def test_pareto(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"benchmark\.json is no result of a comparison"):
         read_table(bench)
     assert afpn("compare", "--pareto", bench, cwd=tmp_path, fails=True).returncode == 2
+
+
+def test_what_a_benchmark_has_not_timed_is_named_with_the_command_that_measures_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, bench = ROOT / "results" / "deeppcb-quick.json", ROOT / "results" / "benchmark.json"
+    told = afpn("compare", results, "--pareto", bench, cwd=tmp_path).stderr
+    assert f"none-n, lite-n: no time in {bench}, so over parameters alone; afpn benchmark" in told
+    planned: list[Any] = []
+
+    def measure(wanted: list[Any], args: Any) -> list[Any]:
+        planned.extend(wanted)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("afpn_yolo.cli.benchmark.measure", measure)
+    command = shlex.split(told.partition("; afpn ")[2].partition(" measures all")[0])
+    afpn(*command, cwd=tmp_path, fails=True)
+    assert {(case.part, case.runtime, case.precision) for case in planned} == {
+        ("model", "onnxruntime", "fp32")
+    }
+    there = {row.neck.name for row in read_table(results)}
+    assert {neck.name for neck in planned[0].necks} == there
+    both = afpn("compare", ROOT / "results" / "bccd-scratch.json", "--pareto", bench, cwd=tmp_path)
+    assert "no time" not in both.stderr
 
 
 def test_the_bar_counts_what_other_processes_did_but_not_as_speed(
