@@ -97,9 +97,12 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """
     from afpn_yolo.twostage.data import Source
     from afpn_yolo.twostage.design import Design, Sides
+    from afpn_yolo.twostage.models import BACKBONES
     from afpn_yolo.twostage.plan import Plan
+    from afpn_yolo.twostage.pyramid import check_choice
     from afpn_yolo.twostage.schedule import schedule_of
 
+    check_choice("--backbone", args.backbone, BACKBONES)
     return Plan(
         source=Source.named(args.data, args.val, args.images, args.val_images),
         design=Design(
