@@ -208,7 +208,7 @@ class _Training:
         if rank() == 0:
             self._write()
             if not sys.stderr.isatty():  # where there is no bar
-                score = "-" if metrics["AP"] is None else f"{100 * metrics['AP']:.1f}"
+                score = "-" if scores["AP"] is None else f"{100 * scores['AP']:.1f}"
                 told = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
                 print(f"{self._title(epoch)}: {told}", file=sys.stderr, flush=True)
 

@@ -146,10 +146,16 @@ def _draw_arc(axes: Axes, start: tuple[float, float], end: tuple[float, float]) 
     way = [(left, bottom), (left, top), (left + BEND, top)]
     way += [(right - BEND, top), (right, top), (right, bottom)]
     curve = [Path.MOVETO, Path.CURVE3, Path.CURVE3, Path.LINETO, Path.CURVE3, Path.CURVE3]
-    style = {"arrowstyle": "-|>", "mutation_scale": 10.0, "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
-    axes.add_patch(
-        FancyArrowPatch(path=Path(way, curve), color=ARROWS[0][1], zorder=2, fill=False, **style)
+    arrow = FancyArrowPatch(
+        path=Path(way, curve),
+        arrowstyle="-|>",
+        mutation_scale=10.0,
+        linewidth=1.3,
+        color=ARROWS[0][1],
+        fill=False,
+        zorder=2,
     )
+    axes.add_patch(arrow)
 
 
 def _rise(distance: float) -> float:
