@@ -64,5 +64,7 @@ def ended(run: Callable[[], int], stopped: str = "stopped") -> int:
 
 def complain(error: object) -> int:
     """Print a sentence as an error; returns the exit code for one."""
+    if isinstance(error, FileNotFoundError) and error.filename:  # Python's own has a number in it
+        error = f"{error.filename}: no such file or folder"
     print(f"error: {error}", file=sys.stderr, flush=True)
     return FAULT

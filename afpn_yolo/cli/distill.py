@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
         def progress(step: int, missed: list[float]) -> None:
             bar.update(step - bar.n)
-            bar.set_postfix(missed=" ".join(f"{share:.2f}" for share in missed))
+            bar.set_postfix(missed=f"{sum(missed) / len(missed):.2f}")  # the levels' mean
 
         result = distill(
             args.teacher,

@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=int, default=320, help="training pictures (320)")
     parser.add_argument("--val", type=int, default=80, help="validation pictures (80)")
     parser.add_argument("--seed", type=int, default=0, help="start of all random choices (0)")
-    parser.add_argument("--size", type=int, default=320, help="side of the pictures, pixels (320)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=320,
+        help="side of the pictures in pixels, a multiple of 32 from 128 on (320)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -86,7 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how("--amp", action="store_true", help="mixed precision")
     how("--seed", type=int, default=0, help="of all random choices (%(default)s)")
     how("--device", help="cpu, 0, cuda:0; default: a GPU where there is one")
-    how("--workers", type=int, default=4, help="processes that load images (%(default)s)")
+    how(
+        "--workers",
+        type=int,
+        default=4,
+        help="processes that load images (%(default)s, or as many as there are cores)",
+    )
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
@@ -97,9 +102,12 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """
     from afpn_yolo.twostage.data import Source
     from afpn_yolo.twostage.design import Design, Sides
+    from afpn_yolo.twostage.models import BACKBONES
     from afpn_yolo.twostage.plan import Plan
+    from afpn_yolo.twostage.pyramid import check_choice
     from afpn_yolo.twostage.schedule import schedule_of
 
+    check_choice("--backbone", args.backbone, BACKBONES)
     return Plan(
         source=Source.named(args.data, args.val, args.images, args.val_images),
         design=Design(

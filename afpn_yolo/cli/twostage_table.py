@@ -64,12 +64,16 @@ def _plan(args: argparse.Namespace) -> Plan:
     """
     from afpn_yolo.twostage.data import Source
     from afpn_yolo.twostage.design import Design, Sides
+    from afpn_yolo.twostage.models import BACKBONES
     from afpn_yolo.twostage.plan import Plan
+    from afpn_yolo.twostage.pyramid import check_choice
 
     for option in ("necks", "quick", "control", "scales"):
         if getattr(args, option):
             told = "models" if option == "necks" else f"--{option}"
             raise ValueError(f"--table {args.table} has rows of its own: leave out {told}")
+    if args.resnet:
+        check_choice("--resnet", args.resnet, BACKBONES)
     weights: list[Any] = args.backbone or ["IMAGENET1K_V1"]
     if len(weights) > 1:
         raise ValueError(f"--table {args.table} starts from one --backbone, or none")

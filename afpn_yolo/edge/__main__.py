@@ -141,7 +141,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _complain(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    told: object = error
+    if isinstance(error, FileNotFoundError) and error.filename:  # Python's own has a number in it
+        told = f"{error.filename}: no such file or folder"
+    print(f"error: {told}", file=sys.stderr, flush=True)
     return FAULT
 
 

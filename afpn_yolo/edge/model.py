@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from afpn_yolo.edge.letterbox import Size
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+CHECKPOINTS = (".pt", ".pth")
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
 UNREAD = {"detect": "", "segment": "masks", "pose": "keypoints", "obb": ""}
 """Tasks whose boxes can be read, and what else such a model gives that isn't."""
@@ -138,6 +139,12 @@ def _open(
     options.intra_op_num_threads = int(threads or 0)
     with open(path, "rb"):  # an error that names the file and the reason
         pass
+    if str(path).endswith(CHECKPOINTS):
+        raise ValueError(
+            f"{os.fspath(path)}: it is a PyTorch checkpoint, and an ONNX model is needed; first: "
+            f"yolo export model={os.fspath(path)} format=onnx (one of afpn train-rcnn: afpn "
+            "export-rcnn)"
+        )
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
     except Exception as error:  # its exceptions have no class of their own in common

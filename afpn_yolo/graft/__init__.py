@@ -23,7 +23,7 @@ from afpn_yolo.graft.stock import Anatomy, anatomy
 from afpn_yolo.graft.topology import NARROWER, NECKS, Form, Row, neck_rows
 from afpn_yolo.graft.write import page
 
-__all__ = ["NECKS", "Grafted", "graft", "grafted_name", "named_scale"]
+__all__ = ["NECKS", "Grafted", "graft", "grafted_name", "named_scale", "neck_word"]
 
 SCALED = re.compile(r"(yolov?\d+)([nslmx])(?=-|$)")
 
@@ -124,9 +124,13 @@ def named_scale(name: str) -> str | None:
 
 def grafted_name(stem: str, neck: str) -> str:
     """The file name of a graft: `yolo11n-seg`, lite -> `yolo11n-afpn-lite-seg.yaml`."""
-    word = {"afpn": "afpn", "none": "none"}.get(neck, f"afpn-{neck}")
     family, dash, rest = stem.partition("-") if stem.startswith("yolo") else (stem, "", "")
-    return f"{family}-{word}{dash}{rest}.yaml"
+    return f"{family}-{neck_word(neck)}{dash}{rest}.yaml"
+
+
+def neck_word(neck: str) -> str:
+    """What a neck is called in the name of a graft: `lite` -> `afpn-lite`."""
+    return neck if neck in ("afpn", "none") else f"afpn-{neck}"
 
 
 def _load(stock: str | Path) -> dict[str, Any]:

@@ -57,6 +57,11 @@ def load_tensors(path: Path) -> object:
             more = f" and {len(refused) - 3} more kinds" * (len(refused) > 3)
             names = f"{', '.join(refused[:3])}{more}"
             reason = f"it holds objects that are not loaded for safety's sake: {names}"
+        if any(name.startswith("ultralytics.nn.") for name in refused):
+            reason = (
+                "it is a checkpoint of Ultralytics' already, which yolo and the other commands "
+                "open as it is; this one takes those of the AFPN authors' code"
+            )
         raise ValueError(reason) from error
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import ultralytics
 
-from afpn_yolo.graft import graft
+from afpn_yolo.graft import NECKS, graft, neck_word
 from afpn_yolo.plugin.lookup import Graft
+from afpn_yolo.plugin.nearest import did_you_mean
 
 
 def grafted(asked: Graft, name: str, load: Callable[[str | Path], Any]) -> dict[str, Any]:
@@ -40,6 +41,8 @@ def _first(asked: Graft, name: str, load: Callable[[str | Path], Any]) -> dict[s
             continue
         if isinstance(content, dict):
             return content
+    necks = ", ".join(map(neck_word, NECKS))
     raise FileNotFoundError(
-        f"{name}: ultralytics {ultralytics.__version__} has no {asked.stock[0]} to put a neck into"
+        f"{name}: ultralytics {ultralytics.__version__} has no {asked.stock[0]} to put a neck "
+        f"into; in names, necks are {necks}{did_you_mean(name)}"
     )

@@ -27,6 +27,7 @@ from afpn_yolo.plugin.checkpoints import explain_damage, keep_run
 from afpn_yolo.plugin.grafting import grafted
 from afpn_yolo.plugin.lookup import named_graft, resolve, unscaled
 from afpn_yolo.plugin.model_yaml import check_model_yaml
+from afpn_yolo.plugin.nearest import no_such_model
 from afpn_yolo.plugin.refuse import OLDEST, unsuited
 from afpn_yolo.plugin.rows import row_arguments
 
@@ -144,7 +145,12 @@ def _remember_asked(tasks: ModuleType) -> None:
     @wraps(load)
     def yaml_model_load(path: str | Path) -> Any:
         asked = named_graft(path) if resolve("models", path) is None else None
-        content = grafted(asked, str(path), load_asked) if asked else load_asked(path)
+        try:
+            content = grafted(asked, str(path), load_asked) if asked else load_asked(path)
+        except FileNotFoundError as error:
+            if "does not exist" not in str(error):  # several files of that name, for one
+                raise
+            raise no_such_model(str(path)) from None  # Ultralytics names it without its scale
         _check(tasks, content)  # the parser is not the first to look into it
         return content
 

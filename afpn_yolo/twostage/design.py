@@ -43,7 +43,11 @@ class Sides:
 
 @dataclass(frozen=True)
 class Design:
-    """Arguments of `fasterrcnn_resnet_afpn`, which see; `options` are for `FasterRCNN`."""
+    """Arguments of `fasterrcnn_resnet_afpn`, which see; `options` are for `FasterRCNN`.
+
+    Raises:
+        ValueError: On an option that torchvision's FasterRCNN hasn't.
+    """
 
     backbone: str = "resnet50"
     neck: str = "afpn"
@@ -53,6 +57,11 @@ class Design:
     dynamic: bool = False
     aligned: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = [*inspect.signature(FasterRCNN).parameters]
+        if unknown := sorted({*self.options} - ({*known} - TAKEN)):
+            raise ValueError(f"--set {unknown[0]}: torchvision's FasterRCNN has no such argument")
 
     def build(
         self,
@@ -72,9 +81,6 @@ class Design:
         Raises:
             ValueError: When something in the design is unknown.
         """
-        known = [*inspect.signature(FasterRCNN).parameters]
-        if unknown := sorted({*self.options} - ({*known} - TAKEN)):
-            raise ValueError(f"--set {unknown[0]}: torchvision's FasterRCNN has no such argument")
         return fasterrcnn_resnet_afpn(
             self.backbone,
             num_classes=num_classes,

@@ -8,6 +8,7 @@ from typing import Any
 
 from afpn_yolo.base.files import written_whole
 
+TABLE = "results.csv"
 Line = dict[str, float | None]
 
 
@@ -22,7 +23,7 @@ class History:
 
     def __init__(self, folder: Path, lines: list[Line] | None = None, write: bool = True) -> None:
         self.lines = lines or []
-        self._path = folder / "results.csv"
+        self._path = folder / TABLE
         self._write = write
         self._board: Any = _tensorboard(folder, len(self.lines)) if write else None
 

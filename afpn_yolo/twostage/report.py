@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from afpn_yolo.twostage.counts import count
+from afpn_yolo.twostage.history import TABLE
 from afpn_yolo.twostage.plan import Plan
 from afpn_yolo.twostage.provenance import versions
-from afpn_yolo.twostage.train import Outcome
+from afpn_yolo.twostage.train import BEST, SERVER, Outcome
 
 SCORES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
 
@@ -31,10 +34,20 @@ def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
 
 
 def table(told: dict[str, Any]) -> str:
-    """A line of headings and one of figures, in percent."""
+    """A line of headings and one of figures, in percent; below them the files of the training."""
     heads = "".join(f"{key:>7}" for key in SCORES)
     values = "".join(_percent(told[key]) for key in SCORES)
-    return f"{heads}\n{values}\n{told['checkpoint']}"
+    return "\n".join((heads, values, *_files(Path(told["checkpoint"]), told["curve"])))
+
+
+def _files(last: Path, curve: list[float | None]) -> Iterator[str]:
+    yield str(last)
+    scores = [score or 0.0 for score in curve]
+    best = max((score, epoch) for epoch, score in enumerate(scores, 1))[1]  # of equals the last
+    for name, remark in ((BEST, f" (epoch {best} of {len(scores)})"), (TABLE, ""), (SERVER, "")):
+        path = last.with_name(name)
+        if path.exists():
+            yield f"{path}{remark}"
 
 
 def _percent(value: float | None) -> str:

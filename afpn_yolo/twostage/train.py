@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from afpn_yolo.twostage.plan import Plan, differences
 from afpn_yolo.twostage.processes import processes, rank, share_buffers, world_size
 from afpn_yolo.twostage.provenance import changed, provenance, source_digest
 from afpn_yolo.twostage.weights import backbone_weights
+from afpn_yolo.upstream.machine import cores
 
 LAST, BEST = "last.pt", "best.pt"
 SERVER = "detections.json"
@@ -62,7 +64,8 @@ def train(
         plan: The training.
         folder: Where the files go.
         device: See `processes`.
-        workers: Processes that load images, for each process that trains.
+        workers: Processes that load images, for each process that trains; at most as many as
+            there are cores.
         resume: Go on from the folder's `last.pt`, if there is one.
 
     Returns:
@@ -128,7 +131,8 @@ class _Training:
     ) -> None:
         if plan.batch % world_size():
             raise ValueError(f"batch {plan.batch} can't be shared out among {world_size()} GPUs")
-        self.plan, self.folder, self.device, self.workers = plan, folder, device, workers
+        self.plan, self.folder, self.device = plan, folder, device
+        self.workers = min(workers, cores())  # torch warns of more
         self.made = made
         self.names = class_names(plan.source)
         self.val = read(plan.source, "val", self.names)
@@ -203,6 +207,13 @@ class _Training:
         self.history.add({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **scores})
         if rank() == 0:
             self._write()
+            if not sys.stderr.isatty():  # where there is no bar
+                score = "-" if scores["AP"] is None else f"{100 * scores['AP']:.1f}"
+                told = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
+                print(f"{self._title(epoch)}: {told}", file=sys.stderr, flush=True)
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.plan.schedule.epochs}"
 
     def _steps(self, epoch: int) -> dict[str, float]:
         """One pass over the images; the mean of every loss."""
@@ -210,19 +221,15 @@ class _Training:
         self.parallel.train()
         self.sampler.set_epoch(epoch)
         # None: only where the output is a terminal.
-        bar = tqdm(
-            self.loader, f"epoch {epoch + 1}/{plan.schedule.epochs}", disable=rank() > 0 or None
-        )
+        bar = tqdm(self.loader, self._title(epoch), disable=rank() > 0 or None)
         total: Counter[str] = Counter()
-        for i, (images, targets) in enumerate(bar):
-            factor = plan.schedule.rate(epoch, epoch * len(self.loader) + i, plan.warmup)
+        for i, (images, targets) in enumerate(bar, 1):
+            factor = plan.schedule.rate(epoch, epoch * len(self.loader) + i - 1, plan.warmup)
             for group in self.optimizer.param_groups:
                 group["lr"] = plan.learning_rate * factor
             losses = self._step(images, targets)
             total.update(losses)
-            bar.set_postfix(
-                {k.removeprefix("loss_"): f"{v / (i + 1):.3f}" for k, v in total.items()}
-            )
+            bar.set_postfix(loss=f"{total['loss'] / i:.3f}")
         return {key: value / len(self.loader) for key, value in total.items()}
 
     def _step(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:

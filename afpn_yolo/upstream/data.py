@@ -34,8 +34,15 @@ def open_data(data: str) -> dict[str, Any]:
             check_size(data, YAML.load(data))  # before somebody spells it out
         return check_det_dataset(data)
     except Exception as error:  # it runs what the YAML says
-        reason = one_line(error).removeprefix(f"{data}: ")
-        raise EvaluationError(f"{data}: {reason}") from error
+        raise EvaluationError(f"{data}: {_reason(data, one_line(error))}") from error
+
+
+def _reason(data: str, said: str) -> str:
+    """What is wrong with a data YAML, without its name, which Ultralytics has in many places."""
+    said = said.split(" Note dataset download directory")[0]  # no remedy for a wrong path
+    said = said.replace(f" in {data!r}", "").removeprefix(f"{data}: ").removeprefix(f"{data} ")
+    said = said.removeprefix("Dataset ").removeprefix(f"'{data}' ")
+    return "no such file" if said == "does not exist" else said
 
 
 def images_of(data: str, split: str) -> list[Path]:

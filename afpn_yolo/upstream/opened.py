@@ -14,6 +14,7 @@ from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.upstream.pretrained import check_found
 from afpn_yolo.upstream.tell import briefly, one_line
 
 BOXED = ("detect", "segment", "pose")  # tasks whose models predict upright boxes
@@ -53,6 +54,11 @@ def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
         chosen = select_device(device or "", verbose=False)
     except Exception as error:  # torch and Ultralytics each have their own
         raise EvaluationError(f"device {device!r}: {one_line(error)}") from error
+    try:
+        if not isinstance(model, Model):
+            check_found(source)
+    except OSError as error:
+        raise EvaluationError(str(error)) from None
     try:
         with briefly():
             opened = model if isinstance(model, Model) else YOLO(str(model), task="detect")

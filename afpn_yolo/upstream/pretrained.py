@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ultralytics.utils.downloads import attempt_download_asset
+from ultralytics.utils import SETTINGS
+from ultralytics.utils.checks import check_yolov5u_filename
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
 from afpn_yolo.upstream.tell import one_line
 
@@ -24,3 +26,24 @@ def coco_checkpoint(scale: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{name} can't be downloaded: {reason}")
     return path
+
+
+def check_found(checkpoint: str) -> None:
+    """Raise unless a `.pt` is here, or one of Ultralytics' own to be downloaded.
+
+    Of any other name Ultralytics asks the network for a list of its own, with long warnings where
+    there is none. What is no `.pt`, and what comes from a URL, is left to it.
+
+    Raises:
+        FileNotFoundError: It names the file.
+    """
+    path = Path(checkpoint)
+    if path.suffix != ".pt" or "://" in checkpoint or path.exists():
+        return
+    if path.name != checkpoint:
+        raise FileNotFoundError(f"{checkpoint}: no such file")
+    name = check_yolov5u_filename(checkpoint, verbose=False)
+    if name not in GITHUB_ASSETS_NAMES and not Path(SETTINGS["weights_dir"], name).exists():
+        raise FileNotFoundError(
+            f"{checkpoint}: no such file, and no checkpoint that Ultralytics offers for download"
+        )

@@ -27,7 +27,8 @@ def announce(message: str) -> None:
 
 # Colours and cursor movements of a terminal; pictures; marks that turn the direction of writing.
 CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\^_])")
-PICTURES = re.compile("[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?\u200d?")
+PICTURE = "[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?\u200d?"
+PICTURES = re.compile(f" *{PICTURE}(?=[.,;:])|{PICTURE}")  # no blank stays before a full stop
 MARKS = re.compile("[\u202a-\u202e\u2066-\u2069\ufeff]")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
 from torch import nn
 
 from afpn_yolo.base.rows import backbone_rows, image_channels
@@ -27,6 +28,7 @@ COLOURS = {
 OTHER = ("#f5f2d0", "#8a8330")
 WIDTH, HEIGHT = 1.5, 0.72
 STEP, RISE = 2.35, 1.75
+BEND = 0.35  # the corners of an arc
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,24 @@ def _as_late_as_possible(boxes: list[Box]) -> list[Box]:
     return [replace(box, column=late[box.row]) for box in boxes]
 
 
-ARROWS = {0: ("same level", "#444444"), 1: ("from coarser: 1x1, upsampled", "#b03030")}
+ARROWS = {0: ("same level", "#444444"), 1: ("from coarser: upsampled", "#b03030")}
 ARROWS[-1] = ("from finer: strided", "#2f6ea5")
+ALIGNED = "from coarser: 1x1, upsampled"  # as our fusions take a coarser level
+
+
+def legend(boxes: list[Box]) -> list[tuple[str, str]]:
+    """What the arrows of a picture mean, and their colours; of those that are in it."""
+    known = {box.row: box for box in boxes}
+    drawn: dict[int, set[str]] = {}
+    for box in boxes:
+        for source in box.sources:
+            stride = known[source].stride
+            direction = (stride > box.stride) - (stride < box.stride)
+            drawn.setdefault(direction, set()).add(box.kind)
+    labels = {key: ARROWS[key] for key in ARROWS if key in drawn}
+    if drawn.get(1) == {"fusion"}:
+        labels[1] = (ALIGNED, ARROWS[1][1])
+    return [*labels.values()]
 
 
 def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
@@ -107,7 +125,9 @@ def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
         zorder=3,
     )
     axes.add_patch(shape)
-    axes.text(x, y, box.text, ha="center", va="center", fontsize=10.5, zorder=4)
+    longest = max(map(len, box.text.splitlines()))
+    size = 10.5 if longest <= 10 else 84 / longest  # so that RepNCSPELAN4 fits in
+    axes.text(x, y, box.text, ha="center", va="center", fontsize=size, zorder=4)
 
 
 def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -120,36 +140,56 @@ def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]
 
 
 def _draw_arc(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Over the boxes that stand between two of the same level."""
-    tail, tip = ((x, y + HEIGHT / 2 + 0.03) for x, y in (start, end))
-    bend = f"arc3,rad={-0.7 / (end[0] - start[0])}"
-    style = {"arrowstyle": "-|>", "lw": 1.3, "shrinkA": 0, "shrinkB": 0, "connectionstyle": bend}
-    axes.annotate("", tip, tail, arrowprops={**style, "color": ARROWS[0][1]}, zorder=2)
+    """Over the boxes that stand between two of the same level; a longer way lies higher."""
+    (left, bottom), (right, _) = ((x, y + HEIGHT / 2 + 0.03) for x, y in (start, end))
+    top = bottom + _rise(end[0] - start[0])
+    way = [(left, bottom), (left, top), (left + BEND, top)]
+    way += [(right - BEND, top), (right, top), (right, bottom)]
+    curve = [Path.MOVETO, Path.CURVE3, Path.CURVE3, Path.LINETO, Path.CURVE3, Path.CURVE3]
+    arrow = FancyArrowPatch(
+        path=Path(way, curve),
+        arrowstyle="-|>",
+        mutation_scale=10.0,
+        linewidth=1.3,
+        color=ARROWS[0][1],
+        fill=False,
+        zorder=2,
+    )
+    axes.add_patch(arrow)
 
 
-def draw(boxes: list[Box], title: str, path: Path) -> None:
+def _rise(distance: float) -> float:
+    """How far above its boxes an arc over this distance runs."""
+    return min(0.22 + 0.03 * distance / STEP, 0.5)
+
+
+def draw(boxes: list[Box], title: str, path: File) -> None:
     """Write the picture."""
     strides = sorted({box.stride for box in boxes})
     columns = max(b.column for b in boxes)
     spot = {b.row: (b.column * STEP, -strides.index(b.stride) * RISE) for b in boxes}
-    figure = Figure(figsize=(1.62 * columns + 2.6, 1.45 * len(strides) + 0.9))
+    figure = Figure()
     axes = figure.add_subplot()
+    top = 0.6
     for box in boxes:
         _draw_box(axes, box, *spot[box.row])
         for source in box.sources:
             (left, level), (right, own) = spot[source], spot[box.row]
             passed = any(left < x < right and y == level == own for x, y in spot.values())
             (_draw_arc if passed else _draw_arrow)(axes, spot[source], spot[box.row])
+            if passed:
+                top = max(top, level + HEIGHT / 2 + _rise(right - left) + 0.2)
     for index, stride in enumerate(strides):
         label = f"level {stride.bit_length() - 1}\nstride {stride}"
         axes.text(-1.35, -index * RISE, label, ha="right", va="center", fontsize=10.5)
-    for label, colour in ARROWS.values():
+    for label, colour in legend(boxes):
         axes.plot([], [], color=colour, label=label)
     below = (0.5, 0.02)
     axes.legend(loc="upper center", bbox_to_anchor=below, ncol=3, frameon=False, fontsize=10.5)
     axes.set_title(title, fontsize=12.5)
     axes.set_xlim(-2.9, columns * STEP + 1.1)
-    axes.set_ylim(-(len(strides) - 1) * RISE - 0.75, 0.6)
+    axes.set_ylim(-(len(strides) - 1) * RISE - 0.75, top)
+    figure.set_size_inches(1.62 * columns + 2.6, 1.45 * len(strides) + 0.9 + 0.83 * (top - 0.6))
     axes.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")

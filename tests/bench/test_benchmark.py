@@ -213,7 +213,7 @@ MISTAKES = {
     "size": (("--imgsz", "100"), "multiples of 32, got 100"),
     "runs": (("--runs", "0"), "at least 1, got 0"),
     "json": (("--json", "rows.txt"), "must end in .json"),
-    "render": (("--render", "none.md"), "No such file"),
+    "render": (("--render", "none.md"), "no such file"),
 }
 
 

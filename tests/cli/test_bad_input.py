@@ -148,7 +148,7 @@ def pattern(message: str) -> str:
 def check_ours(case: Case, told: Told, folder: Path) -> None:
     """The sentence and no more; a traceback, if any, ends in our code."""
     if told.error is not None:
-        assert isinstance(told.error, ValueError)
+        assert isinstance(told.error, (ValueError, FileNotFoundError))
         last = Path(traceback.extract_tb(told.error.__traceback__)[-1].filename)
         assert last.is_relative_to(PACKAGE), last
         said = [str(told.error)]

@@ -79,7 +79,7 @@ MISSING = ModuleNotFoundError("No module named 'onnx'", name="onnx")
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
-        (FileNotFoundError(2, "No such file", "a.pt"), 2, "error: [Errno 2] No such file: 'a.pt'"),
+        (FileNotFoundError(2, "No such file", "a.pt"), 2, "error: a.pt: no such file or folder"),
         (ValueError("--n must be 1"), 2, "error: --n must be 1"),
         (MISSING, 2, "error: onnx is not installed: pip install onnx"),
         (KeyboardInterrupt(), 130, "\nstopped; nothing was written"),

@@ -20,14 +20,14 @@ def encoded(suffix: str, array: np.ndarray) -> bytes:
 
 
 BAD: dict[str, tuple[bytes | None, str]] = {
-    "missing.jpg": (None, "No such file"),
+    "missing.jpg": (None, "no such file"),
     "empty.jpg": (b"", "damaged"),
     "text.jpg": (b"some words", "damaged"),
     "cut.jpg": (encoded(".jpg", small())[:-900], "damaged"),
     "cut.png": (encoded(".png", small())[:-900], "damaged"),
     "float.tiff": (encoded(".tiff", np.full((9, 9, 3), np.nan, np.float32)), "NaN"),
     "clip.mp4": (b"no film", "can't open"),
-    "missing.avi": (None, "No such file"),
+    "missing.avi": (None, "no such file"),
     "none*.jpg": (None, "no file matches"),
     "voi*": (None, "no file matches"),  # a folder
     "http://127.0.0.1:9/clip.mp4": (None, "can't open it; no such stream"),
@@ -81,7 +81,7 @@ def test_bad_arrays(edge_model: Path, case: str) -> None:
 def spoil(model: Path, target: Path, fault: str) -> str:
     """Write a model that can't be used; returns what must be said of it."""
     if fault == "missing":
-        return "No such file"
+        return "no such file"
     if fault == "damaged":
         target.write_bytes(model.read_bytes()[:-5000])
         return "damaged"

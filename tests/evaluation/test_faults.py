@@ -35,6 +35,34 @@ def test_command_tells_a_mistake_in_one_line(
     assert capsys.readouterr().err == "error: --batch must be at least 1, got 0\n"
 
 
+@pytest.mark.parametrize("name", ["missing.pt", "runs/yolo11n.pt", "yolo11nn.pt"])
+def test_a_checkpoint_that_is_nowhere_is_refused_without_a_look_at_the_network(
+    name: str, case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for function in ("get_github_assets", "safe_download"):
+        monkeypatch.setattr(f"ultralytics.utils.downloads.{function}", pytest.fail)
+    with pytest.raises(EvaluationError, match=f"^{name}: no such file"):
+        evaluate_model(name, case.yaml)
+
+
+@pytest.mark.parametrize("name", ["yolo11n.pt", "yolov5n.pt", "yolo11n"])
+def test_a_stock_checkpoint_is_downloaded(
+    name: str, case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[str] = []
+
+    def download(url: str, **_: Any) -> None:
+        asked.append(Path(url).name)
+        raise ConnectionError("not in this test")
+
+    monkeypatch.setattr("ultralytics.utils.downloads.safe_download", download)
+    with pytest.raises(EvaluationError, match=f"{name} can't be opened: not in this test"):
+        evaluate_model(name, case.yaml)
+    assert asked == ["yolov5nu.pt" if name == "yolov5n.pt" else "yolo11n.pt"]
+
+
 def test_damaged_images_are_left_out_and_named(copy: Case) -> None:
     names = [f"{i:03d}.png" for i in (3, 7, 11)]
     (copy.images / names[0]).write_text("no image")
@@ -69,11 +97,10 @@ def test_an_image_that_fails_to_decode_is_left_out(
     assert [Path(name).name for name in report.damaged] == ["005.png"]
 
 
-@pytest.mark.parametrize("name", ["junk.pt", "junk.onnx", "absent.pt"])
+@pytest.mark.parametrize("name", ["junk.pt", "junk.onnx"])
 def test_what_is_no_model_is_named(case: Case, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    if name != "absent.pt":
-        path.write_text("no model")
+    path.write_text("no model")
     with pytest.raises(EvaluationError, match=rf"{name} can't be opened: "):
         evaluate_model(path, case.yaml)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from tqdm import tqdm
 from ultralytics import YOLO as Model
 from ultralytics.nn.tasks import DetectionModel
 
@@ -82,6 +85,26 @@ def test_backbone_and_head_are_the_teachers(teacher: Path) -> None:
 def test_models_that_do_not_fit(teacher: Path, model: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         lesson(teacher, model)
+
+
+def test_the_bar_leaves_room_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+
+    class Shown(tqdm):  # type: ignore[type-arg]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options | {"disable": False, "file": screen, "ncols": 80})
+
+    def taught(*given: Any) -> None:
+        given[7](750, [0.1, 0.2, 0.3, 0.4])
+        raise ValueError("enough")
+
+    monkeypatch.setattr("tqdm.tqdm", Shown)
+    monkeypatch.setattr("afpn_yolo.headstart.distill.distill", taught)
+    image = tmp_path / "a.jpg"
+    image.touch()
+    assert "enough" in afpn("distill", "t.pt", image, cwd=tmp_path, fails=True).stderr
+    last = screen.getvalue().strip().split("\r")[-1]
+    assert re.search(r"\|[^|]{6,}\| 750/1500 .*missed=0.25\]", last), last
 
 
 def test_missed_share() -> None:

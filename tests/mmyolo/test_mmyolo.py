@@ -229,7 +229,7 @@ def test_files_that_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
     half.write_bytes((tmp_path / "whole.pth").read_bytes()[:100_000])
     fail(half, capsys)
     assert "scale n, not s" in fail(tmp_path / "whole.pth", capsys, "--scale", "s")
-    assert "No such file" in fail(tmp_path / "missing.pth", capsys)
+    assert "no such file" in fail(tmp_path / "missing.pth", capsys)
     assert "Is a directory" in fail(tmp_path, capsys)
 
 

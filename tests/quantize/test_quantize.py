@@ -246,7 +246,7 @@ def test_options_that_cannot_work(
 def test_missing_files_and_foreign_ones(model: Path, photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "foreign.onnx").write_bytes(b"no model")
     (tmp_path / "void").mkdir()
-    refused(tmp_path / "none.onnx", photographs, "No such file")
+    refused(tmp_path / "none.onnx", photographs, "no such file")
     refused(tmp_path / "foreign.onnx", photographs, "can't open it")
     refused(model, tmp_path / "none", "no such file")
     refused(model, tmp_path / "void", "no image in it")

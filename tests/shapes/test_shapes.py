@@ -13,6 +13,7 @@ import pytest
 from ultralytics.utils import YAML
 
 from afpn_yolo import shapes
+from afpn_yolo.cli.__main__ import main
 from afpn_yolo.shapes import dataset
 from afpn_yolo.shapes import scene as drawing
 from afpn_yolo.shapes.labels import labels
@@ -193,6 +194,12 @@ def test_bad_arguments(arguments: dict[str, Any], message: str, tmp_path: Path) 
     with pytest.raises(ValueError, match=message):
         shapes.generate(tmp_path / "set", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_help_names_the_sizes_that_are_allowed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["shapes", "--help"])
+    assert "a multiple of 32 from 128 on" in " ".join(capsys.readouterr().out.split())
 
 
 def test_data_yaml_makes_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

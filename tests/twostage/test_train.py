@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tqdm import tqdm
 
 from afpn_yolo.base.values import EvaluationError
 from afpn_yolo.cli.__main__ import main
+from afpn_yolo.twostage import train
 from afpn_yolo.twostage.checkpoint import is_detector, open_detector, read
 from afpn_yolo.twostage.data import Source
 from afpn_yolo.twostage.data import read as read_data
@@ -142,6 +146,30 @@ def test_killed_it_goes_on_as_if_it_had_not_been(
     for part in ("model", "optimizer"):
         close(one[part], other[part])
     assert int(one["model"]["roi_heads.iteration"]) == 2 * 2
+
+
+def test_what_a_training_says_on_a_small_machine(
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """No warning of too many workers; a bar that is one; a line an epoch; all files."""
+    screen = io.StringIO()
+
+    def shown(items: Iterable[Any], title: str, **_: Any) -> Any:
+        return tqdm(items, title, file=screen, ncols=80, mininterval=0)
+
+    monkeypatch.setattr(train, "tqdm", shown)
+    assert afpn(*words(small_data, tmp_path / "rcnn", "--epochs", "1", "--workers", "64")) == 0
+    assert not [str(warning.message) for warning in recwarn if "worker" in str(warning.message)]
+    *_, last = screen.getvalue().strip().split("\r")
+    assert re.search(r"\|[^|]{15,}\| \d+/\d+ .*loss=\d+\.\d{3}\]", last), last
+    said = capsys.readouterr()
+    assert re.search(r"^epoch 1/1: loss \d+\.\d{3}, AP \d+\.\d, \d+ s of training$", said.err, re.M)
+    files = ["last.pt", "best.pt (epoch 1 of 1)", "results.csv"]
+    assert said.out.splitlines()[-3:] == [str(tmp_path / "rcnn" / name) for name in files]
 
 
 def test_data_that_have_changed_since(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
+from matplotlib.text import Annotation
 from ultralytics.utils import YAML
 
 from afpn_yolo.cli.__main__ import main
@@ -14,7 +18,7 @@ from afpn_yolo.views import neck_figure
 
 @pytest.mark.parametrize(("model", "expected"), [("afpn", 0), ("afpn-lite", 3)])
 def test_the_backbones_features_pass_over_the_lite_neck(
-    model: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, expected: int, tmp_path: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arcs: list[Any] = []
     monkeypatch.setattr(neck_figure, "_draw_arc", lambda axes, start, end: arcs.append(start))
@@ -22,12 +26,66 @@ def test_the_backbones_features_pass_over_the_lite_neck(
     assert len(set(arcs)) == len(arcs) == expected
 
 
+@pytest.fixture
+def picture(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn."""
+    drawn: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            drawn.append(self)
+
+    monkeypatch.setattr(neck_figure, "Figure", Kept)
+    return drawn
+
+
+@pytest.mark.parametrize("model", ["yolov8n", "yolov5n-afpn-lite", "yolov9t"])
+def test_no_arc_touches_another_box_or_the_title_and_names_fit(
+    model: str, picture: list[Figure], tmp_path: File
+) -> None:
+    neck_figure.draw(neck_figure.collect(f"{model}.yaml"), model, tmp_path / "neck.png")
+    picture[0].draw_without_rendering()  # savefig had other pixels
+    (axes,) = picture[0].axes
+    boxes = [patch for patch in axes.patches if isinstance(patch, FancyBboxPatch)]
+    places = [box.get_window_extent() for box in boxes]
+    arcs = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    notes = (text.arrow_patch for text in axes.texts if isinstance(text, Annotation))
+    arcs += [arrow for arrow in notes if arrow is not None]
+    assert len(arcs) > len(boxes) - 4
+    for arc in arcs:
+        lines = map(Path, arc.get_path().to_polygons(arc.get_transform(), closed_only=False))
+        shrunk = [place.padded(-4) for place in places]
+        assert not any(line.intersects_bbox(place, False) for line in lines for place in shrunk)
+        assert arc.get_window_extent().y1 < axes.title.get_window_extent().y0 - 10
+    for text in (text for text in axes.texts if text.get_zorder() == 4):
+        extent = text.get_window_extent()
+        assert any(place.x0 < extent.x0 and extent.x1 < place.x1 for place in places), text
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("yolov8n", ["same level", "from coarser: upsampled", "from finer: strided"]),
+        ("yolov5n-afpn", ["same level", "from coarser: 1x1, upsampled", "from finer: strided"]),
+        ("yolov5n-none", ["same level"]),
+    ],
+)
+def test_the_legend_tells_of_the_arrows_that_are_drawn(
+    model: str, expected: list[str], picture: list[Figure], tmp_path: File
+) -> None:
+    neck_figure.draw(neck_figure.collect(f"{model}.yaml"), model, tmp_path / "neck.png")
+    legend = picture[0].axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == expected
+
+
 INDEXED = [[0, 1, "Index", [c, i]] for c, i in ((128, 6), (256, 7), (512, 8))]
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["backbone", "neck"])
 def test_a_row_that_gives_several_levels_has_no_place_but_those_have(
-    inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside: bool, tmp_path: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", pytest.fail)
     backbone = [[-1, 1, "TorchVision", [512, "resnet18", "DEFAULT", True, 2, True]]]
@@ -55,11 +113,11 @@ def test_a_row_that_gives_several_levels_has_no_place_but_those_have(
     ],
 )
 def test_a_words_ending_says_whether_it_is_the_model_or_the_picture(
-    words: list[str], picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], picture: str, tmp_path: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["draw-neck", *words]) == 0
-    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")] == [Path(picture)]
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")] == [File(picture)]
 
 
 @pytest.mark.parametrize(
