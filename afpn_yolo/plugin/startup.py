@@ -41,7 +41,15 @@ OURS = (
     "afpn_yolo.layers",
     *(
         f"afpn_yolo.plugin.{name}"
-        for name in ("carry", "checkpoints", "grafting", "model_yaml", "register", "rows")
+        for name in (
+            "carry",
+            "checkpoints",
+            "grafting",
+            "model_yaml",
+            "nearest",
+            "register",
+            "rows",
+        )
     ),
 )
 refused: "dict[str, Exception]" = {}  # modules of HOOKS with which registration failed, and why

@@ -207,7 +207,7 @@ def test_an_export_that_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch
 
 
 MISTAKES = {
-    "none.yaml": (("--models", "none5n.yaml"), "none5.yaml"),
+    "none.yaml": (("--models", "none5n.yaml"), "none5n.yaml: no such"),
     "scale": (("--models", "yolov5n.yaml", "--scales", "s"), "scale in its name"),
     "twice": (("--models", "a=yolov5.yaml", "a=yolov5.yaml"), "occurs twice"),
     "size": (("--imgsz", "100"), "multiples of 32, got 100"),

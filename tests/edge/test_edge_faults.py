@@ -140,7 +140,7 @@ def test_bad_models(
         ("--max-det 0", "max_det must be a whole number from 1 on, got 0"),
         ("--threads 0", "threads must be a whole number from 1 on, got 0"),
         ("--imgsz 320", "exported for 160x160 only"),
-        ("--json no/such/folder.json", "directory: 'no/such/folder.json'"),
+        ("--json no/such/folder.json", "error: no/such/folder.json: no such"),
         ("--json /dev/full", "No space left"),
     ],
 )
