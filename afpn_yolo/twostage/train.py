@@ -223,13 +223,13 @@ class _Training:
         # None: only where the output is a terminal.
         bar = tqdm(self.loader, self._title(epoch), disable=rank() > 0 or None)
         total: Counter[str] = Counter()
-        for i, (images, targets) in enumerate(bar, 1):
-            factor = plan.schedule.rate(epoch, epoch * len(self.loader) + i - 1, plan.warmup)
+        for i, (images, targets) in enumerate(bar):
+            factor = plan.schedule.rate(epoch, epoch * len(self.loader) + i, plan.warmup)
             for group in self.optimizer.param_groups:
                 group["lr"] = plan.learning_rate * factor
             losses = self._step(images, targets)
             total.update(losses)
-            bar.set_postfix(loss=f"{total['loss'] / i:.3f}")
+            bar.set_postfix(loss=f"{total['loss'] / (i + 1):.3f}")
         return {key: value / len(self.loader) for key, value in total.items()}
 
     def _step(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:

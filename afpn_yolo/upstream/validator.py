@@ -7,7 +7,6 @@ Nothing is written outside a temporary folder.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from contextlib import redirect_stdout
 from copy import deepcopy
@@ -26,6 +25,7 @@ from ultralytics.utils import YAML
 from ultralytics.utils.nms import non_max_suppression
 
 from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.machine import cores
 from afpn_yolo.upstream.opened import OpenModel
 from afpn_yolo.upstream.shown import PAD, Shown
 from afpn_yolo.upstream.tell import briefly, warn
@@ -160,7 +160,7 @@ class Collector(DetectionValidator):  # type: ignore[misc]
             return LOADERS
         # Where a process is begun anew, it would run a script of the user's once more.
         forks = torch.multiprocessing.get_start_method() == "fork"
-        return min(LOADERS, os.cpu_count() or 1) if forks else 0
+        return min(LOADERS, cores()) if forks else 0
 
     def preprocess(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Fill the last batch up for a model that takes a fixed number of images."""
