@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.records import DIGEST
+from afpn_yolo.base.values import shown
 from afpn_yolo.compare.settings import check_settings
 from afpn_yolo.plugin.lookup import scaled
 
@@ -157,8 +158,12 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} occurs twice: give the necks labels, LABEL=MODEL")
-        if not re.fullmatch(r"[\w .+-]+", name):
-            raise ValueError(f"{name!r} names a folder: use letters, digits, blanks and . + - _")
+        wrong = re.sub(r"[\w .+-]", "", name)
+        if wrong:
+            raise ValueError(
+                f"{name}: a label names a folder, which can't have {shown(wrong[0])} in it: use "
+                "letters, digits, blanks and . + - _"
+            )
     return necks
 
 

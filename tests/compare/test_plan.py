@@ -72,7 +72,8 @@ def test_necks_at_scales(words: list[str], scales: list[str], files: str) -> Non
         (["yolov5n"], [], "expected .* .yaml or a .pt"),
         (["a=yolov5n.yaml", "a=yolov5s.yaml"], [], "a occurs twice"),
         (["yolov5n-afpn.yaml"], ["n"], "scale in its name"),
-        (["a/b=yolov5n.yaml"], [], "names a folder"),
+        (["a/b=yolov5n.yaml"], [], "^a/b: a label names a folder, which can't have '/' in it"),
+        (["a, b=yolov5n.yaml"], [], "^a, b: .* can't have ','"),
         # It would be held against nothing: models are compared within a scale.
         (["start=best.pt", "yolov5.yaml"], ["n"], "best.pt beside --scales: .* leave --scales out"),
     ],
