@@ -16,7 +16,7 @@ from afpn_yolo.edge.detections import Detections
 from afpn_yolo.edge.images import Image
 from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore, restore_rotated
 from afpn_yolo.edge.masks import have_masks
-from afpn_yolo.edge.model import UNREAD, Model
+from afpn_yolo.edge.model import UNREAD, Model, Provider
 from afpn_yolo.edge.rotated import envelope
 
 Source = Image | str | os.PathLike[str]
@@ -40,7 +40,7 @@ class Detector:
         imgsz: int | Sequence[int] | None = None,
         threads: int | None = None,
         classes: int | Sequence[int] | None = None,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[Provider] = ("CPUExecutionProvider",),
     ) -> None:
         """Open a model. Defaults are those of Ultralytics' predict.
 
@@ -55,7 +55,8 @@ class Detector:
                 of the export.
             threads: Threads of ONNX Runtime; None leaves it to ONNX Runtime.
             classes: Numbers of the only classes to look for. None: all.
-            providers: Execution providers of ONNX Runtime, best first.
+            providers: Execution providers of ONNX Runtime, best first: names, or
+                `(name, {option: value})`.
 
         Raises:
             OSError: When the model can't be read.

@@ -16,6 +16,9 @@ from afpn_yolo.edge.letterbox import Size
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 CHECKPOINTS = (".pt", ".pth")
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
+Provider = str | tuple[str, dict[str, Any]]
+"""An execution provider of ONNX Runtime: its name, or that and its options."""
+
 UNREAD = {"detect": "", "segment": "masks", "pose": "keypoints", "obb": ""}
 """Tasks whose boxes can be read, and what else such a model gives that isn't."""
 
@@ -39,14 +42,14 @@ class Model:
         self,
         path: str | os.PathLike[str],
         threads: int | None = None,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[Provider] = ("CPUExecutionProvider",),
     ) -> None:
         """Open a model.
 
         Args:
             path: The .onnx file.
             threads: Threads of one run; None leaves it to ONNX Runtime.
-            providers: Execution providers of ONNX Runtime, best first.
+            providers: Execution providers of ONNX Runtime, best first: a name, or name and options.
 
         Raises:
             OSError: When the file can't be read.
@@ -126,14 +129,15 @@ class Model:
 
 
 def _open(
-    path: str | os.PathLike[str], threads: int | None, providers: Sequence[str]
+    path: str | os.PathLike[str], threads: int | None, providers: Sequence[Provider]
 ) -> onnxruntime.InferenceSession:
     if isinstance(providers, str):
         raise ValueError(
             f"providers must be a list of names, got {providers!r}; write [{providers!r}]"
         )
     available = onnxruntime.get_available_providers()
-    if missing := [name for name in providers if name not in available]:
+    names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+    if missing := [name for name in names if name not in available]:
         raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(threads or 0)

@@ -67,6 +67,11 @@ def graft(
     d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
     if not d.get("scales"):  # Ultralytics takes a blank key for none
         d.pop("scales", None)
+    if not isinstance(d.get("scales", {}), Mapping):
+        raise ValueError(
+            f"{yaml_name(d)}: scales gives each letter its [depth, width, max_channels], as in "
+            f"n: [0.33, 0.25, 1024]; got {shown(d['scales'])}"
+        )
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
     # The levels of a control are those of any neck; another neck's widths come of the stock one's.

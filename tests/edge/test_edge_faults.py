@@ -161,12 +161,23 @@ def test_bad_options(
         ({"classes": ["bus"]}, r"classes must be whole numbers, got \['bus'\]"),
         ({"threads": "2"}, "threads must be a whole number from 1 on, got '2'"),
         ({"providers": "CPUExecutionProvider"}, r"write \['CPUExecutionProvider'\]"),
+        ({"providers": [("NoneSuch", {"device_id": 1})]}, r"has no NoneSuch, only"),
         ({"providers": ["NoneSuch"]}, r"has no NoneSuch, only \[.*'CPUExecutionProvider'"),
     ],
 )
 def test_bad_arguments(edge_model: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Detector(edge_model, **options)
+
+
+def test_a_provider_can_have_options(edge_model: Path) -> None:
+    options = {"arena_extend_strategy": "kSameAsRequested"}
+    plain, given = (
+        Detector(edge_model, 0.001, providers=providers)(PHOTOGRAPHS[0])
+        for providers in (["CPUExecutionProvider"], [("CPUExecutionProvider", options)])
+    )
+    assert len(plain) > 0
+    assert np.array_equal(plain.xyxy, given.xyxy)
 
 
 def test_numbers_of_numpy_are_numbers(edge_model: Path) -> None:

@@ -108,6 +108,12 @@ def test_a_blank_key_for_scales_is_none(neck: str, blank: Config | None) -> None
     assert {**result.content, **yaml.safe_load(result.text)} == result.content
 
 
+@pytest.mark.parametrize("scales", ["n", ["n", "s"]])
+def test_scales_without_their_numbers(scales: object) -> None:
+    with pytest.raises(ValueError, match=r"scales gives each letter its \[depth, .*; got \[?'n'"):
+        graft(own(scales=scales), "lite")
+
+
 def test_a_graft_by_name_of_ones_own_file_with_a_blank_key_for_scales(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
