@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, default=1500, help="steps of the optimiser (1500)")
     add("--batch", type=int, default=16, help="crops in a step (16)")
     add("--imgsz", type=int, default=256, help="side of a crop in pixels (256)")
-    add("--lr", type=float, default=4e-3, help="highest learning rate (0.004)")
+    add("--lr", type=float, default=3e-2, help="highest learning rate (0.03)")
     add("--seed", type=int, default=0, help="for the order of images and the crops (0)")
     add("--device", default="cpu", help="as in yolo device=: cpu, 0, ... (cpu)")
     add_json(parser, "what was explained of the teacher")

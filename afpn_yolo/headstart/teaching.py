@@ -36,7 +36,7 @@ class Schedule:
     steps: int = 1500
     batch: int = 16
     imgsz: int = 256
-    lr: float = 4e-3
+    lr: float = 3e-2
     seed: int = 0
 
 
