@@ -12,6 +12,7 @@ training images will do. It takes minutes; stopped, the same command goes on.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -78,7 +79,10 @@ def run(args: argparse.Namespace) -> int:
 
         def progress(step: int, missed: list[float]) -> None:
             bar.update(step - bar.n)
-            bar.set_postfix(missed=f"{sum(missed) / len(missed):.2f}")  # the levels' mean
+            mean = f"{sum(missed) / len(missed):.2f}"  # of the levels
+            bar.set_postfix(missed=mean)
+            if bar.disable and step % max(1, args.steps // 10) == 0:  # nobody watches: a file
+                print(f"step {step} of {args.steps}: missed {mean}", file=sys.stderr, flush=True)
 
         result = distill(
             args.teacher,

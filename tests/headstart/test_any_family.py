@@ -84,12 +84,18 @@ def test_families_and_tasks(
 
 
 def test_enough_steps_explain_every_level(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     teacher("yolo11n-seg.yaml", Path("t.pt"))
-    steps = ("--steps", "40", "--batch", "4", "--imgsz", "64", "--lr", "0.01")
+    steps = ("--steps", "40", "--batch", "4", "--imgsz", "64")
     assert afpn_distill("t.pt", images, *steps, "--json", "figures.json") == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert len(told) == 10  # no terminal, no bar
+    assert told[-1].startswith("step 40 of 40: missed ")
     figures = json.loads(Path("figures.json").read_text())
     assert len(figures["before"]) == len(figures["after"]) == 3
     assert all(b > a for a, b in zip(figures["before"], figures["after"], strict=True))
