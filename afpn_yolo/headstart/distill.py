@@ -12,6 +12,7 @@ from torch import nn
 
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.headstart.lesson import Lesson
+from afpn_yolo.headstart.size import to_fresh_size
 from afpn_yolo.headstart.teaching import Schedule, Teaching
 from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
 
@@ -91,6 +92,7 @@ def distill(
     state = out.with_name(f"{out.name}.state")
     teaching = Teaching(lesson, learnt, kept, schedule, state, device)
     teaching.run(progress)
+    to_fresh_size(lesson.neck)
     result = HeadStart(out, teaching.before, teaching.measure(), head, len(learnt))
     save_checkpoint(lesson.student.cpu(), out)
     state.unlink(missing_ok=True)
