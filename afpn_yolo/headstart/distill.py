@@ -12,9 +12,9 @@ from torch import nn
 
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.headstart.lesson import Lesson
-from afpn_yolo.headstart.size import to_fresh_size
 from afpn_yolo.headstart.teaching import Schedule, Teaching
 from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
+from afpn_yolo.upstream.size import to_fresh_size
 
 NECK = "lite"
 HELD_BACK = 10  # one image in ten is kept to measure with

@@ -9,7 +9,7 @@ import torch
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.headstart.size import to_fresh_size
+from afpn_yolo.upstream.size import to_fresh_size
 
 
 @pytest.mark.parametrize("yaml", ["yolov5n-afpn-lite.yaml", "yolov5n-afpn.yaml", "yolov5n.yaml"])
