@@ -102,5 +102,11 @@ def run(args: argparse.Namespace) -> int:
     print("share of the teacher's variance explained on images held back, finest level first:")
     print("  untaught  " + "  ".join(f"{share:6.3f}" for share in result.before))
     print("  taught    " + "  ".join(f"{share:6.3f}" for share in result.after))
+    if min(result.after) < 0:
+        print(
+            "below zero is worse than the teacher's mean: is the teacher trained, and are "
+            f"{args.steps} steps enough?",
+            file=sys.stderr,
+        )
     print("the head is the teacher's" if result.head else "the head is untrained")
     return 0

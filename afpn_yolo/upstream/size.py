@@ -31,4 +31,7 @@ def _resize(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
     factor: Tensor = (3 * conv.weight[0].numel()) ** -0.5 / now  # as nn.Conv2d starts
     conv.weight.mul_(factor)
     mean.mul_(factor)
-    variance.add_(bn.eps).mul_(factor**2).sub_(bn.eps).clamp_(min=0)
+    wanted = (variance + bn.eps) * factor**2
+    variance.copy_((wanted - bn.eps).clamp(min=0))
+    # A channel with so little variance that eps is most of it: its own weight makes up for that.
+    bn.weight.mul_(((variance + bn.eps) / wanted).sqrt())

@@ -93,12 +93,14 @@ def test_enough_steps_explain_every_level(
     teacher("yolo11n-seg.yaml", Path("t.pt"))
     steps = ("--steps", "40", "--batch", "4", "--imgsz", "64")
     assert afpn_distill("t.pt", images, *steps, "--json", "figures.json") == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    err = capsys.readouterr().err
+    told = [line for line in err.splitlines() if line.startswith("step ")]
     assert len(told) == 10  # no terminal, no bar
     assert told[-1].startswith("step 40 of 40: missed ")
     figures = json.loads(Path("figures.json").read_text())
     assert len(figures["before"]) == len(figures["after"]) == 3
     assert all(b > a for a, b in zip(figures["before"], figures["after"], strict=True))
+    assert ("is the teacher trained" in err) == (min(figures["after"]) < 0)
     assert Path(figures["model"]).is_file()
 
 

@@ -14,7 +14,10 @@ from afpn_yolo.upstream.size import to_fresh_size
 
 @pytest.mark.parametrize("yaml", ["yolov5n-afpn-lite.yaml", "yolov5n-afpn.yaml", "yolov5n.yaml"])
 @pytest.mark.parametrize("grown", [30.0, 0.2])
-def test_outputs_stay_and_weights_are_of_a_fresh_size(yaml: str, grown: float) -> None:
+@pytest.mark.parametrize("variance", [1.0, 1e-4])
+def test_outputs_stay_and_weights_are_of_a_fresh_size(
+    yaml: str, grown: float, variance: float
+) -> None:
     torch.manual_seed(0)
     model: Any = DetectionModel(yaml, verbose=False)
     images = torch.rand(2, 3, 64, 64)
@@ -25,10 +28,13 @@ def test_outputs_stay_and_weights_are_of_a_fresh_size(yaml: str, grown: float) -
             conv.conv.weight.mul_(grown)
             conv.bn.running_mean.mul_(grown)
             conv.bn.running_var.mul_(grown**2)
+            conv.bn.running_var[::2] *= variance  # channels that hardly vary
+            conv.bn.weight[::2] *= variance**0.5
         before = model.eval()(images)[0]
         to_fresh_size(model)
         after = model(images)[0]
     assert torch.allclose(before, after, rtol=1e-3, atol=1e-3)
+    assert before.std() > 0.1
     for conv in convs:
         weight = conv.conv.weight
         fresh = (3 * weight[0].numel()) ** -0.5
