@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from afpn_yolo.cli.arguments import add_json, check_least
+from afpn_yolo.headstart.schedule import Schedule
 
 STOPPED = "stopped; the same command goes on from here"
 
@@ -45,11 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--model", help="model YAML to teach, in place of the teacher's with another neck")
     add("--teacher-model", metavar="YAML", help="model YAML that an .npz fits: yolov5n.yaml")
-    add("--steps", type=int, default=1500, help="steps of the optimiser (1500)")
-    add("--batch", type=int, default=16, help="crops in a step (16)")
-    add("--imgsz", type=int, default=256, help="side of a crop in pixels (256)")
-    add("--lr", type=float, default=3e-2, help="highest learning rate (0.03)")
-    add("--seed", type=int, default=0, help="for the order of images and the crops (0)")
+    add("--steps", type=int, default=Schedule.steps, help="steps of the optimiser (%(default)s)")
+    add("--batch", type=int, default=Schedule.batch, help="crops in a step (%(default)s)")
+    add("--imgsz", type=int, default=Schedule.imgsz, help="side of a crop in pixels (%(default)s)")
+    add("--lr", type=float, default=Schedule.lr, help="highest learning rate (%(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=Schedule.seed,
+        help="for the order of images and the crops (%(default)s)",
+    )
     add("--device", default="cpu", help="as in yolo device=: cpu, 0, ... (cpu)")
     add_json(parser, "what was explained of the teacher")
 
@@ -72,7 +78,6 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from afpn_yolo.headstart.distill import distill
-    from afpn_yolo.headstart.teaching import Schedule
     from afpn_yolo.upstream.find_images import find_images
 
     with tqdm(total=args.steps, desc="Teaching", unit=" steps", disable=None) as bar:

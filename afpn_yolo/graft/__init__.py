@@ -67,7 +67,7 @@ def graft(
     d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
     if not d.get("scales"):  # Ultralytics takes a blank key for none
         d.pop("scales", None)
-    if not isinstance(d.get("scales", {}), Mapping):
+    elif not isinstance(d["scales"], Mapping):
         raise ValueError(
             f"{yaml_name(d)}: scales gives each letter its [depth, width, max_channels], as in "
             f"n: [0.33, 0.25, 1024]; got {shown(d['scales'])}"

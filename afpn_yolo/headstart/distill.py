@@ -12,7 +12,8 @@ from torch import nn
 
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.headstart.lesson import Lesson
-from afpn_yolo.headstart.teaching import Schedule, Teaching
+from afpn_yolo.headstart.schedule import Schedule
+from afpn_yolo.headstart.teaching import Teaching
 from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
 from afpn_yolo.upstream.size import to_fresh_size
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,30 +13,11 @@ from torch.utils.data import DataLoader
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.headstart.lesson import Lesson
+from afpn_yolo.headstart.schedule import Schedule
 from afpn_yolo.headstart.views import Views
 from afpn_yolo.upstream.models import move
 
 SAVE_EVERY = 100  # steps
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the neck is taught.
-
-    Attributes:
-        steps: Steps of the optimiser.
-        batch: Crops in a step.
-        imgsz: Side of a crop in pixels; a multiple of the coarsest level's stride.
-        lr: Highest learning rate of AdamW. It rises over the first tenth of the steps, and then
-            falls to zero.
-        seed: For the order of images and the crops.
-    """
-
-    steps: int = 1500
-    batch: int = 16
-    imgsz: int = 256
-    lr: float = 3e-2
-    seed: int = 0
 
 
 def missed(got: Tensor, goal: Tensor, variance: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.headstart.distill import distill
 from afpn_yolo.headstart.lesson import Lesson
-from afpn_yolo.headstart.teaching import Schedule, Teaching, missed, spread
+from afpn_yolo.headstart.schedule import Schedule
+from afpn_yolo.headstart.teaching import Teaching, missed, spread
 from afpn_yolo.headstart.views import Views
 from afpn_yolo.upstream.models import untrained
 from afpn_yolo.upstream.rows import head_sources, run_rows
