@@ -46,10 +46,10 @@ test-ray: $(READY) ## Install Ray, and run the search that needs it
 test-bench: $(READY) ## Install OpenVINO and NCNN, and run the tests that need them
 	$(BIN)/python -m pip install --editable ".[bench]" --no-build-isolation
 	$(BIN)/python -c "import ncnn, nncf, openvino, pnnx"
-	$(BIN)/python -m pytest tests/bench/test_runtimes.py
+	$(BIN)/python -m pytest tests/deploy/test_runtimes.py
 
 # What depends on the versions of Python, torch and Ultralytics.
-CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin refuse models autocast startup yolo_command onnx safe_load)
+CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin fallback models autocast startup yolo_command onnx safe_load)
 test-core: $(READY) ## The tests that depend on the versions of what is underneath
 	$(PYTEST) -m "not slow" $(CORE)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.upstream.opened import open_model
+from afpn_yolo.upstream.loading import open_model
 from afpn_yolo.upstream.validator import find
 from tests.lively import NAMES, PHOTOGRAPHS, photograph
 

@@ -14,7 +14,7 @@ from tests.processes import ROOT
 PACKAGE = ROOT / "afpn_yolo"
 FLOORS = (
     ("cli",),
-    ("bench", "compare", "headstart", "mmyolo", "quantize", "twostage", "views"),
+    ("compare", "deploy", "distill", "mmyolo", "plots", "twostage"),
     ("evaluation",),
     ("upstream",),
     ("plugin",),
@@ -25,13 +25,13 @@ FLOORS = (
 """From the roof down. A room imports itself and what lies below; of its own floor, NEIGHBOURS."""
 
 NEIGHBOURS = {
-    "bench": {"compare", "quantize"},  # the necks that a user names; INT8 models to measure
+    "deploy": {"compare"},  # the necks that a user names
     "mmyolo": {"twostage"},  # checkpoints of the authors' two-stage detectors
 }
 APART = {"edge", "shapes"}
 """They import nothing else of ours: edge runs without torch, shapes is called by Ultralytics."""
 
-OPEN = {"bench": {"shapes"}, "quantize": {"edge"}, "views": {"edge"}}
+OPEN = {"deploy": {"shapes", "edge"}, "plots": {"edge"}}
 """Who else may use what stands apart; the roof may as well."""
 
 KNOW_ULTRALYTICS = {"plugin", "upstream", "graft", "layers", "twostage"}
@@ -114,7 +114,7 @@ def test_every_room_has_its_floor() -> None:
         ("layers", "layers/x.py", "from afpn_yolo.plugin import register"),
         ("upstream", "upstream/x.py", "def f():\n    import afpn_yolo.compare.plan"),
         ("edge", "edge/x.py", "from afpn_yolo.base.files import write_json"),
-        ("views", "views/x.py", "from afpn_yolo.compare.plan import PAPER"),
+        ("plots", "plots/x.py", "from afpn_yolo.compare.plan import PAPER"),
         ("compare", "compare/x.py", "if True:\n    from ultralytics.utils import TQDM"),
         ("base", "base/x.py", "import yaml"),
         ("plugin", "plugin/startup.py", "import pathlib"),

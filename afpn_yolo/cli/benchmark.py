@@ -19,7 +19,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.bench.cases import (
+from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
+from afpn_yolo.cli.command import PARTLY, complain
+from afpn_yolo.compare.plan import CONTROL, PAPER, parse_necks
+from afpn_yolo.compare.quick import NECKS
+from afpn_yolo.deploy.cases import (
     PARTS,
     PRECISIONS,
     RUNTIMES,
@@ -29,10 +33,6 @@ from afpn_yolo.bench.cases import (
     check_installed,
     left_out,
 )
-from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
-from afpn_yolo.cli.command import PARTLY, complain
-from afpn_yolo.compare.plan import CONTROL, PAPER, parse_necks
-from afpn_yolo.compare.quick import NECKS
 
 USUAL: dict[str, Any] = {
     "models": [*PAPER["IV"]],
@@ -104,12 +104,12 @@ def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     complete(args)
     if args.render:
-        from afpn_yolo.bench.table import read
+        from afpn_yolo.deploy.table import read
 
         rows = read(args.json.path)
     else:
         planned = plan(args)  # it says what isn't installed, before that is imported
-        from afpn_yolo.bench.measure import BenchmarkError
+        from afpn_yolo.deploy.measure import BenchmarkError
 
         try:
             rows = measure(planned, args)
@@ -161,7 +161,7 @@ def measure(planned: list[Case], args: argparse.Namespace) -> list[dict[str, Any
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     from tqdm import tqdm
 
-    from afpn_yolo.bench.measure import Benchmark
+    from afpn_yolo.deploy.measure import Benchmark
 
     rows: list[dict[str, Any]] = []
     try:
@@ -180,8 +180,8 @@ def measure(planned: list[Case], args: argparse.Namespace) -> list[dict[str, Any
 
 def report(rows: list[dict[str, Any]], target: JsonTarget, document: Path | None) -> None:
     """Print the table; beside the JSON, write it and draw the chart."""
-    from afpn_yolo.bench.figure import bars
-    from afpn_yolo.bench.table import insert, markdown
+    from afpn_yolo.deploy.figure import bars
+    from afpn_yolo.deploy.table import insert, markdown
 
     text = markdown(rows)
     if document:

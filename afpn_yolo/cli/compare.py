@@ -113,11 +113,11 @@ def run(args: argparse.Namespace) -> int:
     if args.resnet:
         raise ValueError("--resnet is for the two-stage tables; name models or YAMLs instead")
     # Here, so that --help needs no torch.
-    from afpn_yolo.compare.control import with_control
+    from afpn_yolo.compare.baseline import with_control
     from afpn_yolo.compare.plan import PAPER, parse_necks
     from afpn_yolo.compare.quick import NECKS
     from afpn_yolo.compare.run import Comparison
-    from afpn_yolo.upstream.settings import read_settings
+    from afpn_yolo.upstream.overrides import read_settings
 
     extra = read_settings(args.set, "--set")
     scales = args.scales or ([] if args.necks else ["n"])

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.target.suffix != ".pt":
         raise ValueError(f"{args.target}: Ultralytics opens files that end in .pt")
     from afpn_yolo.mmyolo.convert import convert
-    from afpn_yolo.mmyolo.inert import load_tensors
+    from afpn_yolo.mmyolo.safe_load import load_tensors
     from afpn_yolo.mmyolo.twostage import convert_detector, is_twostage
 
     try:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from afpn_yolo.cli.arguments import add_json, check_least
-from afpn_yolo.headstart.schedule import Schedule
+from afpn_yolo.distill.schedule import Schedule
 
 STOPPED = "stopped; the same command goes on from here"
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{out}: Ultralytics opens files that end in .pt")
     from tqdm import tqdm
 
-    from afpn_yolo.headstart.distill import distill
+    from afpn_yolo.distill.distill import distill
     from afpn_yolo.upstream.find_images import find_images
 
     with tqdm(total=args.steps, desc="Teaching", unit=" steps", disable=None) as bar:

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     for found in (models, pictures):
         if len(found) > 1:
             raise ValueError(f"one model and one picture, got {found[0]} and {found[1]}")
-    from afpn_yolo.views.neck_figure import collect, draw
+    from afpn_yolo.plots.neck_figure import collect, draw
 
     model = Path((models or [DEFAULT])[0])
     out = pictures[0] if pictures else Path(f"{model.stem}.png")

@@ -18,7 +18,7 @@ from afpn_yolo.cli.command import FAULT, PARTLY, complain
 if TYPE_CHECKING:
     from torch import nn
 
-    from afpn_yolo.views.fusion_maps import FusionMap
+    from afpn_yolo.plots.fusion_maps import FusionMap
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "--range must be two numbers from 0 to 1, got {:g} {:g}".format(*args.range)
         )
+    from afpn_yolo.plots.fusion_maps import open_fusions
     from afpn_yolo.upstream.find_images import picture_paths
+    from afpn_yolo.upstream.log import progress
     from afpn_yolo.upstream.models import move
-    from afpn_yolo.upstream.tell import progress
-    from afpn_yolo.views.fusion_maps import open_fusions
 
     model = move(open_fusions(args.model), args.device)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -86,8 +86,8 @@ def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
 
 def draw_one(model: nn.Module, image: Path, path: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Write one picture; returns its entry in the JSON file."""
-    from afpn_yolo.views.fusion_figure import draw
-    from afpn_yolo.views.fusion_maps import look
+    from afpn_yolo.plots.fusion_figure import draw
+    from afpn_yolo.plots.fusion_maps import look
 
     view = look(model, image, args.imgsz)
     draw(view, image.name, args.range).savefig(path)

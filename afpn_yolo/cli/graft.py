@@ -20,7 +20,7 @@ from afpn_yolo.cli.arguments import add_json
 from afpn_yolo.cli.command import PARTLY
 
 if TYPE_CHECKING:
-    from afpn_yolo.bench.families import Family
+    from afpn_yolo.deploy.families import Family
 
 YAMLS = (".yaml", ".yml")
 ROUNDS = (25, 5, 2)  # timed, before them; threads
@@ -102,9 +102,9 @@ def _remark(text: str) -> None:
 
 def _table(args: argparse.Namespace) -> int:
     """Print the table, row by row; a JSON file has what was measured so far."""
-    from afpn_yolo.bench.cases import check_installed
-    from afpn_yolo.bench.families import FAMILIES, TASKS, families, table, timed_cases
-    from afpn_yolo.upstream.tell import progress
+    from afpn_yolo.deploy.cases import check_installed
+    from afpn_yolo.deploy.families import FAMILIES, TASKS, families, table, timed_cases
+    from afpn_yolo.upstream.log import progress
 
     names = [f"{name}.yaml" for name in (*FAMILIES, *(TASKS if args.export else ()))]
     if args.model:
@@ -116,7 +116,7 @@ def _table(args: argparse.Namespace) -> int:
     benchmark = None
     if args.time:
         check_installed(timed_cases(names[0]))
-        from afpn_yolo.bench.measure import Benchmark
+        from afpn_yolo.deploy.measure import Benchmark
 
         benchmark = Benchmark(*ROUNDS)
     rows: list[Family] = []

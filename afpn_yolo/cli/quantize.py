@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or args.model.with_name(f"{args.model.stem}-int8.onnx")
     if out.suffix != ".onnx":
         raise ValueError(f"--out {out}: the name must end in .onnx")
-    from afpn_yolo.quantize.detector import quantize_detector
-    from afpn_yolo.quantize.processor import overflows
+    from afpn_yolo.deploy.cpu import overflows
+    from afpn_yolo.deploy.detector import quantize_detector
 
     result = quantize_detector(
         args.model, out, args.data, args.split, args.images, args.keep, args.reduce_range
@@ -90,8 +90,8 @@ def speed(
     paths: list[Path], shape: tuple[int, ...], runs: int, threads: int
 ) -> dict[str, dict[str, float]]:
     """Times of the float and the INT8 model, their calls in turn."""
-    from afpn_yolo.bench.timing import summary
-    from afpn_yolo.bench.worker import work
+    from afpn_yolo.deploy.timing import summary
+    from afpn_yolo.deploy.worker import work
 
     models = [{"path": str(path), "shapes": [shape]} for path in paths]
     job: dict[str, Any] = {"runtime": "onnxruntime", "threads": threads, "runs": runs, "warmup": 10}

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, and write the table after every run."""
     from afpn_yolo.compare.plan import Candidate
     from afpn_yolo.compare.results import ENDS, Results
-    from afpn_yolo.twostage.tables import Record, carry_out, rows_of
+    from afpn_yolo.twostage.paper_tables import Record, carry_out, rows_of
 
     base = _plan(args)
     name = args.name or f"{Path(args.data).stem or 'data'}-{args.table}"

@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.compare.report import Row
+from afpn_yolo.compare.table import Row
 
 COLOURS = (
     *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE"),

@@ -9,7 +9,7 @@ from typing import Any
 from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
 from afpn_yolo.compare.plan import short
-from afpn_yolo.compare.report import COLUMNS, EXPLAINED, Row, shown, versus
+from afpn_yolo.compare.table import COLUMNS, EXPLAINED, Row, shown, versus
 from afpn_yolo.compare.verdict import notes as verdict_notes
 
 STYLE = """

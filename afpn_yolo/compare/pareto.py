@@ -10,10 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.base.values import quoted
+from afpn_yolo.base.errors import quoted
 from afpn_yolo.compare.figures import BESIDE, COLOURS, INK, MARKERS, figure_and_axes
 from afpn_yolo.compare.plan import Candidate
-from afpn_yolo.compare.report import Row, rows
+from afpn_yolo.compare.table import Row, rows
 
 
 def pareto(

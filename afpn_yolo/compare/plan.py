@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.base.errors import short_repr
 from afpn_yolo.base.records import DIGEST
-from afpn_yolo.base.values import shown
 from afpn_yolo.compare.settings import check_settings
 from afpn_yolo.plugin.lookup import scaled
 
@@ -161,8 +161,8 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
         wrong = re.sub(r"[\w .+-]", "", name)
         if wrong:
             raise ValueError(
-                f"{name}: a label names a folder, which can't have {shown(wrong[0])} in it: use "
-                "letters, digits, blanks and . + - _"
+                f"{name}: a label names a folder, which can't have {short_repr(wrong[0])} in it: "
+                "use letters, digits, blanks and . + - _"
             )
     return necks
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.compare.figures import bubbles, curves
+from afpn_yolo.compare.notes import remarks
+from afpn_yolo.compare.notes import sentences as remarked
 from afpn_yolo.compare.page import page
 from afpn_yolo.compare.plan import Candidate
-from afpn_yolo.compare.records import Record
-from afpn_yolo.compare.remarks import remarks
-from afpn_yolo.compare.remarks import sentences as remarked
-from afpn_yolo.compare.report import Row, markdown, rows
+from afpn_yolo.compare.store import Record
+from afpn_yolo.compare.table import Row, markdown, rows
 from afpn_yolo.compare.verdict import sentences, verdict
 
 ENDS = (".md", ".html", "-bubbles.png", "-curves.png")

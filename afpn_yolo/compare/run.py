@@ -8,19 +8,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.base.rows import backbone_rows
-from afpn_yolo.base.values import EvaluationError
-from afpn_yolo.compare.carry_out import carry_out
+from afpn_yolo.base.errors import EvaluationError
+from afpn_yolo.base.yaml_rows import backbone_rows
 from afpn_yolo.compare.plan import Candidate, Conditions, Run
 from afpn_yolo.compare.progress import Progress
-from afpn_yolo.compare.records import Records
 from afpn_yolo.compare.results import ENDS, Results
+from afpn_yolo.compare.runner import carry_out
 from afpn_yolo.compare.settings import frozen_rows
-from afpn_yolo.evaluation.digest import data_digest, tensor_digest
-from afpn_yolo.upstream.claim import share
+from afpn_yolo.compare.store import Records
+from afpn_yolo.evaluation.fingerprint import data_digest, tensor_digest
+from afpn_yolo.upstream.locks import share
+from afpn_yolo.upstream.log import announce, quiet
 from afpn_yolo.upstream.models import load_model, read_tensors, save_checkpoint
 from afpn_yolo.upstream.scales import read_model_yaml
-from afpn_yolo.upstream.tell import announce, quiet
 from afpn_yolo.upstream.train import backbone_of
 
 

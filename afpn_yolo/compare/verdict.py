@@ -11,7 +11,7 @@ from typing import Any
 from scipy import stats
 
 from afpn_yolo.compare.plan import CONTROL
-from afpn_yolo.compare.report import Row, best_ap, has_learnt
+from afpn_yolo.compare.table import Row, best_ap, has_learnt
 
 CONFIDENCE, POWER = 0.95, 0.8
 MOST_SEEDS = 100

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from afpn_yolo.edge import Detections, Detector, images  # first: it says what isn't installed
 from afpn_yolo.edge.arguments import STANDARD_OUTPUT, add_arguments, input_size
-from afpn_yolo.edge.results import Album, JsonList
+from afpn_yolo.edge.sinks import Album, JsonList
 from afpn_yolo.edge.sources import Film, Frames, Picture, Source, find
 
 PARTLY, FAULT = 1, 2

@@ -11,12 +11,12 @@ from typing import Any, overload
 import numpy as np
 
 from afpn_yolo.edge import images
-from afpn_yolo.edge.decode import decode, select
 from afpn_yolo.edge.detections import Detections
 from afpn_yolo.edge.images import Image
 from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore, restore_rotated
 from afpn_yolo.edge.masks import have_masks
 from afpn_yolo.edge.model import UNREAD, Model, Provider
+from afpn_yolo.edge.postprocess import decode, select
 from afpn_yolo.edge.rotated import envelope
 
 Source = Image | str | os.PathLike[str]

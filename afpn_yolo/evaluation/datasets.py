@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.evaluation.coco import GROUND_TRUTH, Floats
-from afpn_yolo.evaluation.cocojson import read_coco
+from afpn_yolo.evaluation.coco_dataset import read_coco
 from afpn_yolo.upstream.data import label_path, listed, open_data, read_labels, read_sizes
 from afpn_yolo.upstream.images import Size
-from afpn_yolo.upstream.tell import warn
+from afpn_yolo.upstream.log import warn
 
 LABELS = "boxes of the YOLO labels"
 COCO_SPLIT = "val2017"

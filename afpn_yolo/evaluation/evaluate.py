@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from afpn_yolo import __version__
-from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.upstream.opened import AnyModel, OpenModel, open_model
-from afpn_yolo.upstream.tell import warn
+from afpn_yolo.upstream.loading import AnyModel, OpenModel, open_model
+from afpn_yolo.upstream.log import warn
 from afpn_yolo.upstream.validator import MAX_DETECTIONS, Found, find
 
 TOLD = 10  # damaged images that are named on the screen; the report has them all

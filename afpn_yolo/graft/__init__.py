@@ -16,12 +16,12 @@ from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any
 
-from afpn_yolo.base.rows import absolute
-from afpn_yolo.base.values import shown, yaml_name
-from afpn_yolo.graft.probe import neck_cost
-from afpn_yolo.graft.stock import Anatomy, anatomy
-from afpn_yolo.graft.topology import NARROWER, NECKS, Form, Row, neck_rows
-from afpn_yolo.graft.write import page
+from afpn_yolo.base.errors import short_repr, yaml_name
+from afpn_yolo.base.yaml_rows import absolute
+from afpn_yolo.graft.necks import NARROWER, NECKS, Form, Row, neck_rows
+from afpn_yolo.graft.parse import Anatomy, anatomy
+from afpn_yolo.graft.shapes import neck_cost
+from afpn_yolo.graft.yaml_writer import page
 
 __all__ = ["NECKS", "Grafted", "graft", "grafted_name", "named_scale", "neck_word"]
 
@@ -63,14 +63,14 @@ def graft(
         ValueError: When there is no such neck, or nothing that it could be put into.
     """
     if neck not in NECKS:
-        raise ValueError(f"there is no neck {shown(neck)}; there are {', '.join(NECKS)}")
+        raise ValueError(f"there is no neck {short_repr(neck)}; there are {', '.join(NECKS)}")
     d = copy.deepcopy(dict(stock) if isinstance(stock, Mapping) else _load(stock))
     if not d.get("scales"):  # Ultralytics takes a blank key for none
         d.pop("scales", None)
     elif not isinstance(d["scales"], Mapping):
         raise ValueError(
             f"{yaml_name(d)}: scales gives each letter its [depth, width, max_channels], as in "
-            f"n: [0.33, 0.25, 1024]; got {shown(d['scales'])}"
+            f"n: [0.33, 0.25, 1024]; got {short_repr(d['scales'])}"
         )
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ultralytics.nn.modules.conv import Conv
 
-from afpn_yolo.base.values import is_number, shown
+from afpn_yolo.base.checks import is_number
+from afpn_yolo.base.errors import short_repr
 from afpn_yolo.layers.init import init_copy, init_neck, init_projection
 from afpn_yolo.layers.pyramid import check_channels
 
@@ -39,5 +40,5 @@ class AFPNConv(Conv):  # type: ignore[misc]
         if not is_number(share) or not 0 < share <= 1:
             raise ValueError(
                 f"{cls.__name__}: the share of the channels must be above 0 and at most 1, "
-                f"got {shown(share)}"
+                f"got {short_repr(share)}"
             )

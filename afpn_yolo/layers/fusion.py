@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
-from afpn_yolo.base.values import check_int, shown
+from afpn_yolo.base.checks import check_int
+from afpn_yolo.base.errors import short_repr
 from afpn_yolo.layers.align import OPTIONS, align
 from afpn_yolo.layers.carafe import Carafe
 from afpn_yolo.layers.init import init_copy, init_fusion_weights, init_neck
@@ -61,7 +62,9 @@ class LevelFusion(nn.Module):
         for word in options:
             if word not in OPTIONS:
                 allowed = ", ".join(OPTIONS)
-                raise ValueError(f"{cls.__name__}: the options are {allowed}, got {shown(word)}")
+                raise ValueError(
+                    f"{cls.__name__}: the options are {allowed}, got {short_repr(word)}"
+                )
 
     def combined_channels(self) -> int:
         """Channels that `combine` gives to the 3x3 convolution."""

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.base.values import check_int, shown
+from afpn_yolo.base.checks import check_int
+from afpn_yolo.base.errors import short_repr
 
 
 def layer_name(layer: nn.Module) -> str:
@@ -20,7 +21,9 @@ def layer_name(layer: nn.Module) -> str:
 def check_channels(where: str, channels: Sequence[int]) -> None:
     """Raise `ValueError` unless `channels` is a list of integers >= 1."""
     if isinstance(channels, (str, bytes)) or not isinstance(channels, Sequence):
-        raise ValueError(f"{where}: channels must be a list of integers, got {shown(channels)}")
+        raise ValueError(
+            f"{where}: channels must be a list of integers, got {short_repr(channels)}"
+        )
     for c in channels:
         check_int(where, "channels", c, 1)
 

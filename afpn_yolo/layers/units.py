@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from ultralytics.nn.modules.conv import Conv
 
-from afpn_yolo.base.values import check_int
+from afpn_yolo.base.checks import check_int
 from afpn_yolo.layers.init import init_neck, init_residual
 from afpn_yolo.layers.pyramid import check_channels
 

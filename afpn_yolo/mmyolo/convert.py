@@ -17,8 +17,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from afpn_yolo.mmyolo.inert import load_tensors
 from afpn_yolo.mmyolo.names import ConvNames, backbone_convs, neck_convs, neck_scores, row_of
+from afpn_yolo.mmyolo.safe_load import load_tensors
 from afpn_yolo.upstream.models import build_model, save_checkpoint
 
 NECK_EPS = 1e-5  # theirs; in their backbone and in all of ours it is OUR_EPS

@@ -23,8 +23,8 @@ from afpn_yolo.mmyolo.convert import (
     prefixed,
     split_content,
 )
-from afpn_yolo.mmyolo.inert import load_tensors
 from afpn_yolo.mmyolo.names import ConvNames, neck_convs, neck_scores
+from afpn_yolo.mmyolo.safe_load import load_tensors
 from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.design import Design, Sides
 

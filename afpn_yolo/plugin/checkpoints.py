@@ -16,8 +16,8 @@ from typing import Any
 
 from ultralytics.utils import RANK
 
+from afpn_yolo.base.errors import quoted
 from afpn_yolo.base.files import PartPath, written_whole
-from afpn_yolo.base.values import quoted
 from afpn_yolo.layers import CHECKPOINT_CLASSES
 
 

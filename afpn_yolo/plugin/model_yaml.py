@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from itertools import chain
 from typing import Any
 
-from afpn_yolo.base.values import check_int, check_size, shown, yaml_name
+from afpn_yolo.base.checks import check_int, check_size
+from afpn_yolo.base.errors import short_repr, yaml_name
 from afpn_yolo.layers import LAYERS, OPTIONS
 
 PREFIX = "AFPN"
@@ -37,7 +38,7 @@ def check_model_yaml(d: Mapping[str, Any], known: Callable[[str], bool]) -> None
         if not isinstance(d.get(part), list) or not d[part]:
             raise ValueError(
                 f"{where}: {part} must be a list of rows [from, number, module, args], "
-                f"got {shown(d.get(part))}"
+                f"got {short_repr(d.get(part))}"
             )
     if "nc" in d:
         check_int(where, "nc, the number of classes,", d["nc"], 1)
@@ -46,7 +47,7 @@ def check_model_yaml(d: Mapping[str, Any], known: Callable[[str], bool]) -> None
         try:
             _check_row(i, row, known)
         except ValueError as error:
-            raise ValueError(f"{where}, row {i} {shown(row)}: {error}") from None
+            raise ValueError(f"{where}, row {i} {short_repr(row)}: {error}") from None
 
 
 def _rows(d: Mapping[str, Any], part: str) -> Iterable[object]:
@@ -68,15 +69,15 @@ def _check_scale(where: str, d: Mapping[str, Any]) -> None:
         raise ValueError(f"{where}: scales must be letters with [depth, width, max_channels]")
     if scale and scale not in scales:
         raise ValueError(
-            f"{where}: there is no scale {shown(scale)} among its scales, which are "
+            f"{where}: there is no scale {short_repr(scale)} among its scales, which are "
             f"{', '.join(map(str, scales))}"
         )
     for letter, numbers in scales.items():
         whole = isinstance(numbers, list) and len(numbers) == 3
         if not whole or not all(_is_positive(number) for number in numbers):
             raise ValueError(
-                f"{where}: scale {shown(letter)} must be [depth, width, max_channels], three "
-                f"finite numbers above 0, got {shown(numbers)}"
+                f"{where}: scale {short_repr(letter)} must be [depth, width, max_channels], three "
+                f"finite numbers above 0, got {short_repr(numbers)}"
             )
 
 
@@ -90,7 +91,7 @@ def _check_row(i: int, row: object, known: Callable[[str], bool]) -> None:
         raise ValueError(f"a row is [from, number, module, args], this is {count}")
     source, number, name, args = row
     if not isinstance(name, str):
-        raise ValueError(f"the module must be a name, got {shown(name)}")
+        raise ValueError(f"the module must be a name, got {short_repr(name)}")
     if not known(name):
         near = get_close_matches(name, LAYERS, 1)
         hint = f"did you mean {near[0]}?" if near else f"ours are {', '.join(LAYERS)}"
@@ -99,10 +100,10 @@ def _check_row(i: int, row: object, known: Callable[[str], bool]) -> None:
         return
     check_int(name, "the row's number", number)
     if not isinstance(args, list):
-        raise ValueError(f"{name}: the arguments must be a list, got {shown(args)}")
+        raise ValueError(f"{name}: the arguments must be a list, got {short_repr(args)}")
     for value in args:  # the parser would evaluate a string: `n`, say, is a variable of its own
         option = isinstance(value, str) and value in OPTIONS
         if not option and not isinstance(value, float):  # which the layer looks at
             check_int(name, "an argument", value)
     if i == 0 and source != -1:  # the parser divides by the row's position
-        raise ValueError(f"{name}: the first row takes the image, -1, got {shown(source)}")
+        raise ValueError(f"{name}: the first row takes the image, -1, got {short_repr(source)}")

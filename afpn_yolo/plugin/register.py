@@ -22,14 +22,14 @@ from ultralytics.utils.callbacks.base import default_callbacks
 from ultralytics.utils.checks import parse_version
 
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, LevelFusion
-from afpn_yolo.plugin.carry import carry_over
+from afpn_yolo.plugin.by_name import grafted
 from afpn_yolo.plugin.checkpoints import explain_damage, keep_run
-from afpn_yolo.plugin.grafting import grafted
+from afpn_yolo.plugin.fallback import OLDEST, unsuited
 from afpn_yolo.plugin.lookup import named_graft, resolve, unscaled
 from afpn_yolo.plugin.model_yaml import check_model_yaml
-from afpn_yolo.plugin.nearest import no_such_model
-from afpn_yolo.plugin.refuse import OLDEST, unsuited
 from afpn_yolo.plugin.rows import row_arguments
+from afpn_yolo.plugin.suggest import no_such_model
+from afpn_yolo.plugin.transfer import carry_over
 
 LAST_BRANCH = """\
         else:

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from ultralytics.utils.ops import make_divisible
 
-from afpn_yolo.base.values import check_int, shown, yaml_name
+from afpn_yolo.base.checks import check_int
+from afpn_yolo.base.errors import short_repr, yaml_name
 from afpn_yolo.layers import AFPNConv, AFPNResidual, LevelFusion
 
 Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
@@ -52,7 +53,7 @@ def row_arguments(
         args = _arguments(layer, args)
         layer.check(c_in, *args)
     except ValueError as error:
-        row = shown([source, repeats, name, args])
+        row = short_repr([source, repeats, name, args])
         raise ValueError(f"{yaml_name(d)}, row {i} {row}: {error}") from None
     if issubclass(layer, AFPNConv):
         # The share comes last: a scale's limit is on the width of the level that it is a share of.
@@ -64,7 +65,9 @@ def row_arguments(
 
 def _sources(name: str, source: object) -> list[object]:
     if not isinstance(source, list):
-        raise ValueError(f"{name} takes a list of sources, finest level first, got {shown(source)}")
+        raise ValueError(
+            f"{name} takes a list of sources, finest level first, got {short_repr(source)}"
+        )
     return source
 
 
@@ -85,6 +88,6 @@ def _arguments(layer: Layer, args: list[Any]) -> list[Any]:
         usage = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in slots]
         usage += ["options"] * takes_words
         raise ValueError(
-            f"{layer.__name__} takes the arguments [{', '.join(usage)}], got {shown(args)}"
+            f"{layer.__name__} takes the arguments [{', '.join(usage)}], got {short_repr(args)}"
         )
     return [*numbers, *(p.default for p in slots[len(numbers) :]), words] if words else numbers

@@ -42,13 +42,13 @@ OURS = (
     *(
         f"afpn_yolo.plugin.{name}"
         for name in (
-            "carry",
+            "by_name",
             "checkpoints",
-            "grafting",
             "model_yaml",
-            "nearest",
             "register",
             "rows",
+            "suggest",
+            "transfer",
         )
     ),
 )
@@ -80,9 +80,9 @@ def _register(executed: str) -> None:
 def _refuse(module: "ModuleType", error: Exception) -> None:
     """Let only those who ask for an AFPN model hear of a failure; or all, where that can't be."""
     try:
-        from afpn_yolo.plugin import refuse
+        from afpn_yolo.plugin import fallback
 
-        told = refuse.refuse(module, error)
+        told = fallback.refuse(module, error)
     except Exception:
         told = False
     if not told:

@@ -16,10 +16,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from ultralytics.utils.patches import imread
 
-from afpn_yolo.evaluation.cocojson import read_names
+from afpn_yolo.evaluation.coco_dataset import read_names
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.data import open_data
-from afpn_yolo.upstream.tell import warn
+from afpn_yolo.upstream.log import warn
 
 Target = dict[str, Tensor]
 SPLITS = ("train", "val")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models._api import WeightsEnum
 from torchvision.models.detection import FasterRCNN
 
-from afpn_yolo.base.values import check_int
+from afpn_yolo.base.checks import check_int
 from afpn_yolo.twostage.models import fasterrcnn_resnet_afpn
 
 # Arguments that `build` sets itself.

@@ -18,7 +18,7 @@ from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, report_of
 from afpn_yolo.twostage.checkpoint import open_detector
 from afpn_yolo.twostage.data import Images, collate
-from afpn_yolo.twostage.processes import gathered, processes, rank, world_size
+from afpn_yolo.twostage.distributed import gathered, processes, rank, world_size
 
 
 @torch.inference_mode()

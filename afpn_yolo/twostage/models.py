@@ -17,7 +17,7 @@ from torchvision.ops.feature_pyramid_network import (
     FeaturePyramidNetwork,
 )
 
-from afpn_yolo.twostage.geometry import AlignedRoIAlign, ExactAnchors
+from afpn_yolo.twostage.mmdet_compat import AlignedRoIAlign, ExactAnchors
 from afpn_yolo.twostage.pyramid import (
     LAST_LEVELS,
     AsymptoticFeaturePyramid,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from afpn_yolo.base.values import check_int, is_number, shown
+from afpn_yolo.base.checks import check_int, is_number
+from afpn_yolo.base.errors import short_repr
 from afpn_yolo.twostage.data import Source
 from afpn_yolo.twostage.design import Design, Sides
 from afpn_yolo.twostage.schedule import Schedule, learning_rate
@@ -72,11 +73,13 @@ class Plan:
             ("crop", self.crop, 1.0),
         ):
             if not is_number(value) or not 0 <= value <= most:
-                raise ValueError(f"{WHERE}: {name} must be from 0 to {most:g}, got {shown(value)}")
+                raise ValueError(
+                    f"{WHERE}: {name} must be from 0 to {most:g}, got {short_repr(value)}"
+                )
         if not self.crop:
             raise ValueError(f"{WHERE}: crop is the smallest share of a side, so not 0")
         if not isinstance(self.half, bool):
-            raise ValueError(f"{WHERE}: amp must be True or False, got {shown(self.half)}")
+            raise ValueError(f"{WHERE}: amp must be True or False, got {short_repr(self.half)}")
 
     @property
     def learning_rate(self) -> float:
@@ -104,7 +107,7 @@ class Plan:
 def differences(there: Mapping[str, Any], here: Plan) -> list[str]:
     """Where a kept plan is another one: `batch: 8 there, 4 here`."""
     return [
-        f"{key}: {shown(there.get(key))} there, {shown(value)} here"
+        f"{key}: {short_repr(there.get(key))} there, {short_repr(value)} here"
         for key, value in here.as_dict().items()
         if there.get(key) != value
     ]

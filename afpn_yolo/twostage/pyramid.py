@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
-from afpn_yolo.base.values import shown
+from afpn_yolo.base.errors import short_repr
 from afpn_yolo.layers import AFPNConcat, AFPNConv, AFPNFusion, AFPNResidual, AFPNSum, LevelFusion
 
 Maps = dict[str, Tensor]
@@ -82,7 +82,7 @@ class AsymptoticFeaturePyramid(nn.Module):
         if len(in_channels_list) < 2 or any(c % REDUCTION or c < 1 for c in in_channels_list):
             raise ValueError(
                 f"AsymptoticFeaturePyramid: in_channels_list must be two or more multiples of "
-                f"{REDUCTION}, got {shown(in_channels_list)}"
+                f"{REDUCTION}, got {short_repr(in_channels_list)}"
             )
         widths = [c // REDUCTION for c in in_channels_list]
         self.reduce = nn.ModuleList(
@@ -129,7 +129,7 @@ UPSAMPLES = ("bilinear", "carafe")
 def check_choice(what: str, value: str, allowed: Collection[str]) -> None:
     """Raise `ValueError` when a name is none of those allowed."""
     if value not in allowed:
-        raise ValueError(f"{what} {shown(value)}: choose one of {', '.join(allowed)}")
+        raise ValueError(f"{what} {short_repr(value)}: choose one of {', '.join(allowed)}")
 
 
 class LastLevelConv(ExtraFPNBlock):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo.twostage.counts import count
-from afpn_yolo.twostage.history import TABLE
+from afpn_yolo.twostage.logger import TABLE
 from afpn_yolo.twostage.plan import Plan
 from afpn_yolo.twostage.provenance import versions
 from afpn_yolo.twostage.train import BEST, SERVER, Outcome

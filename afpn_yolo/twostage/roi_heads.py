@@ -14,7 +14,7 @@ from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
-from afpn_yolo.base.values import check_int
+from afpn_yolo.base.checks import check_int
 
 Target = dict[str, Tensor]
 NO_MEDIAN = 1e-15  # below it a median is no beta to divide by

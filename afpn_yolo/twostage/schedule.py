@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from afpn_yolo.base.values import check_int
+from afpn_yolo.base.checks import check_int
 
 PAPER_RATE = 0.01
 PAPER_BATCH = 8  # on two GPUs

@@ -25,9 +25,9 @@ from tqdm import tqdm
 from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.data import Images, augmentation, class_names, collate, read
 from afpn_yolo.twostage.detect import evaluate_detector
-from afpn_yolo.twostage.history import History, Line
+from afpn_yolo.twostage.distributed import processes, rank, share_buffers, world_size
+from afpn_yolo.twostage.logger import History, Line
 from afpn_yolo.twostage.plan import Plan, differences
-from afpn_yolo.twostage.processes import processes, rank, share_buffers, world_size
 from afpn_yolo.twostage.provenance import changed, provenance, source_digest
 from afpn_yolo.twostage.weights import backbone_weights
 from afpn_yolo.upstream.machine import cores

@@ -17,9 +17,10 @@ from ultralytics.data.converter import coco80_to_coco91_class
 from ultralytics.data.utils import check_det_dataset, img2label_paths, verify_image_label
 from ultralytics.utils import NUM_THREADS, YAML
 
-from afpn_yolo.base.values import EvaluationError, check_size
+from afpn_yolo.base.checks import check_size
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.upstream.images import Size, measure
-from afpn_yolo.upstream.tell import one_line, quiet
+from afpn_yolo.upstream.log import one_line, quiet
 
 LEAST = 10  # pixels a side; Ultralytics leaves out what is smaller
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from ultralytics import YOLO
 
-from afpn_yolo.upstream.enliven import enliven
 from afpn_yolo.upstream.models import save_checkpoint
+from afpn_yolo.upstream.randomize import enliven
 
 try:
     from ultralytics.utils.export.engine import best_onnx_opset

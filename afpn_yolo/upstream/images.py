@@ -12,7 +12,7 @@ from ultralytics.data.utils import IMG_FORMATS, exif_size
 from ultralytics.utils import patches
 from ultralytics.utils.patches import imread
 
-from afpn_yolo.upstream.tell import one_line
+from afpn_yolo.upstream.log import one_line
 
 Size = tuple[int, int]  # height, width
 IMAGE_SUFFIXES = frozenset(IMG_FORMATS)

@@ -21,13 +21,13 @@ from ultralytics.nn.tasks import BaseModel, DetectionModel, guess_model_task
 from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import select_device
 
+from afpn_yolo.base.errors import yaml_name
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.base.rows import image_channels, torchvision_args
-from afpn_yolo.base.values import yaml_name
-from afpn_yolo.graft import probe
+from afpn_yolo.base.yaml_rows import image_channels, torchvision_args
+from afpn_yolo.graft import shapes
 from afpn_yolo.plugin.lookup import shipped
+from afpn_yolo.upstream.log import one_line
 from afpn_yolo.upstream.scales import read_model_yaml
-from afpn_yolo.upstream.tell import one_line
 
 DEFAULT_SIZE = 640
 KINDS = {
@@ -178,7 +178,7 @@ def laid_out(content: Mapping[str, Any]) -> nn.Module:
     """A model YAML as a model of which the rows have shapes, and no values."""
     model: Any = nn.Module()
     model.yaml = dict(content)
-    model.model = probe.laid_out(content)
+    model.model = shapes.laid_out(content)
     return cast(nn.Module, model)
 
 

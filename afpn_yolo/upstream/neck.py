@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from afpn_yolo.base.rows import backbone_rows
+from afpn_yolo.base.yaml_rows import backbone_rows
 from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
 
 

@@ -8,7 +8,7 @@ from ultralytics.utils import SETTINGS
 from ultralytics.utils.checks import check_yolov5u_filename
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 
-from afpn_yolo.upstream.tell import one_line
+from afpn_yolo.upstream.log import one_line
 
 
 def coco_checkpoint(scale: str) -> Path:

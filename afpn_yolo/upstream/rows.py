@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from afpn_yolo.base.rows import absolute
+from afpn_yolo.base.yaml_rows import absolute
 
 
 def head_sources(model: nn.Module) -> list[int]:

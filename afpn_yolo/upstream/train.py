@@ -12,11 +12,11 @@ from ultralytics.nn.tasks import torch_safe_load
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo import __version__
-from afpn_yolo.base.rows import backbone_rows
 from afpn_yolo.base.versions import installed
+from afpn_yolo.base.yaml_rows import backbone_rows
 from afpn_yolo.plugin.checkpoints import remedy, resumable
+from afpn_yolo.upstream.log import warn
 from afpn_yolo.upstream.models import empty_model, fill, load_model, read_tensors
-from afpn_yolo.upstream.tell import warn
 
 
 def train(

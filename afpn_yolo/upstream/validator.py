@@ -24,11 +24,11 @@ from ultralytics.nn.tasks import guess_model_task
 from ultralytics.utils import YAML
 from ultralytics.utils.nms import non_max_suppression
 
+from afpn_yolo.upstream.dataset import PAD, Shown
 from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.loading import OpenModel
+from afpn_yolo.upstream.log import briefly, warn
 from afpn_yolo.upstream.machine import cores
-from afpn_yolo.upstream.opened import OpenModel
-from afpn_yolo.upstream.shown import PAD, Shown
-from afpn_yolo.upstream.tell import briefly, warn
 
 NMS_IOU, MAX_DETECTIONS = 0.7, 300  # the validator's
 SHOWN = 0.25  # the confidence from which `yolo predict` shows a box

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.bench import memory
+from afpn_yolo.deploy import memory
 from afpn_yolo.edge import sources
 from tests.processes import python
 

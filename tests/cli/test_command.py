@@ -14,7 +14,7 @@ from afpn_yolo import __version__
 from afpn_yolo.cli.__main__ import COMMANDS, main
 from afpn_yolo.cli.arguments import JsonTarget
 from afpn_yolo.cli.command import ended
-from afpn_yolo.plugin.refuse import NEWEST, OLDEST
+from afpn_yolo.plugin.fallback import NEWEST, OLDEST
 from tests.processes import AFPN, ROOT, afpn, run
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))

@@ -24,7 +24,7 @@ from ultralytics.utils import YAML
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.results import Results
 from afpn_yolo.compare.run import Comparison
-from afpn_yolo.evaluation.digest import data_digest, tensor_digest
+from afpn_yolo.evaluation.fingerprint import data_digest, tensor_digest
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from afpn_yolo.compare.carry_out import carry_out, read_curve
 from afpn_yolo.compare.figures import bubbles, curves, sizes
 from afpn_yolo.compare.plan import PAPER, Candidate, Conditions, Run, parse_necks
-from afpn_yolo.compare.records import Records
-from afpn_yolo.compare.report import markdown, rows, versus
-from afpn_yolo.upstream.claim import claim, share
+from afpn_yolo.compare.runner import carry_out, read_curve
+from afpn_yolo.compare.store import Records
+from afpn_yolo.compare.table import markdown, rows, versus
+from afpn_yolo.upstream.locks import claim, share
 from afpn_yolo.upstream.train import training_versions
 
 CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)
@@ -138,7 +138,7 @@ def test_a_folder_with_a_run_under_other_conditions(
     def train(*_: object) -> None:
         raise Reached
 
-    monkeypatch.setattr("afpn_yolo.compare.carry_out.train", train)
+    monkeypatch.setattr("afpn_yolo.compare.runner.train", train)
     pafpn, afpn = (Run(neck, 0) for neck in NECKS)
     others = Conditions("my.yaml", epochs=9, imgsz=64, batch=4)
     for conditions in (others, CONDITIONS):  # the first came to nothing, as with a mistaken --set
@@ -152,7 +152,7 @@ def test_a_folder_with_a_run_under_other_conditions(
     kept = json.loads((tmp_path / "conditions.json").read_text())
     assert kept["data_digest"] is None, "begun on nobody knows which state of the data"
     assert kept["versions"] == [training_versions()]
-    monkeypatch.setattr("afpn_yolo.compare.carry_out.training_versions", lambda: {"torch": "9"})
+    monkeypatch.setattr("afpn_yolo.compare.runner.training_versions", lambda: {"torch": "9"})
     with pytest.raises(Reached):
         carry_out(pafpn, known, tmp_path)
     kept = json.loads((tmp_path / "conditions.json").read_text())

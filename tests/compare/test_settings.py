@@ -9,7 +9,7 @@ from ultralytics.utils import DEFAULT_CFG_DICT
 
 from afpn_yolo.compare.plan import Conditions
 from afpn_yolo.compare.settings import FAIR, OWN, REFUSED
-from afpn_yolo.upstream.settings import read_settings
+from afpn_yolo.upstream.overrides import read_settings
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,15 @@ import pytest
 from scipy import stats
 
 from afpn_yolo.compare import run as comparing
+from afpn_yolo.compare.notes import remarks, sentences
 from afpn_yolo.compare.page import page
 from afpn_yolo.compare.pareto import front, pareto, read_table
 from afpn_yolo.compare.plan import Candidate, Conditions, Run
 from afpn_yolo.compare.progress import Progress
 from afpn_yolo.compare.quick import schedule
-from afpn_yolo.compare.records import Records
-from afpn_yolo.compare.remarks import remarks, sentences
-from afpn_yolo.compare.report import rows, worst_span
 from afpn_yolo.compare.results import Results
+from afpn_yolo.compare.store import Records
+from afpn_yolo.compare.table import rows, worst_span
 from afpn_yolo.compare.verdict import NOTE, UNSEEN, difference, verdict
 from tests.compare.test_plan import record
 from tests.processes import ROOT, afpn

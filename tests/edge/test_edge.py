@@ -16,7 +16,7 @@ import pytest
 from ultralytics import YOLO
 
 from afpn_yolo.edge import Detections, Detector
-from afpn_yolo.edge.decode import suppress
+from afpn_yolo.edge.postprocess import suppress
 from tests.lively import PHOTOGRAPHS, export, photograph
 from tests.processes import python
 

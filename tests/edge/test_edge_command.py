@@ -21,7 +21,7 @@ import pytest
 
 from afpn_yolo.edge import Detector
 from afpn_yolo.edge.__main__ import main
-from afpn_yolo.edge.results import Album, JsonList
+from afpn_yolo.edge.sinks import Album, JsonList
 from afpn_yolo.edge.sources import Picture
 from tests.lively import PHOTOGRAPHS, small
 from tests.processes import EDGE, python, run
@@ -167,7 +167,7 @@ def test_an_interrupt_while_an_entry_is_made(
 
     report = JsonList(tmp_path / "found.json")
     report.append({"frame": 0})
-    monkeypatch.setattr("afpn_yolo.edge.results.json.dumps", interrupted)
+    monkeypatch.setattr("afpn_yolo.edge.sinks.json.dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         report.append({"frame": 1})
     report.close()
@@ -182,7 +182,7 @@ def test_an_entry_that_could_not_be_written_whole(tmp_path: Path, before: int) -
 import resource, signal
 from pathlib import Path
 from threading import Thread
-from afpn_yolo.edge.results import JsonList
+from afpn_yolo.edge.sinks import JsonList
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 report = JsonList(Path({str(path)!r}))
 for number in range({before}):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.evaluation.coco import Floats
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.data import coco_category_ids

@@ -26,7 +26,7 @@ from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.coco import Floats, Scores
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
-from afpn_yolo.upstream.opened import open_model
+from afpn_yolo.upstream.loading import open_model
 from afpn_yolo.upstream.validator import find
 from tests.evaluation.test_coco import plain
 from tests.evaluation_data import COCO_IDS, SIDE, Case, cut, unchanged

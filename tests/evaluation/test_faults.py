@@ -11,7 +11,7 @@ import pytest
 from ultralytics import YOLO
 from ultralytics.utils.patches import imread
 
-from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.evaluate import evaluate_model
 from tests.evaluation_data import SIDE, Case, unchanged

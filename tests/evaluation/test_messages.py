@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from afpn_yolo.base.values import EvaluationError, quoted
+from afpn_yolo.base.errors import EvaluationError, quoted
 from afpn_yolo.evaluation.datasets import read_data
 from afpn_yolo.plugin.checkpoints import CheckpointPath, remedy
-from afpn_yolo.upstream.tell import one_line
+from afpn_yolo.upstream.log import one_line
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,6 @@ def _full(folder: Path) -> str:
 def test_blanks_are_quoted_as_the_system_does(
     monkeypatch: pytest.MonkeyPatch, system: str, expected: str
 ) -> None:
-    monkeypatch.setattr("afpn_yolo.base.values.os.name", system)
+    monkeypatch.setattr("afpn_yolo.base.checks.os.name", system)
     assert quoted("model=a b.pt") == expected
     assert quoted("model=ab.pt") == "model=ab.pt"

@@ -10,7 +10,7 @@ import pytest
 from ultralytics.utils import ROOT, YAML
 
 from afpn_yolo.graft import Grafted, graft
-from afpn_yolo.graft.probe import laid_out, probe
+from afpn_yolo.graft.shapes import laid_out, probe
 
 FAMILIES = re.compile(r"yolo(v5|v6|v8|v9|v10|11|12|26)")
 NO_PYRAMID = re.compile(r"-cls|-sem|-rtdetr|-world|yoloe")
@@ -71,7 +71,7 @@ def _probed(name: str) -> Any:
 def grafted(name: str, neck: str) -> Grafted:
     """The graft of a stock YAML."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("afpn_yolo.graft.stock.probe", lambda d: _probed(name))
+        patch.setattr("afpn_yolo.graft.parse.probe", lambda d: _probed(name))
         return graft({**content(name), "yaml_file": f"{name}.yaml"}, neck)
 
 

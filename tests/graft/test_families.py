@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import yaml
 
-from afpn_yolo.bench.families import cost
+from afpn_yolo.deploy.families import cost
 from afpn_yolo.graft import NECKS
 from tests.graft.stock import NO_PYRAMID, content, graftable, grafted, parts, stock_names
 

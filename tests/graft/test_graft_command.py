@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ultralytics import YOLO
 
-from afpn_yolo.bench.families import Cost, Family, table
+from afpn_yolo.deploy.families import Cost, Family, table
 from tests.graft.stock import Config, own
 from tests.processes import AFPN, ROOT, afpn, run
 

@@ -18,7 +18,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from afpn_yolo.layers import LAYERS, OPTIONS, AFPNFusion, LevelFusion
-from afpn_yolo.views.fusion_maps import look
+from afpn_yolo.plots.fusion_maps import look
 from tests import neck
 from tests.layers.test_golden import OUTPUT_ROWS, TOLERANCE, build, run
 from tests.lively import PHOTOGRAPHS, export

@@ -15,7 +15,7 @@ from afpn_yolo.mmyolo.convert import NotAuthorsCheckpointError
 from afpn_yolo.mmyolo.twostage import convert_detector, is_twostage
 from afpn_yolo.twostage import fasterrcnn_resnet_afpn
 from afpn_yolo.twostage.checkpoint import open_detector
-from afpn_yolo.twostage.geometry import AlignedRoIAlign
+from afpn_yolo.twostage.mmdet_compat import AlignedRoIAlign
 from tests import neck
 
 CLASSES = 3

@@ -12,11 +12,11 @@ import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.upstream.cost import feature_shapes, gflops
-from afpn_yolo.upstream.enliven import enliven
 from afpn_yolo.upstream.export import export_onnx
+from afpn_yolo.upstream.flops import feature_shapes, gflops
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.neck import NeckModule
+from afpn_yolo.upstream.randomize import enliven
 
 PAFPN = {"n": (710_784, 1.337), "s": (2_834_688, 5.348)}
 

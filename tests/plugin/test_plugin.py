@@ -15,8 +15,8 @@ from ultralytics.utils.callbacks import default_callbacks
 
 from afpn_yolo.layers import LAYERS
 from afpn_yolo.plugin import register
+from afpn_yolo.plugin.fallback import RegistrationError
 from afpn_yolo.plugin.lookup import resolve, shipped, unscaled
-from afpn_yolo.plugin.refuse import RegistrationError
 
 Rows = list[list[Any]]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.twostage.data import Images, Source, augmentation, class_names, collate, read
 
 

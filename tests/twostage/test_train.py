@@ -20,7 +20,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from afpn_yolo.base.values import EvaluationError
+from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.twostage import train
 from afpn_yolo.twostage.checkpoint import is_detector, open_detector, read

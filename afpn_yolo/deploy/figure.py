@@ -1,0 +1,64 @@
+"""A bar chart of a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from afpn_yolo.compare.figures import COLOURS
+from afpn_yolo.deploy.cases import TITLES, TRAINING
+
+Row = dict[str, Any]
+GAP = 0.3  # between the groups of bars, in widths of a group
+
+
+def bars(rows: Sequence[Row], path: Path) -> None:
+    """Median time of every neck in every runtime, one panel a part and scale.
+
+    Of the sizes and batch sizes, those of the first row. Whiskers: 10th and 90th percentile; the
+    number on a bar: its ratio to the baseline. Training, which is slower by far, is left out.
+    """
+    rows = [r for r in rows if r["runtime"] != TRAINING] or rows
+    shown = [r for r in rows if (r["imgsz"], r["batch"]) == (rows[0]["imgsz"], rows[0]["batch"])]
+    panels = list(dict.fromkeys((r["part"], r["scale"]) for r in shown))
+    # Without pyplot: no display, no state shared with the caller's own figures.
+    figure = Figure(figsize=(4.6 * min(len(panels), 2), 3.6 * -(-len(panels) // 2)), dpi=150)
+    figure.set_layout_engine("constrained")
+    for number, panel in enumerate(panels, 1):
+        axes = figure.add_subplot(-(-len(panels) // 2), min(len(panels), 2), number)
+        _panel(axes, [r for r in shown if (r["part"], r["scale"]) == panel])
+        axes.set_title(" ".join(word for word in reversed(panel) if word), fontsize=11)
+    size, batch, threads = (rows[0][key] for key in ("imgsz", "batch", "threads"))
+    figure.suptitle(f"{size} pixels, batch {batch}, {threads} threads", fontsize=11)
+    figure.savefig(path)
+
+
+def _panel(axes: Axes, rows: Sequence[Row]) -> None:
+    ways = list(dict.fromkeys((r["runtime"], r["precision"]) for r in rows))
+    necks = list(dict.fromkeys(r["neck"] for r in rows))
+    width = (1 - GAP) / len(necks)
+    for i, neck in enumerate(necks):
+        for row in (r for r in rows if r["neck"] == neck):
+            x = ways.index((row["runtime"], row["precision"])) + (i - (len(necks) - 1) / 2) * width
+            middle, low, high = (row[key] for key in ("median_ms", "p10_ms", "p90_ms"))
+            colour = COLOURS[i % len(COLOURS)]
+            axes.bar(x, middle, 0.95 * width, color=colour, label=neck)
+            axes.errorbar(x, middle, [[middle - low], [high - middle]], color="black", capsize=2)
+            if neck != row["baseline"]:
+                text = f"{row['ratio_to_baseline']:.2f}"
+                axes.annotate(
+                    text, (x, high), (0, 2), textcoords="offset points", ha="center", fontsize=8
+                )
+    names = [f"{TITLES.get(a, a)} {b}".replace(" ", "\n") for a, b in ways]
+    axes.set_xticks(range(len(ways)), names, fontsize=8)
+    axes.set_ylabel("ms")
+    axes.margins(y=0.12)
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    axes.legend(once.values(), once.keys(), frameon=False, fontsize=8)

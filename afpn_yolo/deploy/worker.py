@@ -1,0 +1,164 @@
+"""A process that opens models in one runtime and times them in turn, or tells how much it needs.
+
+It reads a job from standard input and writes the answer, both JSON. It imports torch only to run
+PyTorch, so that the memory it reports is the runtime's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from afpn_yolo.deploy.memory import peak
+from afpn_yolo.deploy.timing import Call, alternate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+Arrays = list[NDArray[np.float32]]
+
+
+def pytorch(path: Path, inputs: Arrays, threads: int) -> Call:
+    """A pickled module, forward only."""
+    import torch
+
+    torch.set_num_threads(threads)
+    module = torch.load(path, weights_only=False).eval()
+    tensors = [torch.from_numpy(x) for x in inputs]
+
+    def call() -> None:
+        with torch.inference_mode():
+            module(*tensors)
+
+    return call
+
+
+def pytorch_train(path: Path, inputs: Arrays, threads: int) -> Call:
+    """A pickled module, forward and backward."""
+    import torch
+
+    torch.set_num_threads(threads)
+    module = torch.load(path, weights_only=False)
+    return train_step(module, [torch.from_numpy(x) for x in inputs])
+
+
+def train_step(module: Module, inputs: list[Tensor]) -> Call:
+    """Forward and backward through a module, down to the gradients of what it is fed."""
+    import torch
+
+    module.train()
+    for tensor in inputs:
+        tensor.requires_grad_()
+
+    def call() -> None:
+        for tensor in (*inputs, *module.parameters()):
+            tensor.grad = None
+        outputs = module(*inputs)
+        torch.autograd.backward(outputs, [torch.ones_like(y) for y in outputs])
+
+    return call
+
+
+def onnxruntime(path: Path, inputs: Arrays, threads: int) -> Call:
+    """An ONNX file."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Else this session's threads go on spinning for a while, and the next model's run pays.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+    feed = dict(zip(names, inputs, strict=True))
+    return lambda: session.run(None, feed)
+
+
+def openvino(path: Path, inputs: Arrays, threads: int) -> Call:
+    """An OpenVINO folder. What is not 8-bit computes in float32: the default may be bfloat16."""
+    import openvino as ov
+
+    config = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    core = ov.Core()
+    model = core.compile_model(str(next(path.glob("*.xml"))), "CPU", config)
+    request = model.create_infer_request()
+    return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
+
+
+def ncnn(path: Path, inputs: Arrays, threads: int) -> Call:
+    """An NCNN folder, in float32. A batch runs image by image, as in Ultralytics."""
+    import ncnn as runtime
+
+    net = runtime.Net()
+    net.opt.num_threads = threads
+    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic"):
+        setattr(net.opt, f"use_{option}", False)
+    param = next(path.glob("*.param"))
+    if net.load_param(str(param)) or net.load_model(str(param.with_suffix(".bin"))):
+        raise RuntimeError(f"NCNN can't open {path}")
+    names, outputs = net.input_names(), sorted(net.output_names())
+    images = [[x[i] for x in inputs] for i in range(len(inputs[0]))]
+
+    def call() -> None:
+        for features in images:
+            with net.create_extractor() as extractor:
+                for name, feature in zip(names, features, strict=True):
+                    extractor.input(name, runtime.Mat(feature))
+                for name in outputs:
+                    code, _ = extractor.extract(name)
+                    if code:
+                        raise RuntimeError(f"NCNN can't compute {name} of {path}")
+
+    return call
+
+
+OPENERS: dict[str, Callable[[Path, Arrays, int], Call]] = {
+    "pytorch": pytorch,
+    "pytorch-train": pytorch_train,
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "ncnn": ncnn,
+}
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Do a job.
+
+    Args:
+        job: `runtime`, `threads`, `runs`, `warmup`, and `models`: the `path` and the `shapes` of
+            the inputs of each.
+
+    Returns:
+        `times`: milliseconds of each model and round; `peak_mb` of the whole process; `base_mb`,
+        its peak before the first model was opened.
+    """
+    generator = np.random.default_rng(0)
+    base = peak()
+    calls = [
+        OPENERS[job["runtime"]](
+            Path(model["path"]),
+            [generator.random(shape, np.float32) for shape in model["shapes"]],
+            job["threads"],
+        )
+        for model in job["models"]
+    ]
+    times = alternate(calls, job["runs"], job["warmup"])
+    return {"times": times, "peak_mb": peak(), "base_mb": base}
+
+
+if __name__ == "__main__":
+    # Libraries print to standard output, too: what they print there goes to standard error.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as _answer:
+        os.dup2(2, 1)
+        json.dump(work(json.load(sys.stdin)), _answer)

@@ -1,0 +1,137 @@
+"""The whole head start: files in, a checkpoint out that `yolo train` fine-tunes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from afpn_yolo.distill.models import Lesson
+from afpn_yolo.distill.schedule import Schedule
+from afpn_yolo.distill.trainer import Teaching
+from afpn_yolo.graft import graft, grafted_name
+from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
+from afpn_yolo.upstream.rescale import to_fresh_size
+
+NECK = "lite"
+HELD_BACK = 10  # one image in ten is kept to measure with
+
+
+@dataclass(frozen=True)
+class HeadStart:
+    """What the head start gave.
+
+    Attributes:
+        out: The checkpoint that was written.
+        before: Share of the teacher's variance that each level explained untaught, finest first;
+            below zero: worse than the teacher's mean.
+        after: The same at the end, on images that were not learnt from.
+        head: Whether the teacher's head was carried over.
+        seen: Number of images that it learnt from.
+    """
+
+    out: Path
+    before: list[float]
+    after: list[float]
+    head: bool
+    seen: int
+
+
+def distill(
+    teacher: Path,
+    images: Sequence[Path],
+    out: Path | None = None,
+    model: str | None = None,
+    teacher_model: str | None = None,
+    schedule: Schedule | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, list[float]], None] = lambda step, missed: None,
+    neck: str | None = None,
+) -> HeadStart:
+    """Teach a neck and write the model.
+
+    Args:
+        teacher: Trained model of Ultralytics', of any family and task that can be grafted; or an
+            `.npz` of tensors by their names in one.
+        images: Image files, without labels.
+        out: Checkpoint to write; None: `default_out`. `out` + `.state` keeps what has been done
+            until then: the same call takes it up.
+        model: Model YAML of the student; None: the teacher's own with another neck.
+        teacher_model: Model YAML that an `.npz`'s tensors fit: `yolov5n.yaml`.
+        schedule: How long, how large, how fast.
+        device: Where to compute, as `yolo` takes it: cpu, 0, cuda:0, ...
+        progress: Hears the step and what share of the variance each level missed in it.
+        neck: The kind of neck that the teacher's YAML gets, a name of `graft.NECKS`; None: lite.
+
+    Raises:
+        ValueError: When no neck can be put into the teacher, teacher and student don't fit, there
+            are no images, no such device, the crops are too small, or nothing can be learnt from
+            the images.
+    """
+    if not images:
+        raise ValueError("no images to learn from")
+    if model and neck:
+        raise ValueError(f"the model {model} has its neck; leave the neck {neck} out, or the model")
+    out = out or default_out(teacher, model, neck)
+    if out.resolve() == teacher.resolve():
+        raise ValueError(f"{out} is the teacher; name another file to write")
+    schedule = schedule or Schedule()
+    torch.manual_seed(schedule.seed)  # the untaught student
+    bare = teacher.suffix == ".npz"
+    source = open_tensors(teacher, teacher_model) if bare else load_model(teacher)
+    student = untrained(model or grafted(teacher, source, neck or NECK), source)
+    lesson = Lesson(source.float(), student)
+    if lesson.channels not in (1, 3):
+        raise ValueError(f"{teacher} takes images of {lesson.channels} channels; 3 or 1 are read")
+    _check_schedule(schedule, lesson.student)
+    head = not bare and lesson.take_head()
+    kept, learnt = _hold_back(images)
+    state = out.with_name(f"{out.name}.state")
+    teaching = Teaching(lesson, learnt, kept, schedule, state, device)
+    teaching.run(progress)
+    to_fresh_size(lesson.neck)
+    result = HeadStart(out, teaching.before, teaching.measure(), head, len(learnt))
+    save_checkpoint(lesson.student.cpu(), out)
+    state.unlink(missing_ok=True)
+    return result
+
+
+def _check_schedule(schedule: Schedule, student: nn.Module) -> None:
+    strides: Any = student.stride
+    stride = int(max(strides))
+    if schedule.imgsz % stride:
+        raise ValueError(f"imgsz must be a multiple of {stride}, got {schedule.imgsz}")
+    if schedule.batch * (schedule.imgsz // stride) ** 2 < 2:
+        raise ValueError(
+            f"one crop of {schedule.imgsz} pixels leaves the coarsest level a single position, and "
+            f"BatchNorm needs two: take a batch of 2, or an imgsz of {2 * stride}"
+        )
+
+
+def default_out(teacher: Path, model: str | None = None, neck: str | None = None) -> Path:
+    """`yolo11n-afpn-lite-seg.pt` for `yolo11n-seg.pt`; `my.pt` for the student `my.yaml`."""
+    name = model or grafted_name(teacher.stem, neck or NECK)
+    return Path(Path(name).name).with_suffix(".pt")
+
+
+def grafted(path: Path, teacher: nn.Module, neck: str) -> dict[str, Any]:
+    """The teacher's own model YAML, at its scale and for its classes, with another neck.
+
+    Raises:
+        ValueError: When there is no such neck, or nothing that it could be put into.
+    """
+    config: Any = teacher.yaml
+    try:
+        return graft(config, neck).content
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _hold_back(images: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Images to measure with and images to learn from; the same ones where there are few."""
+    kept, learnt = [*images[::HELD_BACK]], [p for i, p in enumerate(images) if i % HELD_BACK]
+    return (kept, learnt) if len(images) >= HELD_BACK else ([*images], [*images])

@@ -1,0 +1,226 @@
+"""How much each level counts, and where: the weight maps of a model's fusions for one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from afpn_yolo.base.checks import check_int
+from afpn_yolo.base.yaml_rows import image_channels
+from afpn_yolo.edge.letterbox import Fit, fill, fit, restore
+from afpn_yolo.layers import FusionWeights, LevelFusion
+from afpn_yolo.upstream.images import read_image
+from afpn_yolo.upstream.models import load_model, trained_size
+from afpn_yolo.upstream.validator import detections
+
+Floats = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+LEAST_STRIDE = 32
+"""Sides of an image are multiples of it, whatever the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class FusionMap:
+    """The weights of one fusion for one image.
+
+    Attributes:
+        row: The fusion's row in the model YAML.
+        strides: Of the N source levels, finest first.
+        target: Position among the sources of the level that comes out.
+        weights: (N, H, W) at the target's size, padding included; they sum to 1 over N.
+        fit: Where the image lies under them, in pixels of the model's input.
+    """
+
+    row: int
+    strides: tuple[int, ...]
+    target: int
+    weights: Floats
+    fit: Fit
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the source levels: P3 has stride 8."""
+        return tuple(level_name(stride) for stride in self.strides)
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top of the maps in pixels of the original, for `imshow`.
+
+        They reach beyond the image where there was padding.
+        """
+        (height, width), (top, bottom, left, right) = self.fit.scaled, self.fit.padding
+        down, across = (a / b for a, b in zip(self.fit.image, self.fit.scaled, strict=True))
+        return -left * across, (width + right) * across, (height + bottom) * down, -top * down
+
+    def means(self) -> Floats:
+        """(N,) mean weight of each source over the image, without the padding."""
+        (height, width), (top, _, left, _) = self.fit.scaled, self.fit.padding
+        stride = self.strides[self.target]
+        rows, columns = self.weights.shape[1:]
+        # A cell at the edge counts by the part of it that lies over the image.
+        across = np.diff(np.clip(np.arange(columns + 1) * stride, left, left + width))
+        down = np.diff(np.clip(np.arange(rows + 1) * stride, top, top + height))
+        area = np.outer(down, across) / (down.sum() * across.sum())
+        return (self.weights * area).sum((1, 2)).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class FusionView:
+    """An image, what a model finds in it, and the weights of its fusions, of one and the same pass.
+
+    Attributes:
+        image: (H, W, 3), blue first.
+        maps: One per fusion, in the order of the rows.
+        boxes: (N, 6) left, top, right, bottom in pixels of the image, score, class.
+        names: Class to name.
+    """
+
+    image: Image
+    maps: list[FusionMap]
+    boxes: Floats
+    names: dict[int, str]
+
+
+def level_name(stride: int) -> str:
+    """`P3` for stride 8; `stride 12` where no level has that stride."""
+    level = stride.bit_length() - 1
+    return f"P{level}" if stride == 2**level else f"stride {stride}"
+
+
+def fusion_maps(
+    model: str | Path | nn.Module, image: str | Path | Image, imgsz: int | None = None
+) -> list[FusionMap]:
+    """Run a model on an image and give the weight maps of all its fusions, in the order of rows.
+
+    Args:
+        model: A `.pt`, a `YOLO`, or a network of Ultralytics'. It is left as it was.
+        image: A file, or (H, W, 3), blue first, as OpenCV reads it.
+        imgsz: What the longer side is resized to; None: what the model was trained at.
+
+    Raises:
+        OSError: When a file can't be read.
+        ValueError: When a file isn't what it should be, or no fusion has weights.
+    """
+    return look(model, image, imgsz).maps
+
+
+def look(
+    model: str | Path | nn.Module, image: str | Path | Image, imgsz: int | None = None
+) -> FusionView:
+    """Like `fusion_maps`, with all that a picture of them needs."""
+    network = open_fusions(model)
+    fusions = weighted_fusions(network)
+    pixels = read_image(Path(image)) if isinstance(image, (str, Path)) else image
+    _check_image(pixels)
+    # As Ultralytics' predict: the neck may read coarser levels than the head, whose stride this is.
+    stride = max(int(max(network.stride)), LEAST_STRIDE)
+    size = trained_size(network) if imgsz is None else imgsz
+    check_int("fusion maps", "imgsz", size, 1)
+    side = math.ceil(size / stride) * stride
+    height, width = pixels.shape[:2]
+    fitted = fit((height, width), (side, side), stride)
+    seen = np.empty((1, 3, *fitted.size), np.float32)
+    channels = image_channels(network)
+    fill(seen[0], _grey(pixels) if channels == 1 else pixels, fitted)
+    weight = next(network.parameters())
+    with torch.no_grad(), _evaluating(network), ExitStack() as hooks:
+        recorders = [_Recorder(*pair, fitted.size[0], hooks) for pair in fusions.items()]
+        output = network(torch.from_numpy(seen[:, :channels]).to(weight.device, weight.dtype))
+        boxes = detections(network, output)
+    boxes[:, :4] = restore(boxes[:, :4], fitted)
+    maps = [recorder.map(fitted) for recorder in recorders]
+    return FusionView(pixels, maps, boxes, dict(network.names))
+
+
+def open_fusions(model: str | Path | nn.Module) -> Any:
+    """Open a model as `load_model` does; it must have fusions with weights.
+
+    Raises:
+        OSError: When there is no such file.
+        ValueError: When it is no checkpoint, no fusion has weights, or it takes images of other
+            channels than a file has.
+    """
+    network = load_model(model)
+    name = model if isinstance(model, (str, Path)) else type(network).__name__
+    if not weighted_fusions(network):
+        raise ValueError(
+            f"{name}: it has no AFPNFusion row, and only such rows have weights; "
+            "yolov5n-afpn.yaml is a model that has them"
+        )
+    if (channels := image_channels(network)) not in (1, 3):
+        raise ValueError(f"{name} takes images of {channels} channels; 3 or 1 are read")
+    return network
+
+
+def weighted_fusions(model: nn.Module) -> dict[LevelFusion, FusionWeights]:
+    """The fusions of a model that predict weights, in the order of the rows."""
+    return {
+        fusion: child
+        for fusion in model.modules()
+        if isinstance(fusion, LevelFusion)
+        for child in fusion.children()
+        if isinstance(child, FusionWeights)
+    }
+
+
+def _grey(image: Image) -> Image:
+    """An image without its colours, still of three channels."""
+    grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _check_image(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"an image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
+
+
+class _Recorder:
+    """Keeps, while the model runs, what a fusion's map is made of."""
+
+    weights: Floats
+    strides: tuple[int, ...]
+
+    def __init__(
+        self, fusion: LevelFusion, predictor: FusionWeights, seen: int, hooks: ExitStack
+    ) -> None:
+        self.fusion = fusion
+        self.seen = seen  # height of the model's input
+        hooks.enter_context(predictor.register_forward_hook(self._keep_weights))
+        hooks.enter_context(fusion.register_forward_hook(self._keep_strides))
+
+    def _keep_weights(self, module: nn.Module, args: object, output: torch.Tensor) -> None:
+        weights = output[0].float()
+        if len(weights) == 1:  # the model has been fused: of two levels only the second's is there
+            weights = torch.cat([1 - weights, weights])
+        self.weights = weights.cpu().numpy()
+
+    def _keep_strides(
+        self, module: nn.Module, args: tuple[list[torch.Tensor]], output: object
+    ) -> None:
+        self.strides = tuple(round(self.seen / level.shape[2]) for level in args[0])
+
+    def map(self, fit: Fit) -> FusionMap:
+        row: Any = self.fusion.i  # what Ultralytics' parser attaches
+        return FusionMap(row, self.strides, self.fusion.target, self.weights, fit)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

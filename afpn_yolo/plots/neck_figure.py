@@ -1,0 +1,195 @@
+"""The picture of a neck: every row of a model YAML between backbone and head, by level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path as File
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
+from torch import nn
+
+from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
+from afpn_yolo.layers import LevelFusion
+from afpn_yolo.upstream.models import empty_model
+from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
+
+COLOURS = {
+    "backbone": ("#e8e8e8", "#666666"),
+    "Conv": ("#dbe9f6", "#2f6ea5"),
+    "fusion": ("#fbe3c8", "#b5651d"),
+    "AFPNResidual": ("#dcefd8", "#3b7d33"),
+    "Detect": ("#f3dcec", "#8e3a7b"),
+}
+OTHER = ("#f5f2d0", "#8a8330")
+WIDTH, HEIGHT = 1.5, 0.72
+STEP, RISE = 2.35, 1.75
+BEND = 0.35  # the corners of an arc
+
+
+@dataclass(frozen=True)
+class Box:
+    """One row of the YAML: column and stride say where it stands."""
+
+    row: int
+    sources: tuple[int, ...]
+    kind: str
+    text: str
+    column: int
+    stride: int
+
+
+def collect(name: str) -> list[Box]:
+    """Build the model, run it once, and read columns and strides off its rows.
+
+    A row's column is the longest way to it from the backbone, so that an arrow never runs back.
+    Rows that give a list of levels, and no level, have no place.
+    """
+    model: Any = empty_model(name).eval()
+    side = 256
+    rows = model.model[:-1]
+    image = torch.zeros(1, image_channels(model), side, side)
+    with torch.inference_mode():
+        outputs = run_rows(rows, {-1: image}, range(len(rows)))
+    boxes: dict[int, Box] = {}
+    for row, layer in enumerate(rows):
+        if not isinstance(outputs[row], torch.Tensor):
+            continue
+        sources = [source for source in sources_of(layer) if source in boxes]
+        stride, channels = side // outputs[row].shape[2], outputs[row].shape[1]
+        if row < backbone_rows(model):
+            boxes[row] = Box(
+                row, (), "backbone", f"C{stride.bit_length() - 1}\n{channels}", 0, stride
+            )
+            continue
+        column = 1 + max((boxes[f].column for f in sources), default=-1)
+        kind = "fusion" if isinstance(layer, LevelFusion) else type(layer).__name__
+        texts = {"fusion": "fuse", "AFPNResidual": f"{len(list(layer.children()))} residual"}
+        if isinstance(getattr(layer, "conv", None), nn.Conv2d):
+            kind = "Conv"
+            texts[kind] = "{}x{} conv".format(*layer.conv.kernel_size)
+        text = texts.get(kind, kind)
+        boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
+    head = head_sources(model)
+    used = {*head, *(f for box in boxes.values() for f in box.sources)}
+    column = 1 + max(boxes[f].column for f in head)
+    detect = [Box(1000 + f, (f,), "Detect", "Detect", column, boxes[f].stride) for f in head]
+    kept = [box for box in boxes.values() if box.kind != "backbone" or box.row in used]
+    return _as_late_as_possible([*kept, *detect])
+
+
+def _as_late_as_possible(boxes: list[Box]) -> list[Box]:
+    """Move rows towards those that use them: a level that joins late stands where it joins."""
+    late = {box.row: box.column for box in boxes}
+    for box in sorted(boxes, key=lambda b: -b.column):
+        users = [late[b.row] for b in boxes if box.row in b.sources]
+        if users and box.kind != "backbone":
+            late[box.row] = min(users) - 1
+    return [replace(box, column=late[box.row]) for box in boxes]
+
+
+ARROWS = {0: ("same level", "#444444"), 1: ("from coarser: upsampled", "#b03030")}
+ARROWS[-1] = ("from finer: strided", "#2f6ea5")
+ALIGNED = "from coarser: 1x1, upsampled"  # as our fusions take a coarser level
+
+
+def legend(boxes: list[Box]) -> list[tuple[str, str]]:
+    """What the arrows of a picture mean, and their colours; of those that are in it."""
+    known = {box.row: box for box in boxes}
+    drawn: dict[int, set[str]] = {}
+    for box in boxes:
+        for source in box.sources:
+            stride = known[source].stride
+            direction = (stride > box.stride) - (stride < box.stride)
+            drawn.setdefault(direction, set()).add(box.kind)
+    labels = {key: ARROWS[key] for key in ARROWS if key in drawn}
+    if drawn.get(1) == {"fusion"}:
+        labels[1] = (ALIGNED, ARROWS[1][1])
+    return [*labels.values()]
+
+
+def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
+    fill, edge = COLOURS.get(box.kind, OTHER)
+    shape = FancyBboxPatch(
+        (x - WIDTH / 2, y - HEIGHT / 2),
+        WIDTH,
+        HEIGHT,
+        boxstyle="round,pad=0.02,rounding_size=0.12",
+        facecolor=fill,
+        edgecolor=edge,
+        linewidth=1.4,
+        zorder=3,
+    )
+    axes.add_patch(shape)
+    longest = max(map(len, box.text.splitlines()))
+    size = 10.5 if longest <= 10 else 84 / longest  # so that RepNCSPELAN4 fits in
+    axes.text(x, y, box.text, ha="center", va="center", fontsize=size, zorder=4)
+
+
+def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From the right of one box to the left of another, in the colour of its direction."""
+    direction = (end[1] > start[1]) - (end[1] < start[1])
+    tip = (end[0] - WIDTH / 2 - 0.03, end[1] - 0.13 * direction)
+    tail = (start[0] + WIDTH / 2 + 0.03, start[1])
+    style = {"arrowstyle": "-|>", "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", tip, tail, arrowprops={**style, "color": ARROWS[direction][1]}, zorder=2)
+
+
+def _draw_arc(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Over the boxes that stand between two of the same level; a longer way lies higher."""
+    (left, bottom), (right, _) = ((x, y + HEIGHT / 2 + 0.03) for x, y in (start, end))
+    top = bottom + _rise(end[0] - start[0])
+    way = [(left, bottom), (left, top), (left + BEND, top)]
+    way += [(right - BEND, top), (right, top), (right, bottom)]
+    curve = [Path.MOVETO, Path.CURVE3, Path.CURVE3, Path.LINETO, Path.CURVE3, Path.CURVE3]
+    arrow = FancyArrowPatch(
+        path=Path(way, curve),
+        arrowstyle="-|>",
+        mutation_scale=10.0,
+        linewidth=1.3,
+        color=ARROWS[0][1],
+        fill=False,
+        zorder=2,
+    )
+    axes.add_patch(arrow)
+
+
+def _rise(distance: float) -> float:
+    """How far above its boxes an arc over this distance runs."""
+    return min(0.22 + 0.03 * distance / STEP, 0.5)
+
+
+def draw(boxes: list[Box], title: str, path: File) -> None:
+    """Write the picture."""
+    strides = sorted({box.stride for box in boxes})
+    columns = max(b.column for b in boxes)
+    spot = {b.row: (b.column * STEP, -strides.index(b.stride) * RISE) for b in boxes}
+    figure = Figure()
+    axes = figure.add_subplot()
+    top = 0.6
+    for box in boxes:
+        _draw_box(axes, box, *spot[box.row])
+        for source in box.sources:
+            (left, level), (right, own) = spot[source], spot[box.row]
+            passed = any(left < x < right and y == level == own for x, y in spot.values())
+            (_draw_arc if passed else _draw_arrow)(axes, spot[source], spot[box.row])
+            if passed:
+                top = max(top, level + HEIGHT / 2 + _rise(right - left) + 0.2)
+    for index, stride in enumerate(strides):
+        label = f"level {stride.bit_length() - 1}\nstride {stride}"
+        axes.text(-1.35, -index * RISE, label, ha="right", va="center", fontsize=10.5)
+    for label, colour in legend(boxes):
+        axes.plot([], [], color=colour, label=label)
+    below = (0.5, 0.02)
+    axes.legend(loc="upper center", bbox_to_anchor=below, ncol=3, frameon=False, fontsize=10.5)
+    axes.set_title(title, fontsize=12.5)
+    axes.set_xlim(-2.9, columns * STEP + 1.1)
+    axes.set_ylim(-(len(strides) - 1) * RISE - 0.75, top)
+    figure.set_size_inches(1.62 * columns + 2.6, 1.45 * len(strides) + 0.9 + 0.83 * (top - 0.6))
+    axes.set_axis_off()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")

@@ -1,0 +1,225 @@
+"""COCO's JSON as annotation tools write it: read where it can be meant in one way, else refused."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from afpn_yolo.base.errors import EvaluationError
+from afpn_yolo.evaluation.datasets import DataSet, read_data
+
+CASES = Path(__file__).parent / "cases"
+NAMES = {0: "red", 1: "blue"}
+TRUTH = [[0, 1, 4, 4, 20, 16, 320, 0], [1, 0, 10, 8, 30, 30, 900, 0]]  # of base.json
+
+
+def case(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((CASES / name).read_text())
+    return content
+
+
+def read(folder: Path, content: object, names: tuple[str, ...] = ("a.png", "b.png")) -> DataSet:
+    """Read a JSON with images of 64 x 64 pixels beside it."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64)).save(folder / name)
+    path = folder / "set.json"
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    path.write_bytes(raw)
+    return read_data(path, NAMES)
+
+
+def changed(**fields: object) -> dict[str, Any]:
+    """base.json with other fields, `images_id` a list of one value for each entry."""
+    content = case("base.json")
+    for key, values in fields.items():
+        table, _, field = key.partition("_")
+        assert isinstance(values, list)
+        for entry, value in zip(content[table], values, strict=True):
+            entry[field] = value
+            if value is ...:
+                del entry[field]
+    return content
+
+
+@pytest.mark.parametrize("name", ["base", "string-ids", "null-size", "null-iscrowd"])
+def test_what_tools_write_is_read_as_the_plain_file(tmp_path: Path, name: str) -> None:
+    data = read(tmp_path, case(f"{name}.json"))
+    assert data.truth.tolist() == TRUTH
+    assert (data.damaged, data.ids, data.categories) == ({}, [1, 2], [2, 1])
+    assert data.area == "COCO's annotations"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        changed(images_id=["1", "2"]),  # and numbers in the annotations
+        changed(annotations_image_id=["1", 2.0]),
+        changed(images_id=[1.0, 2.0], annotations_image_id=["1.0", "2"]),
+        changed(categories_id=["1", "2"]),
+        changed(categories_id=[1.0, 2.0], annotations_category_id=["1", "2"]),
+        changed(images_width=[0, ""], images_height=["unknown", -1]),
+        changed(images_width=["64", 64.0], images_height=[..., "64"]),
+        changed(annotations_bbox=[["4", "4.0", "20", 16], [10, 8, "30", "30"]]),
+        changed(annotations_area=[None, ...]),
+        changed(annotations_area=["", "900"]),
+        changed(annotations_iscrowd=[False, "0"]),
+        changed(annotations_iscrowd=[..., 0.0]),
+        changed(annotations_segmentation=[[], {"counts": "abc", "size": [64, 64]}]),
+        changed(
+            annotations_bbox=[None, ...],
+            annotations_segmentation=[
+                [[4, 4, 24, 5, 14, 20], ["5", 6, 7, 8, 9, "19"]],  # two parts of one object
+                [10, 8, 40, 38, 10, 38],
+            ],
+        ),
+        changed(images_file_name=["./a.png", "b.png"]),
+        changed(images_file_name=["C:\\data\\a.png", "/elsewhere/images/b.png"]),
+        changed(categories_name=["blue", ...], categories_supercategory=["colour", "red"]),
+    ],
+)
+def test_what_can_be_meant_in_one_way_is_read(tmp_path: Path, content: dict[str, Any]) -> None:
+    data = read(tmp_path, content)
+    assert data.truth.tolist() == TRUTH
+    assert not data.damaged
+
+
+def test_more_entries_than_are_needed(tmp_path: Path) -> None:
+    content = case("base.json")
+    content["categories"] += [{"id": 0, "name": "things"}, {"id": 9, "name": "green"}]  # unused
+    content["categories"] += [{"id": 7, "name": "red"}, content["categories"][0]]  # twice
+    content["images"] += [{"id": 5, "file_name": "c.png"}, content["images"][0]]
+    data = read(tmp_path, content, ("a.png", "b.png", "c.png"))
+    assert data.truth.tolist() == TRUTH
+    assert [path.name for path in data.images] == ["a.png", "b.png", "c.png"]
+
+
+def test_ids_that_are_words_stay_words(tmp_path: Path) -> None:
+    ids = ["007", "b-2"]
+    data = read(tmp_path, changed(images_id=ids, annotations_image_id=ids))
+    assert data.truth.tolist() == TRUTH
+    assert data.ids == ids
+
+
+def test_areas_that_are_nowhere_are_those_of_boxes(tmp_path: Path) -> None:
+    data = read(tmp_path, changed(annotations_area=[None, None]))
+    assert data.truth.tolist() == TRUTH
+    assert data.area == "boxes of the annotations"
+
+
+@pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_encodings_with_and_without_a_mark(tmp_path: Path, name: str) -> None:
+    raw = json.dumps(case("base.json")).encode(name)
+    assert raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16, b"\0{"))
+    assert read(tmp_path, raw).truth.tolist() == TRUTH
+
+
+def test_backslashes_are_folders_below(tmp_path: Path) -> None:
+    content = changed(images_file_name=["x\\a.png", "y\\a.png"])
+    data = read(tmp_path, content, ("x/a.png", "y/a.png"))
+    assert data.images == [tmp_path / "x" / "a.png", tmp_path / "y" / "a.png"]
+    assert data.truth.tolist() == TRUTH
+
+
+@pytest.mark.parametrize("sizes", [[64, 63], ["64", "63"]])
+def test_a_size_that_contradicts_the_image_is_damage(tmp_path: Path, sizes: list[object]) -> None:
+    data = read(tmp_path, changed(images_width=sizes))
+    assert [path.name for path in data.damaged] == ["b.png"]
+    assert data.truth.tolist() == TRUTH[:1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (case("one-file-two-ids.json"), ("a.png", "ids, 1 and 3")),
+        (case("one-id-two-files.json"), ("id 1 ", "a.png and b.png")),
+        (changed(images_id=[1, "1"]), ("id 1 ", "a.png and b.png")),
+        (changed(images_file_name=["a.png", "./a.png"]), ("a.png", "ids, 1 and 2")),
+        (changed(categories_id=[1, "1"]), ("category 1 has two names, 'blue' and 'red'",)),
+        (changed(categories_name=["red", "red"]), ("two categories, 1 and 2, are called 'red'",)),
+        (changed(annotations_image_id=[1, 3]), ("image 3, which it lacks",)),
+        (changed(annotations_image_id=[1, None]), ("entry 1 of 'annotations' has no 'image_id'",)),
+        (changed(images_id=[1, [2]]), ("entry 1 of 'images' has the id [2]",)),
+        (changed(images_id=[1, True]), ("entry 1 of 'images' has the id True",)),
+        (
+            changed(images_file_name=["a.png", None]),
+            ("entry 1 of 'images' has the file_name None",),
+        ),
+        (changed(annotations_bbox=[[4, 4, 20, 16], [1, 2, None, 4]]), ("[1, 2, None, 4]",)),
+        (changed(annotations_bbox=[[4, 4, 20, 16], [1]]), ("entry 1", "the bbox [1]")),
+        (changed(annotations_bbox=[[4, 4, 20, 16], []]), ("entry 1", "has no 'bbox', and")),
+        (changed(annotations_bbox=[[4, 4, 20, 16], ...]), ("entry 1", "has no 'bbox', and")),
+        *(
+            (
+                changed(annotations_bbox=[None, ...], annotations_segmentation=[outline, ...]),
+                ("entry 0", "has no 'bbox', and no polygon"),
+            )
+            for outline in ([[4, 4, 24, 20]], [[4, 4, 24, 20, 9]], [[1, 2, 3, 4, 5, None]], [[], 5])
+        ),
+        (changed(annotations_bbox=[[4, 4, 20, 16], [0, 0, -1, 4]]), ("the bbox [0, 0, -1, 4]",)),
+        (changed(annotations_iscrowd=[0, 2]), ("entry 1", "neither 0 nor 1")),
+        (changed(annotations_area=[0, "large"]), ("entry 1", "an area that is no number")),
+        ({"images": [], "annotations": [], "categories": []}, ("lists no images",)),
+    ],
+)
+def test_what_can_be_meant_in_two_ways_is_refused(
+    tmp_path: Path, content: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        read(tmp_path, content)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "set.json"))
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+def coco_yaml(root: Path, names: list[str]) -> Path:
+    """COCO's own layout: labels without crowds, and the annotations."""
+    (root / "labels" / "val2017").mkdir(parents=True)
+    for name, line in (("a", "1 0.2 0.2 0.3 0.25"), ("b", "0 0.4 0.4 0.5 0.5")):
+        (root / "labels" / "val2017" / f"{name}.txt").write_text(line)
+    (root / "val2017.txt").write_text("./images/val2017/a.png\n./images/val2017/b.png\n")
+    path = root / "my.yaml"
+    content = {"path": str(root), "train": "val2017.txt", "val": "val2017.txt", "names": names}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_cocos_val2017_is_judged_by_cocos_annotations(tmp_path: Path) -> None:
+    content = changed(annotations_area=[200.5, 700], annotations_iscrowd=[0, 1])
+    for name in ("a.png", "b.png"):
+        (tmp_path / "images" / "val2017").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / "images" / "val2017" / name)
+    yaml = coco_yaml(tmp_path, [*NAMES.values()])
+    data = read_data(yaml, NAMES)
+    assert data.area == "boxes of the YOLO labels"
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    path.write_text(json.dumps(content))
+    data = read_data(yaml, NAMES)
+    assert (data.area, data.source) == ("COCO's annotations", str(yaml))
+    assert data.truth[:, 6:].tolist() == [[200.5, 0], [700, 1]]
+    (tmp_path / "val2017.txt").write_text("./images/val2017/b.png\n")  # a part of it
+    data = read_data(yaml, NAMES)
+    assert [path.name for path in data.images] == ["b.png"]
+    assert np.array_equal(data.truth, [[0, 0, 10, 8, 30, 30, 700, 1]])
+
+
+def test_mixed_rows_drop_the_image_as_ultralytics_does(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / "images" / "val2017").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / "images" / "val2017" / name)
+    yaml = coco_yaml(tmp_path, [*NAMES.values()])
+    mixed = tmp_path / "labels" / "val2017" / "a.txt"
+    mixed.write_text((CASES / "mixed-rows.txt").read_text())
+    data = read_data(yaml, NAMES)
+    (reason,) = data.damaged.values()
+    assert "labels mix segment and detection rows" in reason
+    assert [path.name for path in data.images] == ["b.png"]
+    assert len(data.truth) == 1
