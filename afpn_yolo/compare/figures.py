@@ -8,20 +8,13 @@ from itertools import cycle
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from afpn_yolo.compare.table import Row
+from afpn_yolo.plots.palette import COLOURS, INK, LINES, MARKERS, new_figure
 
-COLOURS = (
-    *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE"),
-    *("#AA3377", "#BBBBBB", "#EE7733", "#222222", "#009988"),
-)
 LARGEST = 1500  # area of the largest bubble, in points squared
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SIZES = {"APS": "small", "APM": "medium", "APL": "large"}
-INK = "#1f2328"  # of lines and letters
-LINES = ("-", "--", "-.", ":")
 # Of a legend right of the axes: names beside points would cover one another where necks are alike.
 BESIDE: dict[str, Any] = {
     "loc": "upper left",
@@ -34,7 +27,7 @@ BESIDE: dict[str, Any] = {
 
 def bubbles(table: Sequence[Row]) -> Figure:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
-    figure, axes = figure_and_axes("AP over parameters; bubble area: GFLOPs")
+    figure, axes = new_figure("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
     colours, markers = _colours(table), _by_scale(table, MARKERS)
     for row in table:
@@ -56,7 +49,7 @@ def bubbles(table: Sequence[Row]) -> Figure:
 
 def curves(table: Sequence[Row]) -> Figure:
     """AP after each epoch: the mean of the seeds, and a band from the lowest to the highest."""
-    figure, axes = figure_and_axes("AP over epochs, mean and range over seeds")
+    figure, axes = new_figure("AP over epochs, mean and range over seeds")
     colours, styles = _colours(table), _by_scale(table, LINES)
     for row in table:
         epochs = range(1, len(row.curve) + 1)
@@ -86,7 +79,7 @@ def curves(table: Sequence[Row]) -> Figure:
 
 def sizes(table: Sequence[Row]) -> Figure:
     """AP of small, medium and large objects; a size of which there is none has no point."""
-    figure, axes = figure_and_axes("AP by the size of objects")
+    figure, axes = new_figure("AP by the size of objects")
     for number, row in enumerate(table):
         shift = (number - (len(table) - 1) / 2) * 0.7 / len(table)
         colour = _colours(table)[row.neck.label]
@@ -116,26 +109,6 @@ def svg(figure: Figure) -> str:
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     element = text.getvalue()
     return element[element.index("<svg") :].replace(INK.lower(), "currentColor")
-
-
-def figure_and_axes(title: str, columns: int = 1, width: float = 7) -> tuple[Figure, Any]:
-    """A figure with one pair of axes, or an array of several side by side."""
-    # Without pyplot: no display, no state shared with the caller's own figures.
-    figure = Figure(figsize=(width, 4.5), dpi=150, layout="constrained")
-    axes = figure.subplots(1, columns)
-    one: Axes
-    for one in figure.axes:
-        one.grid(alpha=0.3)
-        one.spines[["top", "right"]].set_visible(False)
-        one.spines[["bottom", "left"]].set_color(INK)
-        one.tick_params(colors=INK)
-        for label in (one.xaxis.label, one.yaxis.label):
-            label.set_color(INK)
-    if columns == 1:
-        axes.set_title(title, fontsize=11, color=INK)
-    else:
-        figure.suptitle(title, fontsize=11, color=INK)
-    return figure, axes
 
 
 def _colours(table: Sequence[Row]) -> dict[str, str]:

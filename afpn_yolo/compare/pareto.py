@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from afpn_yolo.base.errors import quoted
-from afpn_yolo.compare.figures import BESIDE, COLOURS, INK, MARKERS, figure_and_axes
+from afpn_yolo.compare.figures import BESIDE
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.table import Row, rows
+from afpn_yolo.plots.palette import COLOURS, INK, MARKERS, new_figure
 
 
 def pareto(
@@ -40,7 +41,7 @@ def pareto(
     """
     times = _times(benchmark, (part, runtime, precision))
     how = f"{part}, {runtime} {precision}"
-    figure, (by_time, by_size) = figure_and_axes(f"AP over cost ({how})", 2, 12)
+    figure, (by_time, by_size) = new_figure(f"AP over cost ({how})", 2, 12)
     labels: dict[str, str] = {}
     drawn = 0
     for number, path in enumerate(results):

@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.compare.figures import COLOURS
 from afpn_yolo.deploy.cases import TITLES, TRAINING
+from afpn_yolo.plots.palette import COLOURS
 
 Row = dict[str, Any]
 GAP = 0.3  # between the groups of bars, in widths of a group
