@@ -11,16 +11,14 @@ is written but the report.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afpn_yolo.cli.arguments import add_json, check_least
 
 if TYPE_CHECKING:
+    from afpn_yolo.evaluation.coco import Scores
     from afpn_yolo.evaluation.evaluate import Report
-
-COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="anything that YOLO() opens: .pt, .onnx, …")
     add("data", metavar="DATA", help="data YAML, or COCO's instances_*.json")
-    add("--imgsz", type=int, default=640, help="input size in pixels (640)")
+    add(
+        "--imgsz", type=int, help="input size in pixels (what the model was trained or exported at)"
+    )
     add("--split", default="val", help="of a data YAML: train, val or test (val)")
     add("--device", help="as in yolo device=: cpu, 0, …")
     add("--batch", type=int, default=16, help="images at a time (16)")
@@ -43,13 +43,14 @@ def run(args: argparse.Namespace) -> int:
     check_least(args, imgsz=1, batch=1)
     report = _measured(args)
     if args.json:
-        args.json.write(report.as_dict())
-    height, width = report.imgsz
-    padding = "squares" if report.square else "rectangles"
-    print(f"{report.images} images, {width} x {height}, padded to {padding}")
-    print(f"small, medium and large by {report.area}")
-    if report.damaged:
-        print(f"{len(report.damaged)} damaged images are left out")
+        args.json.write(report)
+    size = report["imgsz"]
+    height, width = (size, size) if isinstance(size, int) else size
+    padding = "squares" if report["square"] else "rectangles"
+    print(f"{report['images']} images, {width} x {height}, padded to {padding}")
+    print(f"small, medium and large by {report['area']}")
+    if report["damaged"]:
+        print(f"{len(report['damaged'])} damaged images are left out")
     print(table(report))
     return 0
 
@@ -80,17 +81,14 @@ def _measured(args: argparse.Namespace) -> Report:
 
 def table(report: Report) -> str:
     """Figures in percent, as the COCO literature prints them; a dash where there is no object."""
-    width = max(len("class"), *(len(name) for name in report.per_class))
-    head = f"{'class':{width}} {'objects':>8}" + "".join(f"{name:>7}" for name in COLUMNS)
-    rows = [_row("all", report.instances, vars(report), width)]
-    rows += [
-        _row(name, scores.instances, vars(scores), width)
-        for name, scores in report.per_class.items()
-    ]
-    return "\n".join([head, *rows])
+    from afpn_yolo.evaluation.coco import COLUMNS
 
-
-def _row(name: str, instances: int, scores: Mapping[str, float | None], width: int) -> str:
-    figures = [scores[key] for key in COLUMNS]
-    printed = ["-" if figure is None else f"{100 * figure:.1f}" for figure in figures]
-    return f"{name:{width}} {instances:>8}" + "".join(f"{figure:>7}" for figure in printed)
+    rows: dict[str, Scores] = {"all": report, **report["per_class"]}
+    width = max(len("class"), *map(len, rows))
+    lines = [f"{'class':{width}} {'objects':>8}" + "".join(f"{name:>7}" for name in COLUMNS)]
+    for name, scores in rows.items():
+        figures = [scores[key] for key in COLUMNS]
+        printed = ["-" if figure is None else f"{100 * figure:.1f}" for figure in figures]
+        cells = "".join(f"{cell:>7}" for cell in printed)
+        lines.append(f"{name:{width}} {scores['instances']:>8}{cells}")
+    return "\n".join(lines)

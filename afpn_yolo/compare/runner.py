@@ -13,6 +13,7 @@ from afpn_yolo.base.files import write_json
 from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
 from afpn_yolo.compare.store import Record
+from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.evaluate import evaluate_model
 from afpn_yolo.upstream.scales import trainable_file
 from afpn_yolo.upstream.train import cost, train, training_versions
@@ -68,19 +69,18 @@ def carry_out(
     last = train(model, folder, arguments, device, after_epoch)
     report = evaluate_model(
         last, conditions.data, conditions.imgsz, split, device=device, clip=True
-    ).as_dict()
+    )
     parameters, gflops = cost(last, conditions.imgsz)
     seconds, curve = read_curve(folder / "results.csv")
-    keep = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100", "per_class")
     return {
         "parameters": parameters,
         "gflops": round(gflops, 4),
         "seconds": round(seconds),
-        "metrics": {key: report[key] for key in keep},
+        "metrics": {**{key: report[key] for key in COLUMNS}, "per_class": report["per_class"]},
         "images": report["images"],
         "instances": report["instances"],
         "curve": curve,
-        "area": report.get("area"),  # which area of an object its size goes by
+        "area": report["area"],  # which area of an object its size goes by
         "versions": report["versions"],
         TRAINED_WITH: kept["versions"],
         DIGEST: kept[DIGEST],

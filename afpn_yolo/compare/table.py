@@ -11,12 +11,13 @@ from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.store import Record
+from afpn_yolo.evaluation import coco
 
 LEAST = 1.0
 """Points of AP below which a model has learnt nothing to speak of: seeds of one neck differ by as
 much on a few hundred images."""
 SPAN = 10  # epochs over which a neck may not be far behind
-METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL")
+METRICS = coco.COLUMNS[:6]  # without the recall
 EXPLAINED = "AP in points, mean ± standard deviation over seeds; GFLOPs at the size"
 COLUMNS = ("neck", "seeds", "parameters", "GFLOPs", *METRICS)
 

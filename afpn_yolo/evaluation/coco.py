@@ -9,7 +9,7 @@ numbers, in the memory of the largest class.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -23,14 +23,18 @@ GROUND_TRUTH = ("image", "class", "left", "top", "width", "height", "area", "cro
 DETECTION = ("image", "class", "left", "top", "width", "height", "score")
 
 
-@dataclass(frozen=True)
-class Scores:
+Column = Literal["AP", "AP50", "AP75", "APS", "APM", "APL", "AR100"]
+COLUMNS: tuple[Column, ...] = get_args(Column)
+"""COCO's figures in the order of all tables; keys of `Scores`."""
+
+
+class Scores(TypedDict):
     """COCO's figures, each from 0 to 1, or None where there is no object to find.
 
-    Attributes:
-        AP: Mean over IoU 0.50 to 0.95; AP50, AP75 at one IoU.
-        APS: AP of objects below 32 x 32 pixels; APM to 96 x 96; APL above.
-        AR100: Recall with up to 100 detections per image and class, mean over IoU.
+    `AP` is the mean over IoU 0.50 to 0.95; `AP50` and `AP75` are at one IoU. `APS` counts objects
+    below 32 x 32 pixels, `APM` up to 96 x 96, `APL` above. `AR100` is the recall with up to 100
+    detections per image and class, mean over IoU. `instances` is the number of objects, without
+    crowds.
     """
 
     AP: float | None
@@ -40,20 +44,12 @@ class Scores:
     APM: float | None
     APL: float | None
     AR100: float | None
+    instances: int
 
 
-@dataclass(frozen=True)
-class Metrics(Scores):
-    """The figures over all classes, and `per_class` those of each by its name."""
-
-    per_class: dict[str, Scores]
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain dictionaries, for JSON."""
-        return asdict(self)
-
-
-def evaluate(ground_truth: Floats, detections: Floats, names: Mapping[int, str]) -> Metrics:
+def evaluate(
+    ground_truth: Floats, detections: Floats, names: Mapping[int, str]
+) -> tuple[Scores, dict[str, Scores]]:
     """Compare detections with ground truth.
 
     Args:
@@ -62,7 +58,8 @@ def evaluate(ground_truth: Floats, detections: Floats, names: Mapping[int, str])
         names: Every class's number and name; others in the tables are an error.
 
     Returns:
-        The metrics. A class without ground truth has None throughout and counts nowhere.
+        The figures over all classes, and those of each class by its name. A class without ground
+        truth has None throughout and counts nowhere.
 
     Raises:
         ValueError: When a table has the wrong shape, or a class that `names` lacks.
@@ -78,9 +75,12 @@ def evaluate(ground_truth: Floats, detections: Floats, names: Mapping[int, str])
         recalls.append(recall)
     precision, recall = np.stack(precisions, 2), np.stack(recalls, 1)
     per_class = {
-        name: _scores(precision[:, :, [k]], recall[:, [k]]) for k, name in enumerate(names.values())
+        name: _scores(
+            precision[:, :, [k]], recall[:, [k]], ground_truth[ground_truth[:, 1] == number]
+        )
+        for k, (number, name) in enumerate(names.items())
     }
-    return Metrics(**asdict(_scores(precision, recall)), per_class=per_class)
+    return _scores(precision, recall, ground_truth), per_class
 
 
 def _check(table: Floats, what: str, columns: tuple[str, ...], names: Mapping[int, str]) -> None:
@@ -97,17 +97,18 @@ IOU50, IOU75 = 0, 5
 ALL, SMALL, MEDIUM, LARGE = range(4)
 
 
-def _scores(precision: Floats, recall: Floats) -> Scores:
+def _scores(precision: Floats, recall: Floats, ground_truth: Floats) -> Scores:
     """From precision (T, R, K, A) and recall (T, K, A)."""
-    return Scores(
-        AP=_mean(precision[..., ALL]),
-        AP50=_mean(precision[IOU50, ..., ALL]),
-        AP75=_mean(precision[IOU75, ..., ALL]),
-        APS=_mean(precision[..., SMALL]),
-        APM=_mean(precision[..., MEDIUM]),
-        APL=_mean(precision[..., LARGE]),
-        AR100=_mean(recall[..., ALL]),
-    )
+    return {
+        "AP": _mean(precision[..., ALL]),
+        "AP50": _mean(precision[IOU50, ..., ALL]),
+        "AP75": _mean(precision[IOU75, ..., ALL]),
+        "APS": _mean(precision[..., SMALL]),
+        "APM": _mean(precision[..., MEDIUM]),
+        "APL": _mean(precision[..., LARGE]),
+        "AR100": _mean(recall[..., ALL]),
+        "instances": int((ground_truth[:, 7] == 0).sum()),
+    }
 
 
 def _mean(values: Floats) -> float | None:

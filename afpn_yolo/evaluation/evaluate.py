@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,45 +13,31 @@ from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.upstream.loading import AnyModel, OpenModel, open_model
+from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.loading import AnyModel, LoadedModel, open_model
 from afpn_yolo.upstream.log import warn
 from afpn_yolo.upstream.validator import MAX_DETECTIONS, Found, find
 
-TOLD = 10  # damaged images that are named on the screen; the report has them all
+NAMED = 10  # damaged images that are named on the screen; the report has them all
 
 
-@dataclass(frozen=True)
-class ClassScores(Scores):
-    """The figures of one class, and how many objects of it there are, crowds aside."""
-
-    instances: int
-
-
-@dataclass(frozen=True)
 class Report(Scores):
-    """The figures over all classes, those of each, and what they were measured with.
+    """The figures over all classes, those of each, and what they were measured with; plain JSON.
 
-    Attributes:
-        per_class: By the class's name.
-        images: That were evaluated; `damaged` ones are not among them.
-        instances: Objects to find, crowds aside.
-        model, data: As the user named them.
-        imgsz: Height and width that images were resized into.
-        split: Of the data YAML; None for COCO's JSON.
-        square: Whether all were padded to a square, or to what their batch needed.
-        clip: Whether boxes were cut off at the image's edge.
-        damaged: Images that can't be read; they and their objects are left out.
-        versions: Of what the figures depend on.
-        area: What an object's area is, by which it is small, medium or large: that of COCO's
-            annotations, or that of the boxes of the YOLO labels.
+    `per_class` has the figures of each class by its name. `images` counts those that were
+    evaluated; `damaged` ones are left out with their objects. `model`, `data`: as the user named
+    them. `imgsz`: what images were resized to, [height, width] where the two differ. `split`: of
+    the data YAML, None for COCO's JSON. `square`: whether all images were padded to a square, or
+    each to what its batch needed. `clip`: whether boxes were cut off at the image's edge. `area`:
+    which area makes an object small, medium or large, that of COCO's annotations or that of the
+    boxes of the YOLO labels. `versions`: of what the figures depend on.
     """
 
-    per_class: dict[str, ClassScores]
+    per_class: dict[str, Scores]
     images: int
-    instances: int
     model: str
     data: str
-    imgsz: tuple[int, int]
+    imgsz: int | list[int]
     split: str | None
     square: bool
     clip: bool
@@ -61,14 +45,9 @@ class Report(Scores):
     versions: dict[str, str]
     area: str
 
-    def as_dict(self) -> dict[str, object]:
-        """For JSON: plain dictionaries, and `imgsz` one number where both are the same."""
-        height, width = self.imgsz
-        return {**asdict(self), "imgsz": height if height == width else [height, width]}
-
 
 def detect(
-    model: OpenModel,
+    model: LoadedModel,
     data_set: DataSet,
     imgsz: int = 640,
     batch: int = 16,
@@ -97,7 +76,7 @@ def detect(
 def evaluate_model(
     model: AnyModel,
     data: str | Path,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     split: str = "val",
     device: str | None = None,
     batch: int = 16,
@@ -110,7 +89,8 @@ def evaluate_model(
     Args:
         model: Anything that `YOLO()` opens, or an open `YOLO`.
         data: A data YAML or COCO's `instances_*.json`; see `read_data`.
-        imgsz: What an image's longer side is resized to.
+        imgsz: What an image's longer side is resized to; None takes the model's own, see
+            `own_imgsz`.
         split: Of a data YAML.
         device: As in `yolo device=`.
         batch: Images at a time; it decides which images share a padding.
@@ -125,56 +105,63 @@ def evaluate_model(
     """
     opened = open_model(model, device)
     data_set = read_data(data, opened.names, split, images, opened.source)
-    data_set, found = detect(opened, data_set, imgsz, batch, square, clip)
+    data_set, found = detect(opened, data_set, imgsz or opened.imgsz, batch, square, clip)
     return report_of(
         data_set,
         found.rows,
         model=opened.source,
         data=str(data),
         imgsz=found.imgsz,
-        split=None if str(data).endswith(".json") else split,
+        split=split,
         square=found.square,
         clip=clip,
     )
 
 
-def report_of(data_set: DataSet, detections: Floats, **measured: Any) -> Report:
+def report_of(
+    data_set: DataSet,
+    detections: Floats,
+    *,
+    model: str,
+    data: str,
+    imgsz: Size,
+    split: str,
+    square: bool,
+    clip: bool,
+) -> Report:
     """The report of what any model has found.
 
     Args:
         data_set: The images that it was found on.
         detections: (M, 7), columns as in `coco.DETECTION`.
-        measured: The report's `model`, `data`, `imgsz`, `split`, `square` and `clip`.
+        model, data, split, square, clip: See `Report`.
+        imgsz: Height and width that images were resized to.
     """
-    _tell(data_set)
-    metrics = evaluate(data_set.truth, detections, data_set.names)
-    count = {k: _instances(data_set, k) for k in data_set.names}
-    per_class = {
-        name: ClassScores(**asdict(metrics.per_class[name]), instances=count[number])
-        for number, name in data_set.names.items()
+    _warn(data_set)
+    scores, per_class = evaluate(data_set.truth, detections, data_set.names)
+    height, width = imgsz
+    return {
+        **scores,
+        "per_class": per_class,
+        "images": len(data_set.images) - data_set.undecoded,
+        "model": model,
+        "data": data,
+        "imgsz": height if height == width else [height, width],
+        "split": None if data.endswith(".json") else split,
+        "square": square,
+        "clip": clip,
+        "damaged": [str(path) for path in data_set.damaged],
+        "versions": _versions(),
+        "area": data_set.area,
     }
-    return Report(
-        **{**asdict(metrics), "per_class": per_class},
-        images=len(data_set.images) - data_set.undecoded,
-        instances=sum(count.values()),
-        **measured,
-        damaged=[str(path) for path in data_set.damaged],
-        versions=_versions(),
-        area=data_set.area,
-    )
 
 
-def _instances(data_set: DataSet, number: int) -> int:
-    of_class = data_set.truth[data_set.truth[:, 1] == number]
-    return int((of_class[:, 7] == 0).sum())
-
-
-def _tell(data_set: DataSet) -> None:
+def _warn(data_set: DataSet) -> None:
     damaged = [*data_set.damaged.items()]
-    for path, reason in damaged[:TOLD]:
+    for path, reason in damaged[:NAMED]:
         warn(f"{path} is left out with its objects: {reason}")
-    if len(damaged) > TOLD:
-        warn(f"{len(damaged) - TOLD} more images are left out with their objects")
+    if len(damaged) > NAMED:
+        warn(f"{len(damaged) - NAMED} more images are left out with their objects")
     if not len(data_set.truth):
         warn(f"{data_set.source}: no image has an object, so there is nothing to measure")
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.evaluation.coco import DETECTION, Floats, Metrics, evaluate
+from afpn_yolo.evaluation.coco import COLUMNS, DETECTION, Floats, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, report_of
 from afpn_yolo.twostage.checkpoint import open_detector
@@ -71,7 +71,7 @@ def evaluate_detector(
     batch: int = 8,
     workers: int = 0,
     server: Path | None = None,
-) -> Metrics:
+) -> dict[str, Any]:
     """COCO's metrics of a detector on a data set, by the evaluation that YOLO's have, too.
 
     Args:
@@ -85,7 +85,8 @@ def evaluate_detector(
         found = detect(model, data_set, batch, workers)
     if server and not labelled and rank() == 0:
         write_json(server, server_entries(data_set, found))
-    return evaluate(data_set.truth, found, data_set.names)
+    scores, per_class = evaluate(data_set.truth, found, data_set.names)
+    return {**{key: scores[key] for key in COLUMNS}, "per_class": per_class}
 
 
 def evaluate_checkpoint(
@@ -118,7 +119,7 @@ def evaluate_checkpoint(
         model=str(path),
         data=data,
         imgsz=(model.transform.min_size[-1], model.transform.max_size),
-        split=None if data.endswith(".json") else split,
+        split=split,
         square=False,
         clip=True,
     )

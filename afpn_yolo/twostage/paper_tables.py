@@ -16,10 +16,11 @@ from filelock import BaseFileLock
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import write_json
 from afpn_yolo.base.records import DIGEST, TRAINED_WITH
+from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.twostage.design import Design
 from afpn_yolo.twostage.plan import Plan, differences
 from afpn_yolo.twostage.provenance import changed, source_digest
-from afpn_yolo.twostage.report import SCORES, figures
+from afpn_yolo.twostage.report import figures
 from afpn_yolo.twostage.schedule import schedule_of
 from afpn_yolo.twostage.train import LAST, outcome_of, train
 from afpn_yolo.upstream.locks import lock_of, share
@@ -197,7 +198,7 @@ def _train(plan: Plan, folder: Path, device: str | None, workers: int) -> Record
         "parameters": told["parameters"],
         "gflops": 2 * told["gmacs"],
         "seconds": told["seconds"],
-        "metrics": {key: told[key] for key in (*SCORES, "per_class")},
+        "metrics": {key: told[key] for key in (*COLUMNS, "per_class")},
         "curve": {"AP": [score or 0.0 for score in told["curve"]]},
         "conditions": told["conditions"],
         "versions": told["versions"],

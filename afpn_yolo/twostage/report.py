@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.twostage.counts import count
 from afpn_yolo.twostage.logger import TABLE
 from afpn_yolo.twostage.plan import Plan
 from afpn_yolo.twostage.provenance import versions
 from afpn_yolo.twostage.train import BEST, SERVER, Outcome
 
-SCORES = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100")
-
 
 def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
     """Plain values: metrics of the last epoch, the curve, counts, conditions and versions."""
     counts = count(plan.design, len(outcome.names) + 1)
     return {
-        **{key: outcome.metrics.get(key) for key in SCORES},
+        **{key: outcome.metrics.get(key) for key in COLUMNS},
         "per_class": outcome.metrics.get("per_class"),
         "curve": [line["AP"] for line in outcome.lines],
         "seconds": round(sum(line["seconds"] or 0 for line in outcome.lines), 1),
@@ -35,8 +34,8 @@ def figures(plan: Plan, outcome: Outcome) -> dict[str, Any]:
 
 def table(told: dict[str, Any]) -> str:
     """A line of headings and one of figures, in percent; below them the files of the training."""
-    heads = "".join(f"{key:>7}" for key in SCORES)
-    values = "".join(_percent(told[key]) for key in SCORES)
+    heads = "".join(f"{key:>7}" for key in COLUMNS)
+    values = "".join(_percent(told[key]) for key in COLUMNS)
     return "\n".join((heads, values, *_files(Path(told["checkpoint"]), told["curve"])))
 
 

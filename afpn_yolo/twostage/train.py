@@ -201,7 +201,7 @@ class _Training:
             self.plan.batch,
             self.workers,
             self.folder / SERVER if last else None,
-        ).as_dict()
+        )
         scores: Any = {key: value for key, value in metrics.items() if key != "per_class"}
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.history.add({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **scores})

@@ -15,6 +15,7 @@ from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.upstream.log import briefly, one_line
+from afpn_yolo.upstream.models import DEFAULT_SIZE, trained_size
 from afpn_yolo.upstream.pretrained import check_found
 
 BOXED = ("detect", "segment", "pose")  # tasks whose models predict upright boxes
@@ -23,7 +24,7 @@ AnyModel: TypeAlias = str | Path | Model
 
 
 @dataclass(frozen=True)
-class OpenModel:
+class LoadedModel:
     """A model that can be evaluated.
 
     Attributes:
@@ -32,6 +33,7 @@ class OpenModel:
         names: Class number to name.
         channels: Of the images it takes.
         device: As in `yolo device=`; "" lets Ultralytics choose.
+        imgsz: Its own image size in pixels: what it was trained or exported at.
     """
 
     source: str
@@ -39,9 +41,10 @@ class OpenModel:
     names: dict[int, str]
     channels: int
     device: str
+    imgsz: int
 
 
-def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
+def open_model(model: AnyModel, device: str | None = None) -> LoadedModel:
     """Open anything that `YOLO()` opens; an open `YOLO` stays as it is.
 
     Raises:
@@ -76,4 +79,14 @@ def open_model(model: AnyModel, device: str | None = None) -> OpenModel:
         hint = "; its boxes are rotated, COCO's are not" if task == "obb" else ""
         raise EvaluationError(f"{source} is no YOLO detector: {kind}{hint}")
     channels = info.yaml.get("channels", 3) if native else getattr(info, "channels", 3)
-    return OpenModel(source, opened.model, dict(info.names), channels, device or "")
+    imgsz = trained_size(info) if native else max(getattr(info, "imgsz", None) or [DEFAULT_SIZE])
+    return LoadedModel(source, opened.model, dict(info.names), channels, device or "", int(imgsz))
+
+
+def own_imgsz(model: AnyModel) -> int:
+    """The image size that a model was trained or exported at, the longer side; 640 if unknown.
+
+    Raises:
+        EvaluationError: See `open_model`.
+    """
+    return open_model(model).imgsz

@@ -26,7 +26,7 @@ from ultralytics.utils.nms import non_max_suppression
 
 from afpn_yolo.upstream.dataset import PAD, Shown
 from afpn_yolo.upstream.images import Size
-from afpn_yolo.upstream.loading import OpenModel
+from afpn_yolo.upstream.loading import LoadedModel
 from afpn_yolo.upstream.log import briefly, warn
 from afpn_yolo.upstream.machine import cores
 
@@ -57,7 +57,7 @@ class Found:
 
 
 def find(
-    model: OpenModel,
+    model: LoadedModel,
     images: list[Path],
     sizes: list[Size],
     imgsz: int = 640,

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from ultralytics.models.yolo.detect import DetectionValidator
 from ultralytics.utils.metrics import compute_ap
 
 from afpn_yolo.cli.__main__ import main
-from afpn_yolo.evaluation.coco import Floats, Scores
+from afpn_yolo.evaluation.coco import COLUMNS, Floats, Scores
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
-from afpn_yolo.upstream.loading import open_model
+from afpn_yolo.upstream.loading import open_model, own_imgsz
+from afpn_yolo.upstream.models import save_checkpoint
 from afpn_yolo.upstream.validator import find
 from tests.evaluation.test_coco import plain
 from tests.evaluation_data import COCO_IDS, SIDE, Case, cut, unchanged
@@ -43,7 +44,7 @@ def whole(case: Case) -> Report:
 
 
 def figures(scores: Scores) -> list[float | None]:
-    return [getattr(scores, field.name) for field in fields(Scores)]
+    return [scores[key] for key in COLUMNS]
 
 
 def rows_of(model: Path, data: Path, clip: bool = False) -> tuple[DataSet, Floats]:
@@ -59,12 +60,16 @@ def test_equals_plain_pycocotools_on_yolo_data(case: Case, whole: Report) -> Non
     got = figures(whole)
     assert [-1 if value is None else value for value in got] == pytest.approx(expected, abs=1e-9)
     assert 0.2 < expected[0] < 0.8
-    assert whole.instances == sum(scores.instances for scores in whole.per_class.values()) > 100
+    assert (
+        whole["instances"]
+        == sum(scores["instances"] for scores in whole["per_class"].values())
+        > 100
+    )
 
 
 def test_equals_plain_pycocotools_on_coco_json_with_crowds(case: Case) -> None:
     report = evaluate_model(case.model, case.json, imgsz=SIDE, images=case.images)
-    assert report.split is None
+    assert report["split"] is None
     data, rows = rows_of(case.model, case.json)
     results = [
         {
@@ -86,7 +91,7 @@ def test_equals_plain_pycocotools_on_coco_json_with_crowds(case: Case) -> None:
     assert got == pytest.approx(expected, abs=1e-9)
     assert 0.2 < expected[0] < 0.8
     crowds = sum(annotation["iscrowd"] for annotation in coco.dataset["annotations"])
-    assert report.instances == len(coco.dataset["annotations"]) - crowds
+    assert report["instances"] == len(coco.dataset["annotations"]) - crowds
     assert {data.categories[k] for k in NAMES} == {*COCO_IDS.values()}
 
 
@@ -136,9 +141,9 @@ def test_detections_are_those_of_the_validator(case: Case, theirs: Theirs) -> No
     reason="this Ultralytics draws precision on to recall 1, where no detection is",
 )
 def test_agrees_with_yolo_val(whole: Report, theirs: Theirs) -> None:
-    assert pytest.approx(theirs.AP, abs=0.003) == whole.AP  # it integrates in another way
-    assert pytest.approx(theirs.AP50, abs=0.0055) == whole.AP50
-    assert whole.area == "boxes of the YOLO labels"
+    assert pytest.approx(theirs.AP, abs=0.003) == whole["AP"]  # it integrates in another way
+    assert pytest.approx(theirs.AP50, abs=0.0055) == whole["AP50"]
+    assert whole["area"] == "boxes of the YOLO labels"
 
 
 @pytest.mark.parametrize("kind", ["seg", "pose"])
@@ -175,7 +180,7 @@ def test_boxes_are_judged_as_predicted_or_clipped(case: Case, whole: Report) -> 
     assert (corners[False] < 0).any()
     assert (corners[False] > far).any()
     clipped = evaluate_model(case.model, case.yaml, imgsz=SIDE, clip=True)
-    assert clipped.clip
+    assert clipped["clip"]
     assert figures(clipped) != figures(whole)
 
 
@@ -186,11 +191,12 @@ def test_an_export_sees_what_its_model_sees_in_squares(
     YOLO(model).export(format="onnx", imgsz=SIDE, simplify=False)
     with unchanged(case.yaml.parent):
         exported = evaluate_model(model.with_suffix(".onnx"), case.yaml, imgsz=320)
-    assert exported.imgsz == (SIDE, SIDE)
-    assert exported.square
+    assert exported["imgsz"] == SIDE
+    assert exported["square"]
+    assert own_imgsz(model.with_suffix(".onnx")) == SIDE
     original = evaluate_model(model, case.yaml, imgsz=SIDE, square=True)
-    assert pytest.approx(original.AP, abs=0.001) == exported.AP
-    assert whole.AP != original.AP
+    assert pytest.approx(original["AP"], abs=0.001) == exported["AP"]
+    assert whole["AP"] != original["AP"]
 
 
 def test_command_prints_a_table_and_writes_the_report(
@@ -219,6 +225,17 @@ def test_command_prints_a_table_and_writes_the_report(
     assert "Detecting" in said
     assert main([*words, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out) == report
+
+
+def test_the_image_size_is_the_models_own(case: Case, tmp_path: Path) -> None:
+    model: Any = YOLO(case.model).model
+    model.args = {"imgsz": 96}
+    save_checkpoint(model, tmp_path / "small.pt")
+    assert own_imgsz(tmp_path / "small.pt") == 96
+    assert own_imgsz(YOLO("yolov8n.yaml")) == 640
+    report = evaluate_model(tmp_path / "small.pt", case.yaml)
+    assert report["imgsz"] == 96
+    assert figures(report) == figures(evaluate_model(case.model, case.yaml, imgsz=96))
 
 
 def test_an_open_model_stays_as_it_is(case: Case, whole: Report) -> None:

@@ -71,12 +71,12 @@ def test_damaged_images_are_left_out_and_named(copy: Case) -> None:
     (copy.images / names[2]).unlink()
     with unchanged(copy.yaml.parent):
         report = evaluate_model(copy.model, copy.json, imgsz=SIDE)
-    assert report.images == 21
-    assert [Path(name).name for name in report.damaged] == names[::-1]  # by falling id
-    assert report.instances < evaluate_model(copy.model, copy.yaml, imgsz=SIDE).instances
+    assert report["images"] == 21
+    assert [Path(name).name for name in report["damaged"]] == names[::-1]  # by falling id
+    assert report["instances"] < evaluate_model(copy.model, copy.yaml, imgsz=SIDE)["instances"]
     objects = json.loads(copy.json.read_text())["annotations"]
     left = [a for a in objects if a["image_id"] not in (997, 993, 989) and not a["iscrowd"]]
-    assert report.instances == len(left)
+    assert report["instances"] == len(left)
 
 
 def test_an_image_that_fails_to_decode_is_left_out(
@@ -92,9 +92,9 @@ def test_an_image_that_fails_to_decode_is_left_out(
     monkeypatch.setattr("ultralytics.data.base.imread", fail)
     report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
     labels = case.yaml.parent / "labels" / "val" / "005.txt"
-    assert report.instances == whole.instances - len(labels.read_text().splitlines())
-    assert report.images == whole.images - 1
-    assert [Path(name).name for name in report.damaged] == ["005.png"]
+    assert report["instances"] == whole["instances"] - len(labels.read_text().splitlines())
+    assert report["images"] == whole["images"] - 1
+    assert [Path(name).name for name in report["damaged"]] == ["005.png"]
 
 
 @pytest.mark.parametrize("name", ["junk.pt", "junk.onnx"])

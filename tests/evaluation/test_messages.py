@@ -70,6 +70,6 @@ def _full(folder: Path) -> str:
 def test_blanks_are_quoted_as_the_system_does(
     monkeypatch: pytest.MonkeyPatch, system: str, expected: str
 ) -> None:
-    monkeypatch.setattr("afpn_yolo.base.checks.os.name", system)
+    monkeypatch.setattr("afpn_yolo.base.errors.os.name", system)
     assert quoted("model=a b.pt") == expected
     assert quoted("model=ab.pt") == "model=ab.pt"
