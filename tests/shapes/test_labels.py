@@ -16,7 +16,7 @@ from ultralytics.data.utils import check_det_dataset
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.shapes import dataset, scene
-from afpn_yolo.shapes.labels import POINTS, labels
+from afpn_yolo.shapes.dataset import POINTS, labels
 
 SIDE, COUNT = 320, 6
 
@@ -60,19 +60,19 @@ def test_what_ultralytics_reads_is_what_is_drawn(task: str, tmp_path: Path) -> N
         sample = found[index]
         assert len(sample["cls"]) == len(label["cls"]) == len(drawn.items)
         for k, (item, seen) in enumerate(zip(drawn.items, scene.visible(drawn), strict=True)):
-            assert data["names"][int(label["cls"][k, 0])] == item.view.solid
+            assert data["names"][int(label["cls"][k, 0])] == item.view.name
             rows, cols = np.nonzero(seen)
-            cells = np.stack([cols, rows], 1) / scene.FINE
+            cells = np.stack([cols, rows], 1)
             low, high = cells.min(0), cells.max(0)
             x, y, w, h = (float(v) * SIDE for v in label["bboxes"][k])
             if task != "obb":
                 assert np.allclose([x - w / 2, y - h / 2], low, atol=1)
                 assert np.allclose([x + w / 2, y + h / 2], high, atol=1)
             if task == "segment":
-                polygon = (label["segments"][k] * SIDE * scene.FINE).round().astype(np.int32)
-                area = np.zeros(seen.shape, np.uint8)
+                polygon = (label["segments"][k] * SIDE * 2).round().astype(np.int32)
+                area = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
                 cv2.fillPoly(area, [polygon], 1)
-                whole = filled(seen)
+                whole = filled(seen).repeat(2, 0).repeat(2, 1)
                 assert (whole & (area > 0)).sum() / (whole | (area > 0)).sum() > 0.93
             if task == "pose":
                 points, flags = label["keypoints"][k, :, :2] * SIDE, label["keypoints"][k, :, 2]
@@ -86,13 +86,13 @@ def test_what_ultralytics_reads_is_what_is_drawn(task: str, tmp_path: Path) -> N
                 inside = (cells - SIDE * np.array([x, y])) @ turn
                 assert abs(inside).max(0) == pytest.approx([w / 2, h / 2], abs=1.5)
                 assert w * h <= 1.1 * smallest(cells) + w + h
-                if item.view.solid == "ball":
+                if item.view.name == "ball":
                     assert angle % (np.pi / 2) == pytest.approx(0, abs=1e-3)
 
 
 def test_keypoints_of_what_is_partly_hidden() -> None:
     """Are where the whole silhouette ends, and flagged as hidden."""
-    (far,) = [item for item in layout(0).items if item.view.solid == "box"]
+    (far,) = [item for item in layout(0).items if item.view.name == "box"]
     high, wide = far.mask.shape
     wall = replace(far, mask=np.ones((high, wide // 2), bool))  # before its left half
     (_, alone), (_, behind) = (
@@ -110,7 +110,7 @@ def test_a_mirror_exchanges_what_flip_idx_says(tmp_path: Path) -> None:
     root = dataset.generate(tmp_path / "set", train=1, val=1, task="pose")
     data = check_det_dataset(str(root / "data.yaml"))
     item = layout(0).items[0]
-    wide = item.mask.shape[1] / item.fine
+    wide = item.mask.shape[1]
     mirrored = replace(item, mask=item.mask[:, ::-1])
     (_, one), (_, other) = (
         labels(scene.Layout(SIDE, -100.0, 0.6, (each,)), "pose")[0] for each in (item, mirrored)
