@@ -172,7 +172,8 @@ def test_foreign_folder_and_other_arguments_are_refused(small: Path, tmp_path: P
     (tmp_path / "mine.txt").touch()
     with pytest.raises(FileExistsError, match="something else"):
         shapes.generate(tmp_path)
-    for other in ({"train": 5}, {"train": 4, "task": "pose"}):
+    others: list[dict[str, Any]] = [{"train": 5}, {"train": 4, "task": "pose"}]
+    for other in others:
         with pytest.raises(FileExistsError, match=r"made with .*, not "):
             shapes.generate(small, **{"val": 2, **other})
 
