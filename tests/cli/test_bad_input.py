@@ -25,7 +25,7 @@ from ultralytics.utils import LOGGER
 from afpn_yolo.cli.__main__ import main as afpn
 from afpn_yolo.edge.__main__ import main as edge
 from afpn_yolo.upstream.models import save_checkpoint
-from tests.bad_input import DOCS, OURS, SHORT, Case, load, render
+from tests.bad_input import OURS, SHORT, Case, load
 from tests.processes import YOLO as COMMAND
 from tests.processes import python, run
 
@@ -179,10 +179,6 @@ def test_the_user_is_told(case: Case, folder: Path, monkeypatch: pytest.MonkeyPa
 def test_the_table_is_long_enough_and_nothing_is_in_it_twice() -> None:
     assert len(CASES) >= 40
     assert len({(case.mistake, case.command, case.group) for case in CASES}) == len(CASES)
-
-
-def test_the_documentation_is_up_to_date() -> None:
-    assert DOCS.read_text(encoding="utf-8") == render(), "run: python -m tests.bad_input"
 
 
 def test_the_yolo_command_ends_with_our_sentence(folder: Path) -> None:
