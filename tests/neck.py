@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.mmyolo.convert import convert_convs
-from afpn_yolo.mmyolo.names import neck_convs, neck_scores
+from afpn_yolo.convert import load_authors
+from afpn_yolo.convert.names import NECK_ROW, neck_names
 
 GOLDEN = Path(__file__).parent / "golden"
 Arrays = dict[str, Any]
@@ -60,18 +60,6 @@ def inputs(arrays: Arrays) -> list[Tensor]:
     return result
 
 
-def ours(tensors: dict[str, Tensor], eps: float, **layout: Any) -> dict[str, Tensor]:
-    """The same state dict by our names; every tensor must be used."""
-    rest = dict(tensors)
-    result = convert_convs(rest, neck_convs(**layout), eps)
-    score_layout = {k: v for k, v in layout.items() if k in ("levels", "row")}
-    for theirs, name in neck_scores(**score_layout):
-        for part in ("weight", "bias"):
-            result[f"{name}.{part}"] = rest.pop(f"{theirs}.{part}")
-    assert not rest, f"not mapped: {sorted(rest)}"
-    return {f"model.{key}": value for key, value in result.items()}
-
-
 def randomise(module: Module) -> Module:
     """Weights and statistics as after some training: a wrong sum can't hide behind zeros."""
     for m in module.modules():
@@ -85,9 +73,13 @@ def randomise(module: Module) -> Module:
     return module
 
 
-def load(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load tensors that must all fit."""
-    assert not model.load_state_dict(tensors, strict=False).unexpected_keys
+def load(
+    rows: Any, tensors: dict[str, Tensor], eps: float, row: int = NECK_ROW, **layout: Any
+) -> None:
+    """Load the authors' tensors into the neck of a model; every one of them must be used."""
+    n = len(layout.get("levels", "123"))
+    neck = rows[row : row + n * (n + 4) - 2]
+    assert set(load_authors(neck, tensors, neck_names(row=row, **layout), eps)) == set(tensors)
 
 
 def difference(got: Tensor, expected: np.ndarray) -> float:

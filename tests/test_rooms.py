@@ -14,7 +14,7 @@ from tests.processes import ROOT
 PACKAGE = ROOT / "afpn_yolo"
 FLOORS = (
     ("cli",),
-    ("deploy", "distill", "mmyolo", "twostage"),
+    ("convert", "deploy", "distill", "twostage"),
     ("compare",),  # below the rooms whose tables it makes, or whose necks it names
     ("plots",),
     ("evaluation",),
@@ -27,7 +27,7 @@ FLOORS = (
 """From the roof down. A room imports itself and what lies below; of its own floor, NEIGHBOURS."""
 
 NEIGHBOURS = {
-    "mmyolo": {"twostage"},  # checkpoints of the authors' two-stage detectors
+    "convert": {"twostage"},  # checkpoints of the authors' two-stage detectors
 }
 APART = {"edge", "shapes"}
 """They import nothing else of ours: edge runs without torch, shapes is called by Ultralytics."""

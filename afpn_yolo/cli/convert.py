@@ -33,20 +33,10 @@ def run(args: argparse.Namespace) -> int:
     check_least(args, nc=1)
     if args.target.suffix != ".pt":
         raise ValueError(f"{args.target}: Ultralytics opens files that end in .pt")
-    from afpn_yolo.mmyolo.convert import convert
-    from afpn_yolo.mmyolo.safe_load import load_tensors
-    from afpn_yolo.mmyolo.twostage import convert_detector, is_twostage
+    from afpn_yolo.convert import convert
 
-    try:
-        if is_twostage(load_tensors(args.source)):
-            result = convert_detector(args.source, args.target)
-            what = f"Faster R-CNN, {result.scale} with AFPN, trained throughout"
-        else:
-            result = convert(args.source, args.target, args.scale, args.nc)
-            what = f"YOLOv5-{result.scale} with AFPN, {args.nc} classes, head untrained"
-    except ValueError as error:
-        raise ValueError(f"{args.source}: {error}") from error
-    print(f"{args.target}: {what}")
+    result = convert(args.source, args.target, args.scale, args.nc)
+    print(f"{args.target}: {result.what}")
     print(f"{len(result.carried)} tensors carried over, {len(result.dropped)} not:")
     for key in result.dropped:
         print(f"  {key}")

@@ -25,6 +25,7 @@ from afpn_yolo.twostage.pyramid import (
     check_choice,
 )
 from afpn_yolo.twostage.roi_heads import DynamicRoIHeads
+from afpn_yolo.upstream.models import load_exactly
 
 NECKS = ("afpn", "fpn", "pafpn")
 BACKBONES = (
@@ -112,7 +113,8 @@ def resnet_afpn_backbone(
         backbone_name, weights=None if loaded is not None else weights, norm_layer=norm_layer
     )
     if loaded is not None:
-        _load(body, loaded, backbone_name)
+        body.fc = nn.Identity()
+        load_exactly(body, loaded, f"weights of {backbone_name}")
     _freeze(body, trainable_layers)
     channels = [body.inplanes // 8 * 2 ** (layer - 1) for layer in layers]
     last = extra_blocks or LAST_LEVELS[p6](OUT_CHANNELS)
@@ -125,21 +127,6 @@ def resnet_afpn_backbone(
         built = FeaturePyramidNetwork(channels, OUT_CHANNELS, path)
     names = {f"layer{layer}": str(i) for i, layer in enumerate(layers)}
     return BackboneWithAFPN(body, names, built)
-
-
-def _load(body: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Fill a ResNet, but for its classifier."""
-    needed = {k: v for k, v in body.state_dict().items() if not k.startswith("fc.")}
-    for key, value in needed.items():
-        found = tensors.get(key)
-        if key.endswith("num_batches_tracked") and found is None:
-            continue
-        if found is None or found.shape != value.shape:
-            there = "is missing" if found is None else f"has the shape {tuple(found.shape)}"
-            raise ValueError(
-                f"weights of the backbone: {key} {there}, {tuple(value.shape)} is needed for {name}"
-            )
-    body.load_state_dict({k: tensors[k] for k in needed if k in tensors}, strict=False)
 
 
 def _freeze(body: nn.Module, trainable_layers: int) -> None:

@@ -204,23 +204,35 @@ def open_tensors(path: Path, yaml: str | None) -> nn.Module:
         raise ValueError(f"{path}: an .npz doesn't say which model it is of; name its YAML")
     model = empty_model(yaml)
     rows: nn.Sequential = model.model  # type: ignore[assignment]
-    fill(rows[:-1], read_tensors(path), f"{path} for {yaml}")
+    all_but_head = nn.ModuleDict({"model": rows[:-1]})
+    load_exactly(all_but_head, read_tensors(path), f"{path} for {yaml}")
     return model
 
 
-def fill(rows: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Load the first rows of a model from tensors by their names in the whole model.
+def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> list[str]:
+    """Load a module's tensors by name. Only BatchNorm's counts of batches may be missing.
+
+    Args:
+        module: The module.
+        tensors: May have more than the module needs.
+        what: How a message starts: the file, and what it is loaded into.
+
+    Returns:
+        Names in `tensors` that the module doesn't have.
 
     Raises:
-        ValueError: When one is missing or has another shape; it starts with `what`.
+        ValueError: When a tensor is missing or has another shape; the module stays as it was.
     """
-    expected = rows.state_dict()
-    for name, tensor in expected.items():
-        found = tensors.get(f"model.{name}")
-        if found is None or found.shape != tensor.shape:
-            there = "is missing" if found is None else f"has the shape {tuple(found.shape)}"
+    needed = module.state_dict()
+    for name, value in needed.items():
+        tensor = tensors.get(name)
+        if tensor is None and name.endswith("num_batches_tracked"):
+            continue
+        if tensor is None or tensor.shape != value.shape:
+            problem = "is missing" if tensor is None else f"has the shape {tuple(tensor.shape)}"
             raise ValueError(
-                f"{what}: model.{name} {there}, {tuple(tensor.shape)} is needed "
+                f"{what}: {name} {problem}, {tuple(value.shape)} is needed "
                 "(another scale, or another network?)"
             )
-    rows.load_state_dict({name: tensors[f"model.{name}"] for name in expected})
+    module.load_state_dict({k: v for k, v in tensors.items() if k in needed}, strict=False)
+    return [name for name in tensors if name not in needed]

@@ -16,7 +16,7 @@ from afpn_yolo.base.versions import installed
 from afpn_yolo.base.yaml_rows import backbone_rows
 from afpn_yolo.plugin.checkpoints import remedy, resumable
 from afpn_yolo.upstream.log import warn
-from afpn_yolo.upstream.models import empty_model, fill, load_model, read_tensors
+from afpn_yolo.upstream.models import empty_model, load_exactly, load_model, read_tensors
 
 
 def train(
@@ -96,5 +96,5 @@ def backbone_of(source: Path, model: str, scale: str | None) -> nn.Module:
     """
     module: Any = empty_model(model, scale=scale)
     module.model = module.model[: backbone_rows(module)]
-    fill(module.model, read_tensors(source), f"{source} for the backbone of {model}")
+    load_exactly(module, read_tensors(source), f"{source} for the backbone of {model}")
     return cast(nn.Module, module)

@@ -29,7 +29,7 @@ def run(model: DetectionModel, features: list[Tensor]) -> dict[int, Tensor]:
 
 def build(scale: str, arrays: neck.Arrays, eps: float) -> DetectionModel:
     model = DetectionModel(f"yolov5{scale}-afpn.yaml", verbose=False)
-    neck.load(model, neck.ours(neck.authors_tensors(arrays), eps))
+    neck.load(model.model, neck.authors_tensors(arrays), eps)
     return model
 
 
@@ -122,7 +122,7 @@ def test_four_levels(monkeypatch: pytest.MonkeyPatch, eps: float) -> None:
     model = torch.nn.ModuleDict({"model": rows})
     initialize_weights(model)
     tensors = neck.authors_tensors(arrays)
-    neck.load(model, neck.ours(tensors, eps, base=0, units=4, levels=FOUR_LEVELS, row=5))
+    neck.load(rows, tensors, eps, base=0, units=4, levels=FOUR_LEVELS, row=5)
     model.eval()
     features = dict(zip((1, 2, 3, 4), neck.inputs(arrays), strict=True))
     maps: dict[int, Tensor] = {}

