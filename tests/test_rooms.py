@@ -32,8 +32,11 @@ NEIGHBOURS = {
 APART = {"edge", "shapes"}
 """They import nothing else of ours: edge runs without torch, shapes is called by Ultralytics."""
 
-OPEN = {"deploy": {"shapes", "edge"}, "plots": {"edge"}}
-"""Who else may use what stands apart; the roof may as well."""
+OPEN = {
+    "deploy": {"shapes", "edge"},
+    **{room: {"edge"} for room in ("distill", "plots", "twostage", "upstream")},
+}
+"""Who else may use what stands apart, such as edge's image reader; the roof may as well."""
 
 KNOW_ULTRALYTICS = {"plugin", "upstream", "graft", "layers", "twostage"}
 START = "plugin/startup.py"

@@ -2,8 +2,8 @@
 
     from afpn_yolo.edge import Detector
 
-    found = Detector("best.onnx")("image.jpg")
-    found.xyxy, found.scores, found.class_ids, found.names
+    detections = Detector("best.onnx")("image.jpg")
+    detections.xyxy, detections.scores, detections.class_ids, detections.names
 
 It gives the detections of `YOLO("best.onnx").predict`, for a list those of each image alone, and
 imports nothing else of this package, nor torch, nor ultralytics. On the command line:

@@ -1,43 +1,38 @@
 """Detect objects in images, folders, videos or a camera, with an exported model, without torch.
 
-    python -m afpn_yolo.edge best.onnx photos/ clip.mp4 --out drawn --json found.json
-    python -m afpn_yolo.edge best.onnx 0 --out drawn        # a camera, until Ctrl-C
+    afpn detect best.onnx photos/ clip.mp4 --out drawn --json found.json
+    afpn detect best.onnx 0 --out drawn        # a camera, until Ctrl-C
 
-A line per source goes to standard output, or to standard error where `--json -` writes the list
-there. What can't be read is named on standard error, the rest is still processed; the exit code is
-then 1, or 2 where nothing could be processed.
+One line per source goes to standard output, or to standard error where `--json -` writes the list
+there. A source that can't be read gives an error, and the others are still processed; the exit code
+is then 1, or 2 where none could be processed. `python -m afpn_yolo.edge` is the same command; it
+needs nothing but Python, numpy, OpenCV, ONNX Runtime and tqdm.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack, closing, redirect_stdout
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from afpn_yolo.edge.command import (
+    PARTLY,
+    STANDARD_OUTPUT,
+    add_arguments,
+    complain,
+    ended,
+)
 
-from afpn_yolo.edge import Detections, Detector, images  # first: it says what isn't installed
-from afpn_yolo.edge.arguments import STANDARD_OUTPUT, add_arguments, input_size
-from afpn_yolo.edge.sinks import Album, JsonList
-from afpn_yolo.edge.sources import Film, Frames, Picture, Source, find
-
-PARTLY, FAULT = 1, 2
-INTERRUPTED, PIPE_CLOSED = 130, 141  # as a shell reports SIGINT and SIGPIPE
-
-
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m afpn_yolo.edge",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    return parser.parse_args(argv)
+if TYPE_CHECKING:
+    from afpn_yolo.edge import Detections, Detector
+    from afpn_yolo.edge.images import Image
+    from afpn_yolo.edge.sinks import Album, JsonList
+    from afpn_yolo.edge.sources import Film, Picture, Source
 
 
 class Pipeline:
-    """One run of the command: what is detected goes where the options say."""
+    """Detects in one source after the other and writes what the options ask for."""
 
     def __init__(self, detector: Detector, album: Album | None, report: JsonList | None) -> None:
         self._detector, self._album, self._report = detector, album, report
@@ -48,20 +43,28 @@ class Pipeline:
         Raises:
             OSError, ValueError: When it can't be read, or a result can't be written.
         """
+        from afpn_yolo.edge.sources import Picture
+
         if isinstance(source, Picture):
             self._picture(source)
         else:
             self._film(source)
 
     def _picture(self, source: Picture) -> None:
+        from afpn_yolo.edge import images
+
         image = images.read(source.path)
-        found = self._detector(image)
-        self._note({"source": str(source)}, image, found)
+        detections = self._detector(image)
+        self._note({"source": str(source)}, image, detections)
         if self._album:
-            self._album.save(source, found.draw(image))
-        print(f"{source}: {found}", flush=True)
+            self._album.save(source, detections.draw(image))
+        print(f"{source}: {detections}", flush=True)
 
     def _film(self, source: Film) -> None:
+        from tqdm import tqdm
+
+        from afpn_yolo.edge.sources import Frames
+
         frames = boxes = 0
         announced = None
         with ExitStack() as stack:
@@ -69,62 +72,59 @@ class Pipeline:
             announced = film.count
             album = self._album
             writer = stack.enter_context(closing(album.film(source, film.fps))) if album else None
+            bar = tqdm(film, desc=str(source), total=film.count, unit=" frames", disable=None)
             try:
-                for frame in tqdm(
-                    film, desc=str(source), total=film.count, unit=" frames", disable=None
-                ):
-                    found = self._detector(frame)
-                    self._note({"source": str(source), "frame": frames}, frame, found)
+                for frame in bar:
+                    detections = self._detector(frame)
+                    self._note({"source": str(source), "frame": frames}, frame, detections)
                     if writer:
-                        writer.write(found.draw(frame))
-                    frames, boxes = frames + 1, boxes + len(found)
+                        writer.write(detections.draw(frame))
+                    frames, boxes = frames + 1, boxes + len(detections)
             except KeyboardInterrupt:
                 if not source.is_live:  # a camera has no other end
                     raise
-        # No fault: some files only estimate it.
-        fewer = f" of {announced} that it announces" if announced and frames < announced else ""
+        # Not an error: some files only estimate their number of frames.
+        fewer = f" of {announced} announced" if announced and frames < announced else ""
         print(f"{source}: {frames} frames{fewer}, {boxes} boxes", flush=True)
 
-    def _note(self, entry: dict[str, object], image: images.Image, found: Detections) -> None:
+    def _note(self, entry: dict[str, Any], image: Image, detections: Detections) -> None:
         if self._report:
             height, width = image.shape[:2]
             size = {"width": width, "height": height}
-            self._report.append({**entry, **size, "detections": found.as_dicts()})
+            self._report.append({**entry, **size, "detections": detections.as_dicts()})
 
 
 def run(args: argparse.Namespace) -> int:
     """Process all sources; returns the exit code."""
-    failed, done = False, 0
+    from afpn_yolo.edge import Detector  # first: it says what isn't installed
+    from afpn_yolo.edge.sinks import Album, JsonList
+    from afpn_yolo.edge.sources import find
+
     sources: list[Source] = []
-    for argument in args.sources:
-        try:
-            sources += find(argument)
-        except (OSError, ValueError) as error:
-            failed = True
-            _complain(error)
+    done = failed = 0
     with ExitStack() as stack:
         if args.json == STANDARD_OUTPUT:  # and nothing else goes there
             stack.enter_context(redirect_stdout(sys.stderr))
-        try:
-            detector = Detector(
-                args.model,
-                args.conf,
-                args.iou,
-                args.max_det,
-                args.agnostic_nms,
-                input_size(args.imgsz),
-                args.threads,
-                args.classes,
-            )
-            album = Album(args.out, sources) if args.out else None
-            report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
-        except BrokenPipeError:
-            raise
-        except (OSError, ValueError) as error:
-            return _complain(error)
+        detector = Detector(
+            args.model,
+            args.conf,
+            args.iou,
+            args.max_det,
+            args.agnostic_nms,
+            args.imgsz,
+            args.threads,
+            args.classes,
+        )
+        for argument in args.source:
+            try:
+                sources += find(argument)
+            except (OSError, ValueError) as error:
+                failed = complain(error)
+        album = Album(args.out) if args.out else None
+        report = stack.enter_context(closing(JsonList(args.json))) if args.json else None
         if detector.unread:
-            told = f"{args.model}: its boxes are read, its {detector.unread} are not"
-            print(told, file=sys.stderr, flush=True)
+            note = f"{args.model}: only its boxes are read, not its {detector.unread}"
+            print(note, file=sys.stderr, flush=True)
         work = Pipeline(detector, album, report)
         for source in sources:
             try:
@@ -133,34 +133,20 @@ def run(args: argparse.Namespace) -> int:
             except BrokenPipeError:
                 raise
             except (OSError, ValueError) as error:
-                failed = True
-                _complain(error)
-    if not failed:
-        return 0
-    return PARTLY if done else FAULT
-
-
-def _complain(error: Exception) -> int:
-    told: object = error
-    if isinstance(error, FileNotFoundError) and error.filename:  # Python's own has a number in it
-        told = f"{error.filename}: no such file or folder"
-    print(f"error: {told}", file=sys.stderr, flush=True)
-    return FAULT
+                failed = complain(error)
+    return PARTLY if failed and done else failed
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse(argv)
-    try:
-        return run(args)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads on, as behind `| head`. Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    except OSError as error:  # the end of the JSON can't be written
-        return _complain(error)
+    """Run `python -m afpn_yolo.edge`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m afpn_yolo.edge",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    return ended(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral, Real
-from operator import index
 from typing import Any, overload
 
 import numpy as np
@@ -14,9 +12,8 @@ from afpn_yolo.edge import images
 from afpn_yolo.edge.detections import Detections
 from afpn_yolo.edge.images import Image
 from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore, restore_rotated
-from afpn_yolo.edge.masks import have_masks
 from afpn_yolo.edge.model import UNREAD, Model, Provider
-from afpn_yolo.edge.postprocess import decode, select
+from afpn_yolo.edge.postprocess import decode, have_masks, select
 from afpn_yolo.edge.rotated import envelope
 
 Source = Image | str | os.PathLike[str]
@@ -24,10 +21,10 @@ Many = list[Any] | tuple[Any, ...]  # of Source; a str is a Sequence[str], too
 
 
 class Detector:
-    """A model that Ultralytics exported to ONNX. Several threads may call it at once.
+    """A model that Ultralytics exported to ONNX.
 
     It reads the boxes of models for detection, segmentation, pose and OBB, rotated ones with their
-    angle; `unread` says what it leaves.
+    angle, but no masks and keypoints; `unread` names them.
     """
 
     def __init__(
@@ -62,9 +59,9 @@ class Detector:
             OSError: When the model can't be read.
             ValueError: When it is no model of Ultralytics' with boxes, or an argument can't work.
         """
-        _count("max_det", max_det)
-        if threads is not None:
-            _count("threads", threads)
+        for name, value in {"max_det": max_det, "threads": threads}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         self._conf, self._iou = _fraction("conf", conf), _fraction("iou", iou)
         self._max_det, self._agnostic = max_det, agnostic
         self._model = Model(model, threads, providers)
@@ -120,7 +117,7 @@ class Detector:
             return next(self._detect([_load(image, "image")], conf, iou))
         loaded = (_load(each, f"image {i} of the list") for i, each in enumerate(image))
         batches = self._batches(loaded)
-        return [found for batch in batches for found in self._detect(batch, conf, iou)]
+        return [each for batch in batches for each in self._detect(batch, conf, iou)]
 
     def _batches(self, loaded: Iterable[Image]) -> Iterator[list[Image]]:
         """Neighbours of one shape, as many as the model takes at once."""
@@ -138,7 +135,6 @@ class Detector:
         height, width = batch[0].shape[:2]
         fitted = fit((height, width), self._size, model.stride if model.dynamic else None)
         count = len(batch) if model.dynamic else model.batch
-        # A new buffer each time: callers in other threads must not share one.
         blob = np.empty((count, 3, *fitted.size), model.dtype)
         blob[len(batch) :] = 0
         for row, image in zip(blob, batch, strict=False):
@@ -173,22 +169,13 @@ def _load(image: object, name: str) -> Image:
 
 
 def _fraction(name: str, value: float) -> float:
-    if not isinstance(value, Real) or not 0 <= value <= 1:  # true for NaN, too
-        raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
+    if not 0 <= value <= 1:  # true for NaN, too
+        raise ValueError(f"{name} must be from 0 to 1, got {value}")
     return value
 
 
-def _count(name: str, value: int) -> None:
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
-
-
 def _classes(classes: int | Sequence[int], model: Model) -> list[int]:
-    numbers = [classes] if isinstance(classes, Integral) else classes
-    try:
-        wanted = [index(number) for number in numbers]  # type: ignore[union-attr]
-    except TypeError:
-        raise ValueError(f"classes must be whole numbers, got {classes!r}") from None
+    wanted: list[int] = np.atleast_1d(classes).tolist()
     if unknown := [number for number in wanted if number not in model.names]:
         known = ", ".join(f"{number} {name}" for number, name in [*model.names.items()][:20])
         raise ValueError(f"classes: {unknown[0]} is no class of the model; it has {known}")
@@ -196,11 +183,10 @@ def _classes(classes: int | Sequence[int], model: Model) -> list[int]:
 
 
 def _size(imgsz: int | Sequence[int], model: Model) -> Size:
-    sides = (imgsz, imgsz) if isinstance(imgsz, Integral) else imgsz
-    try:
-        height, width = (index(side) for side in sides)  # type: ignore[union-attr]
-    except (TypeError, ValueError):
-        raise ValueError(f"imgsz must be one whole number or two, got {imgsz!r}") from None
+    sides: list[int] = np.atleast_1d(imgsz).tolist()
+    if len(sides) not in (1, 2):
+        raise ValueError(f"imgsz must be one number or two, got {imgsz}")
+    height, width = sides[0], sides[-1]
     if not model.dynamic and (height, width) != model.size:
         raise ValueError(
             f"imgsz {height}x{width}: the model was exported for {model.size[0]}x{model.size[1]} "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -16,6 +16,8 @@ from afpn_yolo.edge.letterbox import Size
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 CHECKPOINTS = (".pt", ".pth")
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
+MOST_PIXELS, MOST_IMAGES = 1 << 14, 1 << 10  # more is no size or batch that anybody exports
+T = TypeVar("T")
 Provider = str | tuple[str, dict[str, Any]]
 """An execution provider of ONNX Runtime: its name, or that and its options."""
 
@@ -24,7 +26,7 @@ UNREAD = {"detect": "", "segment": "masks", "pose": "keypoints", "obb": ""}
 
 
 class Model:
-    """A model that gives boxes, in ONNX Runtime. Several threads may run it at once.
+    """A model that gives boxes, in ONNX Runtime.
 
     Attributes:
         task: One of `UNREAD`.
@@ -48,21 +50,23 @@ class Model:
 
         Args:
             path: The .onnx file.
-            threads: Threads of one run; None leaves it to ONNX Runtime.
+            threads: Threads of a run; None leaves it to ONNX Runtime.
             providers: Execution providers of ONNX Runtime, best first: a name, or name and options.
 
         Raises:
             OSError: When the file can't be read.
             ValueError: When it is no model of Ultralytics' with boxes, or an option can't work.
         """
-        self._session = _open(path, threads, providers)
+        self._path = os.fspath(path)
+        self._session = _open(self._path, threads, providers)
         try:
             self._read_metadata(self._session.get_modelmeta().custom_metadata_map)
             self._read_shapes()
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from None
+            raise ValueError(f"{self._path}: {error}") from None
 
     def _read_metadata(self, metadata: dict[str, str]) -> None:
+        """Take over what the metadata says; every value can be odd or tampered with."""
         task = metadata.get("task")
         if task is None or "names" not in metadata:
             raise ValueError(f"not exported by Ultralytics, its metadata lacks names; {REMEDY}")
@@ -71,19 +75,18 @@ class Model:
                 f"a model for the task {task}, but only {', '.join(UNREAD)} have boxes"
             )
         self.task = task
-        names = _literal(metadata, "names", {})
-        self.names = {int(k): str(v) for k, v in dict(names).items()}
-        self.stride = int(_literal(metadata, "stride", 32))
-        height, width = _literal(metadata, "imgsz", [640, 640])
-        self.size: Size = (int(height), int(width))
-        self.batch = int(_literal(metadata, "batch", 1))
-        arguments = _literal(metadata, "args", {})
-        self.suppressed = bool(_literal(metadata, "end2end", False) or arguments.get("nms"))
+        self.names: dict[int, str] = _entry(metadata, "names", {}, _names)
+        self.stride = _entry(metadata, "stride", 32, _up_to(MOST_PIXELS))
+        side = _up_to(MOST_PIXELS)
+        self.size: Size = _entry(metadata, "imgsz", (640, 640), lambda v: (side(v[0]), side(v[1])))
+        self.batch = _entry(metadata, "batch", 1, _up_to(MOST_IMAGES))
+        embedded = _entry(metadata, "args", False, lambda v: bool(v.get("nms")))
+        self.suppressed = _entry(metadata, "end2end", False, bool) or embedded
 
     def _read_shapes(self) -> None:
         """Prefer what the graph itself says, and check that the rest agrees with the metadata."""
-        image, outputs = self._session.get_inputs()[0], self._session.get_outputs()
-        if image.type not in TYPES or len(image.shape) != 4:
+        (image, *more), outputs = self._session.get_inputs(), self._session.get_outputs()
+        if more or image.type not in TYPES or len(image.shape) != 4:
             raise ValueError(f"takes {image.type} of shape {image.shape}, not images")
         if image.shape[1] != 3:
             raise ValueError(
@@ -97,7 +100,7 @@ class Model:
             self.size = (height, width)
         self.batch = batch if isinstance(batch, int) else self.batch
         shapes = [output.shape for output in outputs]
-        self.suppressed |= self.task == "detect" and shapes[0][-1] == 6
+        self.suppressed |= self.task == "detect" and shapes[0][-1:] == [6]
         self._outputs = [output.name for output in outputs[: 1 + (self.task == "segment")]]
         if not self._suits(shapes[0], shapes[1:]):
             raise ValueError(
@@ -123,18 +126,20 @@ class Model:
         Returns:
             (B, 4 + classes + rest, anchors), or (B, N, 6 + rest) where `suppressed`; for
             segmentation the masks' prototypes (B, C, h, w) behind.
+
+        Raises:
+            ValueError: When ONNX Runtime fails.
         """
-        outputs = self._session.run(self._outputs, {self._input: images})
+        try:
+            outputs = self._session.run(self._outputs, {self._input: images})
+        except Exception as error:  # its exceptions have no base class of their own
+            raise ValueError(f"{self._path}: ONNX Runtime fails: {_one_line(error)}") from error
         return [np.asarray(output, np.float32) for output in outputs]
 
 
 def _open(
-    path: str | os.PathLike[str], threads: int | None, providers: Sequence[Provider]
+    path: str, threads: int | None, providers: Sequence[Provider]
 ) -> onnxruntime.InferenceSession:
-    if isinstance(providers, str):
-        raise ValueError(
-            f"providers must be a list of names, got {providers!r}; write [{providers!r}]"
-        )
     available = onnxruntime.get_available_providers()
     names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
     if missing := [name for name in names if name not in available]:
@@ -143,23 +148,48 @@ def _open(
     options.intra_op_num_threads = int(threads or 0)
     with open(path, "rb"):  # an error that names the file and the reason
         pass
-    if str(path).endswith(CHECKPOINTS):
+    if path.endswith(CHECKPOINTS):
         raise ValueError(
-            f"{os.fspath(path)}: it is a PyTorch checkpoint, and an ONNX model is needed; first: "
-            f"yolo export model={os.fspath(path)} format=onnx (one of afpn train-rcnn: afpn "
-            "export-rcnn)"
+            f"{path}: it is a PyTorch checkpoint, and an ONNX model is needed; first: yolo export "
+            f"model={path} format=onnx (one of afpn train-rcnn: afpn export-rcnn)"
         )
     try:
-        return onnxruntime.InferenceSession(os.fspath(path), options, providers=list(providers))
-    except Exception as error:  # its exceptions have no class of their own in common
+        return onnxruntime.InferenceSession(path, options, providers=list(providers))
+    except Exception as error:  # its exceptions have no base class of their own
         raise ValueError(
-            f"{os.fspath(path)}: ONNX Runtime {onnxruntime.__version__} can't open it; damaged, or "
-            f"no ONNX model ({' '.join(str(error).split())})"
+            f"{path}: ONNX Runtime {onnxruntime.__version__} can't open it; damaged, or no ONNX "
+            f"model ({_one_line(error)})"
         ) from error
 
 
-def _literal(metadata: dict[str, str], key: str, default: Any) -> Any:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _entry(metadata: dict[str, str], key: str, default: T, convert: Callable[[Any], T]) -> T:
+    """A value of the metadata, or the default where there is none.
+
+    Raises:
+        ValueError: When it is no Python literal, or `convert` raises anything.
+    """
+    if key not in metadata:
+        return default
     try:
-        return ast.literal_eval(metadata[key]) if key in metadata else default
-    except (ValueError, SyntaxError):
-        raise ValueError(f"metadata {key} is {metadata[key]!r}, which can't be read") from None
+        return convert(ast.literal_eval(metadata[key]))
+    except Exception:  # a literal can be of any type, or nested too deeply for the parser
+        text = metadata[key]
+        shown = repr(text if len(text) <= 60 else f"{text[:60]}...")
+        raise ValueError(f"its metadata is damaged: {key} is {shown}") from None
+
+
+def _names(value: Any) -> dict[int, str]:
+    return {int(number): str(name) for number, name in dict(value).items()}
+
+
+def _up_to(most: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if not 1 <= int(value) <= most:
+            raise ValueError(f"{value} is not from 1 to {most}")
+        return int(value)
+
+    return check

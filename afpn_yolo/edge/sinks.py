@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import cv2
 
-from afpn_yolo.edge.arguments import STANDARD_OUTPUT
+from afpn_yolo.edge.command import STANDARD_OUTPUT
 from afpn_yolo.edge.images import Image
 from afpn_yolo.edge.sources import Source
 
 
-class Album:
-    """A folder that pictures and videos with boxes go into, under their sources' names.
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """A path that no file has yet: `x.jpg`, or `x-2.jpg` where that exists, and so on."""
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
 
-    Several threads may use it.
+
+class Album:
+    """A folder for pictures and videos with boxes, named after their sources.
+
+    No file is ever overwritten: names that exist get a number.
     """
 
-    def __init__(self, folder: Path, sources: Iterable[Source]) -> None:
-        """Make the folder.
-
-        Args:
-            folder: Where to write.
-            sources: Files that must not be written over.
-        """
+    def __init__(self, folder: Path) -> None:
+        """Make the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._taken = {source.path.resolve() for source in sources}
-        self._lock = Lock()
 
     def save(self, source: Source, picture: Image) -> None:
         """Write a picture as JPEG.
@@ -40,7 +40,7 @@ class Album:
         Raises:
             OSError: When it can't be written.
         """
-        path = self._name(source, ".jpg")
+        path = free_path(self._folder, source.path.stem, ".jpg")
         done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if not done:
             height, width = picture.shape[:2]
@@ -49,17 +49,7 @@ class Album:
 
     def film(self, source: Source, fps: float) -> FilmWriter:
         """A writer of a video."""
-        return FilmWriter(self._name(source, ".avi"), fps)
-
-    def _name(self, source: Source, suffix: str) -> Path:
-        """A name that is free: `a/x.png` and `b/x.jpg` become `x.jpg` and `x-2.jpg`."""
-        path, k = self._folder / f"{source.path.stem}{suffix}", 1
-        with self._lock:
-            while path.resolve() in self._taken:
-                k += 1
-                path = self._folder / f"{source.path.stem}-{k}{suffix}"
-            self._taken.add(path.resolve())
-        return path
+        return FilmWriter(free_path(self._folder, source.path.stem, ".avi"), fps)
 
 
 class FilmWriter:
@@ -90,32 +80,24 @@ class FilmWriter:
 
 
 class JsonList:
-    """A JSON list in a file or on standard output, entry by entry: a camera may run for days.
-
-    Several threads may append to it.
-    """
+    """A JSON list in a file or on standard output, entry by entry: a camera may run for days."""
 
     def __init__(self, path: Path) -> None:
-        """Begin the list; what went to standard output can't be taken back."""
-        self._mends = path != STANDARD_OUTPUT
-        # A name as text, as errors have it; standard output's number, whatever `print` is led to.
-        target = str(path) if self._mends else 1
-        # Unbuffered: what could not be written must not come back later.
-        self._file = FileIO(target, "w", closefd=self._mends)
-        self._end = 0  # of the last whole entry, in bytes
-        self._broken = False  # something may stand behind it
-        self._lock = Lock()
-        self._write("[")
+        # Standard output by its number, wherever `print` is redirected; a name as text, as errors
+        # show it. Unbuffered, so that a full disk is an error at once.
+        standard = path == STANDARD_OUTPUT
+        self._file = FileIO(1 if standard else str(path), "w", closefd=not standard)
+        self._write("[")  # it says at once where the file can't be written
+        self._separator = "\n"
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write an entry, in a file whole or not at all.
+        """Write an entry.
 
         Raises:
             OSError: When it can't be written.
         """
-        text = json.dumps(entry, ensure_ascii=False)
-        with self._lock:
-            self._write(("\n" if self._end == 1 else ",\n") + text)
+        self._write(self._separator + json.dumps(entry, ensure_ascii=False))
+        self._separator = ",\n"
 
     def close(self) -> None:
         """Write the end of the list."""
@@ -123,14 +105,6 @@ class JsonList:
             self._write("\n]\n")
 
     def _write(self, text: str) -> None:
-        # A full disk, or Ctrl-C between any two steps, leaves the mark; the next call cleans up.
-        if self._broken and self._mends:
-            self._file.seek(self._end)
-            self._file.truncate()
-        self._broken = True
         data = text.encode()
-        written = 0
-        while written < len(data):
-            written += self._file.write(data[written:])
-        self._end += len(data)
-        self._broken = False
+        while data:
+            data = data[self._file.write(data) :]

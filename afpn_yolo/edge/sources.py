@@ -1,4 +1,4 @@
-"""What a command line may name: images, folders, patterns, videos, streams, cameras."""
+"""What a command line may name: images, folders, patterns, lists, videos, streams, cameras."""
 
 from __future__ import annotations
 
@@ -65,32 +65,70 @@ Source = Picture | Film
 def find(argument: str) -> list[Source]:
     """Find what an argument names; folders and patterns in alphabetical order.
 
+    A .txt lists images, videos, folders and patterns, one per line, as for `yolo predict`: relative
+    to the current folder, or else to the list's own.
+
     Raises:
-        ValueError: When a folder holds no image or video, or no file matches a pattern.
+        OSError: When a list is missing or names a file that is.
+        ValueError: When a folder holds no image or video, no file matches a pattern, or a list is
+            empty or no text.
     """
     if URL.match(argument):
         return [Film(argument)]
+    path = Path(argument)
+    if path.suffix.lower() == ".txt":
+        return _listed(path)
+    if argument.isdecimal() and not path.exists():
+        return [Film(int(argument))]
+    return _files(argument)
+
+
+def find_images(argument: str) -> list[Path]:
+    """The image files that an argument names: a file, a folder, a pattern or a list.
+
+    Raises:
+        OSError, ValueError: As `find`; also when the file is missing or there is no image.
+    """
+    sources = find(argument)
+    images = [source.path for source in sources if isinstance(source, Picture)]
+    if not images:
+        raise ValueError(f"{argument}: no image in it")
+    if not images[0].exists():
+        raise FileNotFoundError(f"{argument}: no such file or folder")
+    return images
+
+
+def _files(argument: str) -> list[Source]:
     path = Path(argument)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in (*IMAGES, *VIDEOS))
         if not files:
             raise ValueError(f"{path}: a folder without images and videos")
-        return [_one(file) for file in files]
-    if path.exists():
-        return [_one(path)]
-    if argument.isdecimal():
-        return [Film(int(argument))]
-    if glob.has_magic(argument):
+    elif glob.has_magic(argument) and not path.exists():
         matches = (Path(match) for match in glob.glob(argument, recursive=True))
         files = sorted(match for match in matches if match.is_file())
         if not files:
             raise ValueError(f"{argument}: no file matches this pattern")
-        return [_one(file) for file in files]
-    return [_one(path)]  # missing; reading it says so
+    else:
+        files = [path]  # reading it says so where it is missing
+    return [Film(file) if file.suffix.lower() in VIDEOS else Picture(file) for file in files]
 
 
-def _one(path: Path) -> Source:
-    return Film(path) if path.suffix.lower() in VIDEOS else Picture(path)
+def _listed(path: Path) -> list[Source]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected a list of images, and this is no text") from None
+    sources: list[Source] = []
+    for name in filter(None, map(str.strip, lines)):
+        found = any(glob.iglob(name, recursive=True)) or Path(name).exists()
+        target = name if found else str(path.parent / name)
+        if not glob.has_magic(target) and not Path(target).exists():
+            raise FileNotFoundError(f"{path} names {name}: no such file or folder")
+        sources += _files(target)
+    if not sources:
+        raise ValueError(f"{path}: it names no image or video")
+    return sources
 
 
 class Frames:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +138,6 @@ def test_metadata(exported: Exported) -> None:
     detector = Detector(exported("imgsz=160"))
     assert detector.names == YOLO(exported("imgsz=160"), task="detect").names
     assert detector.imgsz == (160, 160)
-
-
-def test_callers_in_several_threads(exported: Exported) -> None:
-    detector = Detector(exported("imgsz=160", "dynamic=True"), CONF, threads=1)
-    images = [photograph(PHOTOGRAPHS[i % 2], 60 + 11 * i, 150) for i in range(8)] * 4
-    alone = [detector(image) for image in images]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(detector, images))
-    for a, b in zip(alone, together, strict=True):
-        assert_same(b, np.column_stack((a.xyxy, a.scores, a.class_ids)))
 
 
 def test_options_of_a_call(exported: Exported) -> None:

@@ -25,9 +25,12 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "text.jpg": (b"some words", "damaged"),
     "cut.jpg": (encoded(".jpg", small())[:-900], "damaged"),
     "cut.png": (encoded(".png", small())[:-900], "damaged"),
-    "float.tiff": (encoded(".tiff", np.full((9, 9, 3), np.nan, np.float32)), "NaN"),
+    "float.tiff": (encoded(".tiff", np.full((9, 9, 3), np.nan, np.float32)), "float32"),
     "clip.mp4": (b"no film", "can't open"),
     "missing.avi": (None, "no such file"),
+    "list.txt": (b"missing.png\n", "missing.png: no such"),
+    "empty.txt": (b"\n", "no image"),
+    "binary.txt": (b"\xff\xfe\0", "no text"),
     "none*.jpg": (None, "no file matches"),
     "voi*": (None, "no file matches"),  # a folder
     "http://127.0.0.1:9/clip.mp4": (None, "can't open it; no such stream"),
@@ -63,7 +66,7 @@ ARRAYS: dict[str, tuple[Any, str]] = {
     "no pixels": (np.zeros((0, 9, 3), np.uint8), "no pixels"),
     "one row": (np.zeros(9, np.uint8), "one image"),
     "yes and no": (np.zeros((9, 9, 3), bool), "values of type bool"),
-    "NaN": (np.full((9, 9, 3), np.nan, np.float32), "NaN among"),
+    "NaN": (np.full((9, 9, 3), np.nan, np.float32), "values of type float32"),
     "a batch": (np.zeros((1, 9, 9, 3), np.uint8), "one image"),
 }
 
@@ -76,6 +79,14 @@ def test_bad_arrays(edge_model: Path, case: str) -> None:
         detector(array)
     with pytest.raises(ValueError, match=f"^image 1 of the list: .*{fault}"):
         detector([small(), array])
+
+
+METADATA = (
+    *(("names", "{0: "), ("names", "5"), ("names", "-" * 200_000), ("imgsz", "640")),
+    *(("imgsz", "[0, 64]"), ("imgsz", "[1e9, 64]"), ("stride", "[32]"), ("stride", "0")),
+    *(("batch", "None"), ("batch", "10**9"), ("args", "[1]"), ("end2end", "[")),
+)
+"""Keys and values of an export's metadata that was tampered with."""
 
 
 def spoil(model: Path, target: Path, fault: str) -> str:
@@ -103,7 +114,10 @@ def spoil(model: Path, target: Path, fault: str) -> str:
             {"names": "{0: 'one'}"},
             "doesn't suit the task detect and its 1 classes",
         ),
-        "unreadable names": ({"names": "{0: "}, "can't be read"),
+        **{
+            f"{key} {value[:9]}": ({key: value}, f"metadata is damaged: {key} is ")
+            for key, value in METADATA
+        },
         "grey images": ({}, "of shape [1, 1, 64, 64], and only colour ones, of 3 channels"),
     }
     changes, message = faults[fault]
@@ -114,7 +128,8 @@ def spoil(model: Path, target: Path, fault: str) -> str:
 
 MODELS = (
     *("missing", "damaged", "foreign", "another task", "no masks", "no angles", "other classes"),
-    *("unreadable names", "grey images"),
+    "grey images",
+    *(f"{key} {value[:9]}" for key, value in METADATA),
 )
 
 
@@ -129,6 +144,8 @@ def test_bad_models(
     assert error.startswith("error: ")
     assert str(target) in error
     assert message in error
+    assert error.count("\n") == 1
+    assert len(error) < 600
 
 
 @pytest.mark.parametrize(
@@ -137,8 +154,8 @@ def test_bad_models(
         ("--conf nan", "conf must be from 0 to 1, got nan"),
         ("--iou 1.5", "iou must be from 0 to 1"),
         ("--classes 0 9", "classes: 9 is no class of the model; it has 0 person"),
-        ("--max-det 0", "max_det must be a whole number from 1 on, got 0"),
-        ("--threads 0", "threads must be a whole number from 1 on, got 0"),
+        ("--max-det 0", "max_det must be at least 1, got 0"),
+        ("--threads 0", "threads must be at least 1, got 0"),
         ("--imgsz 320", "exported for 160x160 only"),
         ("--json no/such/folder.json", "error: no/such/folder.json: no such"),
         ("--json /dev/full", "No space left"),
@@ -151,23 +168,11 @@ def test_bad_options(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"imgsz": (64, 64, 64)}, r"one whole number or two, got \(64, 64, 64\)"),
-        ({"imgsz": 64.5}, "one whole number or two, got 64.5"),
-        ({"conf": "0.5"}, "conf must be from 0 to 1, got '0.5'"),
-        ({"max_det": 2.5}, "max_det must be a whole number from 1 on, got 2.5"),
-        ({"classes": ["bus"]}, r"classes must be whole numbers, got \['bus'\]"),
-        ({"threads": "2"}, "threads must be a whole number from 1 on, got '2'"),
-        ({"providers": "CPUExecutionProvider"}, r"write \['CPUExecutionProvider'\]"),
-        ({"providers": [("NoneSuch", {"device_id": 1})]}, r"has no NoneSuch, only"),
-        ({"providers": ["NoneSuch"]}, r"has no NoneSuch, only \[.*'CPUExecutionProvider'"),
-    ],
-)
-def test_bad_arguments(edge_model: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Detector(edge_model, **options)
+def test_bad_arguments(edge_model: Path) -> None:
+    with pytest.raises(ValueError, match="one number or two"):
+        Detector(edge_model, imgsz=(64, 64, 64))
+    with pytest.raises(ValueError, match=r"has no NoneSuch"):
+        Detector(edge_model, providers=[("NoneSuch", {"device_id": 1})])
 
 
 def test_a_provider_can_have_options(edge_model: Path) -> None:
@@ -178,8 +183,3 @@ def test_a_provider_can_have_options(edge_model: Path) -> None:
     )
     assert len(plain) > 0
     assert np.array_equal(plain.xyxy, given.xyxy)
-
-
-def test_numbers_of_numpy_are_numbers(edge_model: Path) -> None:
-    detector = Detector(edge_model, np.float32(0.5), imgsz=np.int64(160))
-    assert detector.imgsz == (160, 160)

@@ -83,7 +83,7 @@ def test_boxes_are_those_of_predict(
     report = tmp_path / "found.json"
     assert main([str(path), str(shot), "--conf", str(CONF), "--json", str(report)]) == 0
     told = capsys.readouterr().err
-    assert (f"its boxes are read, its {unread} are not" in told) == bool(unread)
+    assert (f"only its boxes are read, not its {unread}" in told) == bool(unread)
     (entry,) = json.loads(report.read_text())
     expected_keys = {"class_id", "name", "score", "xyxy"} | ({"xywhr"} if "-obb" in name else set())
     assert all(expected_keys == {*one} for one in entry["detections"])
