@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.processes import YOLO, forked, run
+from tests.processes import forked
 
 # Places at which a training dies. In `checkpoint` and `end` the kernel does it, in the middle of a
 # write: with this limit and the signal's own action, a file can't grow past 200 kB.
@@ -56,11 +56,6 @@ def last(folder: Path) -> Path:
     return folder / "run" / "weights" / "last.pt"
 
 
-def train(folder: Path, model: str, *words: str) -> None:
-    """Train to the end with the stock command."""
-    run(YOLO, "train", f"model={model}", f"project={folder}", "name=run", *words, cwd=folder)
-
-
 def train_until(folder: Path, place: str, epoch: int, model: str, *words: str) -> str:
     """Train until the process dies in an epoch, counted from 1; go on if there are no words.
 
@@ -88,12 +83,6 @@ def _value(text: str) -> Any:
         except ValueError:
             pass
     return {"True": True, "False": False}.get(text, text)
-
-
-def go_on(folder: Path, checkpoint: str = "last.pt") -> None:
-    """Train to the end from a checkpoint, with the stock command."""
-    path = last(folder).with_name(checkpoint)
-    run(YOLO, "train", "resume", f"model={path}", cwd=folder)
 
 
 def results(folder: Path) -> list[dict[str, float]]:

@@ -35,14 +35,6 @@ def written_whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-class PartPath(type(Path())):  # type: ignore[misc]
-    """A file of `written_whole`; in a message it has the name that it is about to take."""
-
-    def __format__(self, spec: str) -> str:
-        # Beside `written_whole`, which makes the name: two suffixes, a random one and `part`.
-        return format(str(self.with_suffix("").with_suffix("")), spec)
-
-
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file, whole or not at all. NaN is refused: JSON has none."""
     with written_whole(path) as part:

@@ -11,8 +11,7 @@ from typing import Any
 from afpn_yolo import __version__
 from afpn_yolo.base.versions import installed
 from afpn_yolo.cli.arguments import add_json
-from afpn_yolo.plugin.fallback import NEWEST, OLDEST
-from afpn_yolo.plugin.status import why_not_registered
+from afpn_yolo.plugin.fallback import NEWEST, OLDEST, why_not_registered
 
 PACKAGES = (
     *("ultralytics", "torch", "torchvision", "numpy", "opencv-python", "opencv-python-headless"),

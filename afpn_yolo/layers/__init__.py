@@ -5,9 +5,8 @@ Whatever file they are written in, they are `afpn_yolo.layers.X`: that path stan
 
 from afpn_yolo.layers.align import OPTIONS, align
 from afpn_yolo.layers.carafe import Carafe
-from afpn_yolo.layers.conv import AFPNConv
 from afpn_yolo.layers.fusion import AFPNConcat, AFPNFusion, AFPNSum, LevelFusion
-from afpn_yolo.layers.units import AFPNResidual, ResidualUnit
+from afpn_yolo.layers.units import AFPNConv, AFPNResidual, ResidualUnit
 from afpn_yolo.layers.weights import FusionWeights
 
 __all__ = [
@@ -21,19 +20,21 @@ __all__ = [
     "AFPNSum",
     "Carafe",
     "FusionWeights",
+    "Layer",
     "LevelFusion",
     "ResidualUnit",
     "align",
 ]
 
-LAYERS: dict[str, type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]] = {
-    "AFPNConv": AFPNConv,
-    "AFPNFusion": AFPNFusion,
-    "AFPNSum": AFPNSum,
-    "AFPNConcat": AFPNConcat,
-    "AFPNResidual": AFPNResidual,
+Layer = type[LevelFusion] | type[AFPNConv] | type[AFPNResidual]
+
+LAYERS: dict[str, Layer] = {
+    layer.__name__: layer for layer in (AFPNConv, AFPNFusion, AFPNSum, AFPNConcat, AFPNResidual)
 }
-"""Name in a model YAML -> layer. A new layer is a line here."""
+"""Name in a model YAML -> layer. A new layer is added here; its `ROW` names the arguments of a row.
+
+`ROW` maps each number that a row gives to its default, or to None where it must be given.
+"""
 
 CHECKPOINT_CLASSES = (*LAYERS.values(), Carafe, FusionWeights, ResidualUnit)
 """Every class of ours that a checkpoint can hold. Their paths are a file format: never rename."""

@@ -1,12 +1,13 @@
 """Fusions: N consecutive levels in, one of them out.
 
 Levels are ordered finest first, as in `[P3, P4, P5]`: each has half the height and width of the one
-before it. A fusion takes any number of consecutive levels from two upwards, and gives one of them.
+before it. A fusion takes two or more consecutive levels and returns one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ from afpn_yolo.base.checks import check_int
 from afpn_yolo.base.errors import short_repr
 from afpn_yolo.layers.align import OPTIONS, align
 from afpn_yolo.layers.carafe import Carafe
-from afpn_yolo.layers.init import init_copy, init_fusion_weights, init_neck
-from afpn_yolo.layers.pyramid import check_channels, check_pyramid, layer_name
+from afpn_yolo.layers.init import init_copy, init_neck
+from afpn_yolo.layers.pyramid import check_channels, check_pyramid
 from afpn_yolo.layers.weights import FusionWeights
 
 
@@ -31,13 +32,16 @@ class LevelFusion(nn.Module):
 
     Raises:
         ValueError: On fewer than two sources, a target that is none of them, channels below 1, or
-            an unknown word; in `forward`, on sources that are not each half the size of the one
+            an unknown option; in `forward`, on sources that are not each half the size of the one
             before.
     """
 
+    ROW: ClassVar[dict[str, int | None]] = {"target": None}
+
     def __init__(self, channels: Sequence[int], target: int, options: Sequence[str] = ()) -> None:
         super().__init__()
-        self.check(channels, target, options=options) if options else self.check(channels, target)
+        check_channels(type(self).__name__, channels)
+        self.check(len(channels), target, options)
         self.channels = tuple(channels)
         self.target = target
         c = channels[target]
@@ -53,12 +57,11 @@ class LevelFusion(nn.Module):
                 module.reset_parameters()
 
     @classmethod
-    def check(cls, channels: Sequence[int], target: int, options: Sequence[str] = ()) -> None:
-        """Raise the `ValueError` that building with these arguments would raise."""
-        check_channels(cls.__name__, channels)
-        if len(channels) < 2:
-            raise ValueError(f"{cls.__name__} needs at least 2 source levels, got {len(channels)}")
-        check_int(cls.__name__, "target level", target, 0, len(channels) - 1)
+    def check(cls, sources: int, target: int, options: Sequence[str] = ()) -> None:
+        """Raise `ValueError` unless this number of levels can be fused to that one of them."""
+        if sources < 2:
+            raise ValueError(f"{cls.__name__} needs at least 2 source levels, got {sources}")
+        check_int(cls.__name__, "target level", target, 0, sources - 1)
         for word in options:
             if word not in OPTIONS:
                 allowed = ", ".join(OPTIONS)
@@ -75,14 +78,14 @@ class LevelFusion(nn.Module):
         raise NotImplementedError
 
     def fuse(self) -> None:
-        """Bring the layer into a faster form of the same function, if it has one.
+        """Replace the layer by a faster form of the same function, if it has one.
 
-        `BaseModel.fuse` calls it, once the BatchNorms are folded.
+        `BaseModel.fuse` calls it after the BatchNorms are folded.
         """
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Fuse N levels (B, C_i, H / 2**i, W / 2**i) into one at the target's channels and size."""
-        check_pyramid(layer_name(self), self.channels, levels)
+        check_pyramid(self, self.channels, levels)
         aligned = [module(x) for module, x in zip(self.align, levels, strict=True)]
         return self.conv(self.combine(aligned))
 
@@ -90,7 +93,7 @@ class LevelFusion(nn.Module):
 class AFPNFusion(LevelFusion):
     """Adaptively spatial feature fusion, ASFF (eq. 1): a weighted sum, weights per position.
 
-    Row: `[[finest, ..., coarsest], 1, AFPNFusion, [target]]` or `[target, hidden]`; options behind.
+    Row: `[[finest, ..., coarsest], 1, AFPNFusion, [target]]` or `[target, hidden]`, then options.
 
     Args:
         channels: Channels of the N >= 2 consecutive source levels, finest first.
@@ -105,21 +108,15 @@ class AFPNFusion(LevelFusion):
         torch.Size([1, 32, 4, 4])
     """
 
+    ROW: ClassVar[dict[str, int | None]] = {"target": None, "hidden": 8}
+
     def __init__(
         self, channels: Sequence[int], target: int, hidden: int = 8, options: Sequence[str] = ()
     ) -> None:
-        self.check(channels, target, hidden, options)
+        check_int(type(self).__name__, "hidden", hidden, 1)
         super().__init__(channels, target, options)
         self.weights = FusionWeights(channels[target], len(channels), hidden)
-        init_fusion_weights(self.weights)
-
-    @classmethod
-    def check(  # type: ignore[override]
-        cls, channels: Sequence[int], target: int, hidden: int = 8, options: Sequence[str] = ()
-    ) -> None:
-        """Raise the `ValueError` that building with these arguments would raise."""
-        super().check(channels, target, options)
-        check_int(cls.__name__, "hidden channels", hidden, 1)
+        init_neck(self.weights)
 
     def combine(self, levels: list[Tensor]) -> Tensor:
         """Weighted sum of N aligned levels: (B, C, H, W) each, and one such out."""
@@ -129,7 +126,7 @@ class AFPNFusion(LevelFusion):
         maps = weights.split(1, 1)
         total = levels[0] * maps[0]
         for x, weight in zip(levels[1:], maps[1:], strict=True):
-            # One pass, where * and + are two. Only in training: NCNN knows no addcmul.
+            # addcmul is one pass instead of two, but NCNN has no such operation.
             total = torch.addcmul(total, x, weight) if self.training else total + x * weight
         return total
 

@@ -1,18 +1,22 @@
 """What stands in for the plug-in where it doesn't suit the installed Ultralytics.
 
-Stock models work on, in silence. Whoever asks for an AFPN model is told in one sentence why there
-is none. Only the standard library is used: `plugin` and `layers` may be what can't be imported.
+Stock models work as before, without a message. Who asks for an AFPN model gets one sentence that
+says why there is none. Only the standard library is used: `plugin` and `layers` may be what can't
+be imported.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from afpn_yolo import __version__
+from afpn_yolo.plugin import startup
 from afpn_yolo.plugin.lookup import named_graft, resolve, shipped
 
 OLDEST, NEWEST = "8.4.0", "8.4.190"
@@ -20,7 +24,7 @@ OLDEST, NEWEST = "8.4.0", "8.4.190"
 
 LAYER = "AFPN"  # how the name of each of our layers begins
 LOOK_UPS = {
-    "ultralytics.nn.tasks": ("check_yaml", "models"),
+    "ultralytics.nn.tasks": ("yaml_model_load", "models"),
     "ultralytics.data.utils": ("check_file", "data"),
 }
 
@@ -33,7 +37,7 @@ def unsuited(what: str) -> RegistrationError:
     """Say what is wrong with the installed Ultralytics, and which versions were tested.
 
     Args:
-        what: How the sentence goes on behind Ultralytics' version.
+        what: How the sentence continues after Ultralytics' version.
     """
     version = getattr(sys.modules.get("ultralytics"), "__version__", "of an unknown version")
     return RegistrationError(
@@ -43,33 +47,34 @@ def unsuited(what: str) -> RegistrationError:
 
 
 def refuse(module: ModuleType, error: Exception) -> bool:
-    """Make a module of Ultralytics' answer a question for what is ours with a `RegistrationError`.
+    """Make a module of Ultralytics answer requests for what is ours with a `RegistrationError`.
 
     Args:
         module: `ultralytics.nn.tasks` or `ultralytics.data.utils`, as Ultralytics ships it.
         error: Why we can't register there.
 
     Returns:
-        Whether there was a function to put this into; if not, nobody will be told.
+        Whether there was a function to put this into; if not, no request will get the message.
     """
     if not isinstance(error, RegistrationError):
         error = unsuited(f"can't take AFPN's layers ({type(error).__name__}: {error})")
-    function, kind = LOOK_UPS[module.__name__]
-    found = [name for name in ("parse_model", function) if callable(getattr(module, name, None))]
-    if "parse_model" in found:
+    name, kind = LOOK_UPS[module.__name__]
+    present = [n for n in ("parse_model", name) if callable(getattr(module, n, None))]
+    if "parse_model" in present:
         module.parse_model = _no_layers(module, str(error))  # type: ignore[attr-defined]
-    if function in found:
-        setattr(module, function, _no_files(getattr(module, function), kind, str(error)))
-    return bool(found)
+    if name in present:
+        setattr(module, name, _no_files(getattr(module, name), kind, str(error)))
+    return bool(present)
 
 
-def _no_layers(tasks: ModuleType, sentence: str) -> Callable[..., Any]:
+def _no_layers(tasks: ModuleType, message: str) -> Callable[..., Any]:
     parse: Callable[..., Any] = tasks.parse_model
 
+    @wraps(parse)
     def parse_model(d: object, *args: Any, **kwargs: Any) -> Any:
         # A name that Ultralytics has by itself is a stock layer, whatever it begins with.
         if any(name.startswith(LAYER) and not hasattr(tasks, name) for name in _modules(d)):
-            raise RegistrationError(sentence)
+            raise RegistrationError(message)
         return parse(d, *args, **kwargs)
 
     return parse_model
@@ -84,15 +89,29 @@ def _modules(d: object) -> Iterator[str]:
                 yield row[2]
 
 
-def _no_files(search: Callable[..., Any], kind: str, sentence: str) -> Callable[..., Any]:
+def _no_files(search: Callable[..., Any], kind: str, message: str) -> Callable[..., Any]:
+    @wraps(search)
     def look_up(file: str | Path, *args: Any, **kwargs: Any) -> Any:
         try:
             return search(file, *args, **kwargs)
         except FileNotFoundError:
-            found = resolve(kind, file)
-            ours = found is not None and found == shipped(kind, found.name)
+            path = resolve(kind, file)
+            ours = path is not None and path == shipped(kind, path.name)
             if not ours and (kind != "models" or named_graft(file) is None):
                 raise
-            raise RegistrationError(sentence) from None
+            raise RegistrationError(message) from None
 
     return look_up
+
+
+def why_not_registered() -> str | None:
+    """Why Ultralytics has no AFPN layers in this process; None where it has them."""
+    if os.environ.get(startup.DISABLE, "0") not in ("", "0"):
+        return f"{startup.DISABLE} is set"
+    try:
+        from ultralytics.nn import tasks
+    except Exception as error:  # an installation can be broken in many ways
+        return f"ultralytics can't be imported ({type(error).__name__}: {error})"
+    if hasattr(tasks, "AFPN_LAYERS"):
+        return None
+    return str(startup.refused.get(tasks.__name__, "the start-up hook was not called"))

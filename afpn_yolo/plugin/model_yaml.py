@@ -1,37 +1,39 @@
-"""Checks of a model YAML as a whole, before Ultralytics' parser takes it apart.
+"""Rows of ours in a model YAML: checked before Ultralytics' parser, then completed for it.
 
-The parser meets a row of three items, or a scale that isn't there, with a `KeyError` or a
-`TypeError` that names neither row nor remedy. A YAML that names a layer of ours is looked through
-first. YAMLs of stock layers only are left to Ultralytics.
+The parser answers a row of three items, or a scale that isn't there, with a `KeyError` or a
+`TypeError` that names neither the row nor what is allowed. So a YAML that names a layer of ours is
+checked first. YAMLs of stock layers only are left to Ultralytics.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
-from afpn_yolo.base.checks import check_int, check_size
+from ultralytics.utils.ops import make_divisible
+
+from afpn_yolo.base.checks import check_int, check_size, is_number
 from afpn_yolo.base.errors import short_repr, yaml_name
-from afpn_yolo.layers import LAYERS, OPTIONS
+from afpn_yolo.layers import LAYERS, OPTIONS, AFPNConv, AFPNResidual, Layer, LevelFusion
 
 PREFIX = "AFPN"
 PARTS = ("backbone", "head")
 
 
-def check_model_yaml(d: Mapping[str, Any], known: Callable[[str], bool]) -> None:
-    """Raise `ValueError` when a YAML that names a layer of ours can't be parsed.
+def check_parts(d: Mapping[str, Any]) -> bool:
+    """Check what Ultralytics reads of a YAML before it parses the rows.
 
-    What a row of ours says is checked when it is built; here, whether it is a row at all.
+    Returns:
+        Whether it names a layer of ours, so that the rest is to be checked, too.
 
-    Args:
-        d: The content of a model YAML.
-        known: Whether the parser knows a module of that name.
+    Raises:
+        ValueError: When it does, and has no rows in backbone or head.
     """
     if not any(_is_ours(row) for part in PARTS for row in _rows(d, part)):
-        return
+        return False
     where = yaml_name(d)
     check_size(where, d)
     for part in PARTS:
@@ -40,6 +42,19 @@ def check_model_yaml(d: Mapping[str, Any], known: Callable[[str], bool]) -> None
                 f"{where}: {part} must be a list of rows [from, number, module, args], "
                 f"got {short_repr(d.get(part))}"
             )
+    return True
+
+
+def check_model_yaml(d: Mapping[str, Any], known: Callable[[str], bool]) -> None:
+    """Raise `ValueError` when a YAML that names a layer of ours can't be parsed.
+
+    Args:
+        d: The content of a model YAML.
+        known: Whether the parser knows a module of that name.
+    """
+    if not check_parts(d):
+        return
+    where = yaml_name(d)
     if "nc" in d:
         check_int(where, "nc, the number of classes,", d["nc"], 1)
     _check_scale(where, d)
@@ -56,7 +71,7 @@ def _rows(d: Mapping[str, Any], part: str) -> Iterable[object]:
 
 
 def _is_ours(row: object) -> bool:
-    """Whether a row names a layer of ours, be it misspelt or at the wrong place."""
+    """Whether a row names a layer of ours, be it misspelt or in the wrong place."""
     items = [item for item in row if isinstance(item, str)] if isinstance(row, list) else []
     return any(item in LAYERS or item.startswith(PREFIX) for item in items)
 
@@ -74,15 +89,11 @@ def _check_scale(where: str, d: Mapping[str, Any]) -> None:
         )
     for letter, numbers in scales.items():
         whole = isinstance(numbers, list) and len(numbers) == 3
-        if not whole or not all(_is_positive(number) for number in numbers):
+        if not whole or not all(is_number(n) and 0 < n < math.inf for n in numbers):
             raise ValueError(
                 f"{where}: scale {short_repr(letter)} must be [depth, width, max_channels], three "
                 f"finite numbers above 0, got {short_repr(numbers)}"
             )
-
-
-def _is_positive(number: object) -> bool:
-    return type(number) in (int, float) and 0 < number < math.inf  # type: ignore[operator]
 
 
 def _check_row(i: int, row: object, known: Callable[[str], bool]) -> None:
@@ -98,12 +109,85 @@ def _check_row(i: int, row: object, known: Callable[[str], bool]) -> None:
         raise ValueError(f"there is no module {name}; {hint}")
     if name not in LAYERS:
         return
-    check_int(name, "the row's number", number)
-    if not isinstance(args, list):
-        raise ValueError(f"{name}: the arguments must be a list, got {short_repr(args)}")
-    for value in args:  # the parser would evaluate a string: `n`, say, is a variable of its own
-        option = isinstance(value, str) and value in OPTIONS
-        if not option and not isinstance(value, float):  # which the layer looks at
-            check_int(name, "an argument", value)
+    layer = LAYERS[name]
+    check_int(name, "the row's number", number, 1, None if issubclass(layer, AFPNResidual) else 1)
     if i == 0 and source != -1:  # the parser divides by the row's position
         raise ValueError(f"{name}: the first row takes the image, -1, got {short_repr(source)}")
+    fusion = issubclass(layer, LevelFusion)
+    if fusion and not isinstance(source, list):
+        raise ValueError(
+            f"{name} takes a list of sources, finest level first, got {short_repr(source)}"
+        )
+    for f in source if fusion else [source]:
+        check_int(name, "a source", f, -max(i, 1), max(i, 1) - 1)
+    _check_arguments(layer, len(source) if fusion else 1, args)
+
+
+def _check_arguments(layer: Layer, sources: int, args: object) -> None:
+    name = layer.__name__
+    if not isinstance(args, list):
+        raise ValueError(f"{name}: the arguments must be a list, got {short_repr(args)}")
+    for value in args:  # the parser would evaluate a string: `n`, for one, is a variable there
+        if not (isinstance(value, str) and value in OPTIONS) and not isinstance(value, float):
+            check_int(name, "an argument", value)
+    numbers, options = _split(args)
+    takes_options = issubclass(layer, LevelFusion)
+    required = sum(default is None for default in layer.ROW.values())
+    if not required <= len(numbers) <= len(layer.ROW) or (options and not takes_options):
+        usage = [n if default is None else f"{n}={default}" for n, default in layer.ROW.items()]
+        usage += ["options"] * takes_options
+        raise ValueError(f"{name} takes the arguments [{', '.join(usage)}], got {short_repr(args)}")
+    values = dict(zip(layer.ROW, numbers, strict=False))
+    if issubclass(layer, LevelFusion):
+        layer.check(sources, values.pop("target"), options)
+    share = values.pop("share", 1)
+    if not is_number(share) or not 0 < share <= 1:
+        raise ValueError(
+            f"{name}: the share of the channels must be above 0 and at most 1, "
+            f"got {short_repr(share)}"
+        )
+    for what, value in values.items():
+        check_int(name, what, value, 1)
+
+
+def _split(args: list[Any]) -> tuple[list[Any], tuple[Any, ...]]:
+    """A row's arguments: the numbers, then the options."""
+    numbers = [*takewhile(lambda arg: not isinstance(arg, str), args)]
+    return numbers, tuple(args[len(numbers) :])
+
+
+def row_arguments(
+    layer: Layer,
+    d: dict[str, Any],
+    i: int,
+    ch: Sequence[int],
+    width: float,
+    max_channels: float,
+) -> tuple[int, list[Any]]:
+    """Complete one YAML row of ours, as `parse_model` does for its own layers.
+
+    Args:
+        layer: The class that the row names.
+        d: The model YAML, checked by `check_model_yaml`.
+        i: Index of the row in backbone + head.
+        ch: Output channels of the rows before it.
+        width: The scale's factor for channels.
+        max_channels: The scale's limit for channels, before the factor.
+
+    Returns:
+        The row's output channels and the layer's constructor arguments.
+    """
+    source, _, _, args = (d["backbone"] + d["head"])[i]
+    numbers, options = _split(args)
+    if issubclass(layer, LevelFusion):
+        channels = [ch[f] for f in source]
+        if options:
+            numbers += [*layer.ROW.values()][len(numbers) :]
+            numbers.append(options)
+        return channels[numbers[0]], [channels, *numbers]
+    if issubclass(layer, AFPNConv):
+        # The share comes last: a scale's limit is on the width of the level that it is a share of.
+        wanted, share = (*numbers, 1)[:2]
+        c_out = int(make_divisible(min(wanted, max_channels) * width * share, 8))
+        return c_out, [ch[source], c_out]
+    return ch[source], [ch[source], *numbers]

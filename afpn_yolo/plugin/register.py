@@ -1,4 +1,4 @@
-"""All that this package changes in Ultralytics; what it only calls: `upstream`.
+"""All that this package changes in Ultralytics; what it only calls is in `upstream`.
 
 Ultralytics has no way to register a layer, so `register_layers` adds one branch to its
 `parse_model`: the function's source is taken, the branch is put before the last `else`, and the
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -18,18 +18,16 @@ from typing import Any
 
 import torch
 import ultralytics
-from ultralytics.utils.callbacks.base import default_callbacks
+from ultralytics.utils import YAML
 from ultralytics.utils.checks import parse_version
 
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, LevelFusion
 from afpn_yolo.plugin.by_name import grafted
-from afpn_yolo.plugin.checkpoints import explain_damage, keep_run
-from afpn_yolo.plugin.fallback import OLDEST, unsuited
-from afpn_yolo.plugin.lookup import named_graft, resolve, unscaled
-from afpn_yolo.plugin.model_yaml import check_model_yaml
-from afpn_yolo.plugin.rows import row_arguments
+from afpn_yolo.plugin.fallback import OLDEST, RegistrationError, unsuited
+from afpn_yolo.plugin.lookup import named_graft, resolve
+from afpn_yolo.plugin.model_yaml import check_model_yaml, check_parts, row_arguments
 from afpn_yolo.plugin.suggest import no_such_model
-from afpn_yolo.plugin.transfer import carry_over
+from afpn_yolo.plugin.transfer import transfer_by_part
 
 LAST_BRANCH = """\
         else:
@@ -41,7 +39,6 @@ OUR_BRANCH = """\
 """
 USED = {"m", "d", "i", "ch", "width", "max_channels", "c2", "args"}
 LOOK_UP = "globals()[m]"  # how the parser finds the class that a row names
-START = "on_pretrain_routine_end"  # the callback before the first epoch
 
 NAMES: dict[str, object] = {
     **LAYERS,
@@ -58,64 +55,57 @@ def register_layers(tasks: ModuleType) -> None:
         RegistrationError: When this Ultralytics is too old, its parser is not as expected, or a
             name of ours is taken. Nothing has been changed then.
     """
-    for name in ("parse_model", "check_yaml", "yaml_model_load", "torch_safe_load"):
-        if not callable(getattr(tasks, name, None)):
-            raise unsuited(f"has no {name}, which this afpn_yolo needs")
-    for name in ("fuse", "load"):
-        if not callable(getattr(getattr(tasks, "BaseModel", None), name, None)):
-            raise unsuited(f"has no BaseModel.{name}, which this afpn_yolo needs")
-    if START not in default_callbacks:
-        raise unsuited(f"calls no {START}, which this afpn_yolo needs")
-    if "AFPN_LAYERS" in inspect.unwrap(tasks.parse_model).__code__.co_names:
+    if vars(tasks).get("AFPN_LAYERS") is NAMES["AFPN_LAYERS"]:
         return
+    for path in ("parse_model", "yaml_model_load", "BaseModel.fuse", "BaseModel.load"):
+        owner, _, name = path.rpartition(".")
+        if not callable(getattr(getattr(tasks, owner, None) if owner else tasks, name, None)):
+            raise unsuited(f"has no {path}, which this afpn_yolo needs")
     if parse_version(ultralytics.__version__) < parse_version(OLDEST):
         raise unsuited("is too old")
-    source = _patched_source(tasks.parse_model)
+    source = _patched_source(tasks)
     for name, ours in NAMES.items():
         if vars(tasks).get(name, ours) is not ours:
             raise unsuited(f"has a layer of its own named {name}")
     code = compile(source, _remember(source), "exec")
     vars(tasks).update(NAMES)
     exec(code, vars(tasks))
-    _check_first(tasks)
-    _find_shipped(tasks, "check_yaml", "models")
-    _remember_asked(tasks)
+    _check_before_parsing(tasks)
+    _load_by_name(tasks)
     _fuse_ours(tasks)
-    carry_over(tasks)
+    transfer_by_part(tasks)
     torch.serialization.add_safe_globals([*CHECKPOINT_CLASSES])  # for ULTRALYTICS_SAFE_LOAD=1
-    explain_damage(tasks)
-    # First: `YOLO.reset_callbacks` leaves no other.
-    default_callbacks[START].insert(0, keep_run)
 
 
 def register_data(data_utils: ModuleType) -> None:
     """Make `data=shapes.yaml` find the data set that this package ships. Twice does nothing."""
-    _find_shipped(data_utils, "check_file", "data")
+    search: Callable[..., Any] = data_utils.check_file
+    if hasattr(search, "afpn_yolo"):
+        return
+
+    @wraps(search)
+    def check_file(file: str | Path, *args: Any, **kwargs: Any) -> Any:
+        path = resolve("data", file) if str(file).endswith((".yaml", ".yml")) else None
+        return str(path) if path else search(file, *args, **kwargs)
+
+    check_file.afpn_yolo = True  # type: ignore[attr-defined]
+    data_utils.check_file = check_file  # type: ignore[attr-defined]
 
 
-def _patched_source(parse_model: Callable[..., Any]) -> str:
+def _patched_source(tasks: ModuleType) -> str:
+    parse_model: Callable[..., Any] = tasks.parse_model
+    owner = getattr(parse_model, "__globals__", {}).get("__name__")
+    if owner != tasks.__name__:
+        raise RegistrationError(
+            f"{owner or type(parse_model).__module__} has replaced Ultralytics' parse_model before "
+            "afpn_yolo could add its layers, so only stock models work: import afpn_yolo first"
+        )
     source = inspect.getsource(parse_model)
     code = parse_model.__code__
     known = {*code.co_varnames, *code.co_cellvars} >= USED and LOOK_UP in source
     if not known or source.count(LAST_BRANCH) != 1:
         raise unsuited("has a parser that this afpn_yolo doesn't know")
     return source.replace(LAST_BRANCH, OUR_BRANCH + LAST_BRANCH)
-
-
-def _check_first(tasks: ModuleType) -> None:
-    """Let the parser look a YAML with rows of ours through, before it builds the first one."""
-    parse: Callable[..., Any] = tasks.parse_model
-
-    @wraps(parse)
-    def parse_model(d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        _check(tasks, d)
-        return parse(d, *args, **kwargs)
-
-    tasks.parse_model = parse_model  # type: ignore[attr-defined]
-
-
-def _check(tasks: ModuleType, d: dict[str, Any]) -> None:
-    check_model_yaml(d, lambda name: name in vars(tasks) or "." in name)
 
 
 def _remember(source: str) -> str:
@@ -125,36 +115,44 @@ def _remember(source: str) -> str:
     return name
 
 
-_asked: ContextVar[str | None] = ContextVar("afpn_yolo_asked", default=None)
+def _check_before_parsing(tasks: ModuleType) -> None:
+    """Check a YAML with rows of ours before the parser builds the first one."""
+    parse: Callable[..., Any] = tasks.parse_model
+
+    @wraps(parse)
+    def parse_model(d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        check_model_yaml(d, lambda name: name in vars(tasks) or "." in name)
+        return parse(d, *args, **kwargs)
+
+    tasks.parse_model = parse_model  # type: ignore[attr-defined]
 
 
-def _remember_asked(tasks: ModuleType) -> None:
-    """Keep the name that a user wrote while Ultralytics asks for its unscaled form.
-
-    Releases differ in which of the two forms they ask for first. What the name means must not.
-    """
+def _load_by_name(tasks: ModuleType) -> None:
+    """Let names of model YAMLs mean what `resolve` says, or a graft; all others are left alone."""
     load: Callable[..., Any] = tasks.yaml_model_load
-
-    def load_asked(path: str | Path) -> Any:
-        token = _asked.set(str(path))
-        try:
-            return load(path)
-        finally:
-            _asked.reset(token)
 
     @wraps(load)
     def yaml_model_load(path: str | Path) -> Any:
-        asked = named_graft(path) if resolve("models", path) is None else None
+        file = resolve("models", path) if str(path).endswith((".yaml", ".yml")) else None
+        if file:
+            content = YAML.load(file) or {}
+            content |= {"scale": tasks.guess_model_scale(path), "yaml_file": str(path)}
+            if check_parts(content):
+                return content
+        asked = None if file else named_graft(path)
         try:
-            content = grafted(asked, str(path), load_asked) if asked else load_asked(path)
+            content = grafted(asked, str(path), load) if asked else load(path)
         except FileNotFoundError as error:
             if "does not exist" not in str(error):  # several files of that name, for one
                 raise
             raise no_such_model(str(path)) from None  # Ultralytics names it without its scale
-        _check(tasks, content)  # the parser is not the first to look into it
+        check_parts(content)
         return content
 
-    tasks.yaml_model_load = yaml_model_load  # type: ignore[attr-defined]
+    # Registered late, after `import ultralytics`, other modules of it have the function already.
+    for name, module in [*sys.modules.items(), (tasks.__name__, tasks)]:
+        if name.startswith("ultralytics.") and vars(module).get("yaml_model_load") is load:
+            module.yaml_model_load = yaml_model_load  # type: ignore[attr-defined]
 
 
 def _fuse_ours(tasks: ModuleType) -> None:
@@ -169,20 +167,3 @@ def _fuse_ours(tasks: ModuleType) -> None:
         return result
 
     tasks.BaseModel.fuse = fuse_all
-
-
-def _find_shipped(module: ModuleType, function: str, kind: str) -> None:
-    """Make a file look-up of Ultralytics', as seen from one module, try `files.resolve` first."""
-    search: Callable[..., Any] = getattr(module, function)
-    if hasattr(search, "afpn_yolo"):
-        return
-
-    def look_up(file: str | Path, *args: Any, **kwargs: Any) -> Any:
-        asked = _asked.get()
-        same = asked is not None and str(file) in (asked, unscaled(asked))
-        name = asked if asked is not None and same else file
-        found = resolve(kind, name) if str(name).endswith((".yaml", ".yml")) else None
-        return str(found) if found else search(file, *args, **kwargs)
-
-    look_up.afpn_yolo = True  # type: ignore[attr-defined]
-    setattr(module, function, look_up)

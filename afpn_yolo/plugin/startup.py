@@ -3,8 +3,8 @@
 Python runs `install` at every start of an interpreter in which this package is installed, so this
 file imports `sys` and `os` and nothing else: no torch, no ultralytics, not even `__future__`, which
 is why its annotations are quoted.
-It puts one finder on `sys.meta_path`. The finder answers for the two Ultralytics modules below,
-lets the ordinary machinery load them, and calls our registration once they have been executed.
+It puts one finder on `sys.meta_path`. For the modules below, the finder lets the ordinary machinery
+find and load them, and calls our registration once they have been executed.
 """
 
 import os
@@ -35,24 +35,14 @@ HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
     "ultralytics.nn.tasks": _register_layers,
     "ultralytics.data.utils": _register_data,
 }
-# Modules of ours that import Ultralytics themselves. Whoever imports one of them first gets to
-# HOOKS while it is half executed: registration then waits for its end.
-OURS = (
-    "afpn_yolo.layers",
-    *(
-        f"afpn_yolo.plugin.{name}"
-        for name in (
-            "by_name",
-            "checkpoints",
-            "model_yaml",
-            "register",
-            "rows",
-            "suggest",
-            "transfer",
-        )
-    ),
-)
+# Modules of these two rooms import Ultralytics themselves, so they can be half executed when a
+# module of HOOKS is done: registration then waits for their end.
+OURS = ("afpn_yolo.layers", "afpn_yolo.plugin")
 refused: "dict[str, Exception]" = {}  # modules of HOOKS with which registration failed, and why
+
+
+def _is_ours(name: str) -> bool:
+    return any(name == room or name.startswith(room + ".") for room in OURS)
 
 
 def _is_loading(name: str) -> bool:
@@ -64,7 +54,7 @@ def _register(executed: str) -> None:
 
     Where that fails, Ultralytics works on.
     """
-    if any(_is_loading(name) for name in OURS if name != executed):
+    if any(_is_ours(n) and n != executed and _is_loading(n) for n in [*sys.modules]):
         return
     for name, hook in HOOKS.items():
         module = sys.modules.get(name)
@@ -78,14 +68,14 @@ def _register(executed: str) -> None:
 
 
 def _refuse(module: "ModuleType", error: Exception) -> None:
-    """Let only those who ask for an AFPN model hear of a failure; or all, where that can't be."""
+    """Report a failure only to those who ask for an AFPN model; where that can't be, to all."""
     try:
         from afpn_yolo.plugin import fallback
 
-        told = fallback.refuse(module, error)
+        reported = fallback.refuse(module, error)
     except Exception:
-        told = False
-    if not told:
+        reported = False
+    if not reported:
         # The logger, not the warnings module: under `-W error` a warning would be an exception,
         # and `import ultralytics` would break for somebody who never asked for AFPN.
         from ultralytics.utils import LOGGER
@@ -94,7 +84,10 @@ def _refuse(module: "ModuleType", error: Exception) -> None:
 
 
 class _Finder:
-    """A `sys.meta_path` entry that calls `_register` behind the loading of certain modules."""
+    """A `sys.meta_path` entry that calls `_register` after certain modules were loaded."""
+
+    def __init__(self) -> None:
+        self.searching: set[str] = set()
 
     def find_spec(
         self,
@@ -102,29 +95,42 @@ class _Finder:
         path: "Sequence[str] | None" = None,
         target: "ModuleType | None" = None,
     ) -> "ModuleSpec | None":
-        if name not in HOOKS and name not in OURS:
+        # Another finder may ask all finders, and so this one again.
+        if name in self.searching or (name not in HOOKS and not _is_ours(name)):
             return None
-        for finder in sys.meta_path:
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec: ModuleSpec | None = find(name, path, target) if find else None
-            if spec is not None:
-                _call_after_exec(spec)
-                return spec
+        self.searching.add(name)
+        try:
+            for finder in [*sys.meta_path]:
+                find = None if finder is self else getattr(finder, "find_spec", None)
+                spec: ModuleSpec | None = find(name, path, target) if find else None
+                if spec is not None:
+                    _call_after_exec(spec)
+                    return spec
+        finally:
+            self.searching.discard(name)
         return None
 
 
 def _call_after_exec(spec: "ModuleSpec") -> None:
-    """Make the spec's own loader, whatever its class, call `_register` behind `exec_module`."""
+    """Make the spec's own loader, whatever its class, call `_register` after `exec_module`.
+
+    A zip file has one loader for all of its modules, and somebody else may have wrapped it, too.
+    """
     loader = spec.loader
-    if loader is None:
+    execute = getattr(loader, "exec_module", None)
+    if loader is None or execute is None or hasattr(execute, "afpn_yolo"):
         return
-    execute = loader.exec_module
+    before = loader.__dict__.get("exec_module")
 
     def exec_module(module: "ModuleType") -> None:
-        del loader.__dict__["exec_module"]
+        if before is not None:
+            loader.__dict__["exec_module"] = before
+        else:
+            loader.__dict__.pop("exec_module", None)
         execute(module)
-        _register(spec.name)
+        _register(module.__name__)
 
+    exec_module.afpn_yolo = True  # type: ignore[attr-defined]
     loader.exec_module = exec_module  # type: ignore[method-assign]
 
 

@@ -1,9 +1,9 @@
-"""Weights of another model into one with a neck of ours: the backbone's and the head's, no others.
+"""Weights of another model for one with a neck of ours: its backbone and head, no other rows.
 
-Ultralytics carries weights over by name and shape, and a row's number is a part of the name.
-Behind another neck the head has another number, so that it would be lost; and rows of two necks
-that happen to share number and shape would be taken for one another. So the other model is given
-to Ultralytics' own `load` with its rows in our places.
+Ultralytics transfers weights by name and shape, and a row's number is part of the name. After
+another neck the head has another number, so it would be lost; and rows of two necks that happen to
+share number and shape would be mixed up. So Ultralytics' own `load` gets the other model with its
+rows renumbered as ours.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from afpn_yolo.base.yaml_rows import absolute, backbone_rows
 from afpn_yolo.layers import LAYERS
 from afpn_yolo.plugin.lookup import named_graft
 
-OF_EVERY_HEAD = {"cv2", "cv3", "one2one_cv2", "one2one_cv3", "dfl"}
-"""What all heads of `Detect`'s kind mean the same by: boxes and classes."""
+SHARED_PARTS = {"cv2", "cv3", "one2one_cv2", "one2one_cv3", "dfl"}
+"""The parts that mean the same in all heads derived from `Detect`: boxes and classes."""
 
 
-def carry_over(tasks: ModuleType) -> None:
-    """Let `model.load` of a model with a neck of ours bring over backbone and head of any other.
+def transfer_by_part(tasks: ModuleType) -> None:
+    """Let `model.load` of a model with a neck of ours transfer backbone and head of any other.
 
     Args:
         tasks: The module `ultralytics.nn.tasks`.
@@ -36,20 +36,24 @@ def carry_over(tasks: ModuleType) -> None:
     load: Callable[..., Any] = tasks.BaseModel.load
 
     @wraps(load)
-    def load_ours(self: Any, weights: Any, *args: Any, **kwargs: Any) -> Any:
+    def load_by_part(self: Any, weights: Any, *args: Any, **kwargs: Any) -> Any:
         source = weights
         if isinstance(weights, dict):
             source = weights.get("ema") or weights.get("model")
         if not _is_graft(self) or not _has_rows(source) or _same_neck(self, source):
             return load(self, weights, *args, **kwargs)
         stand_in = renumbered(source, self)
-        given = load(self, stand_in, *args, **kwargs)
-        _take_names(self, source, stand_in.model[-1])
+        result = load(self, stand_in, *args, **kwargs)
+        names: Any = getattr(source, "names", None)
+        # Ultralytics does this only where the weights of all rows fit.
+        known = isinstance(names, dict) and hasattr(stand_in.model[-1], "cv3")
+        if known and self.names == {i: str(i) for i in range(len(names))}:
+            self.names = dict(names)
         if kwargs.get("verbose", True):
-            _tell(self, source, stand_in)
-        return given
+            _log(self, source, stand_in)
+        return result
 
-    tasks.BaseModel.load = load_ours
+    tasks.BaseModel.load = load_by_part
 
 
 def _is_graft(model: Any) -> bool:
@@ -61,13 +65,13 @@ def _is_graft(model: Any) -> bool:
 
 
 def _has_rows(model: Any) -> bool:
-    """Whether it was built of a model YAML; a network of another make wasn't."""
+    """Whether it was built from a model YAML; networks of other packages weren't."""
     config = getattr(model, "yaml", None)
     return isinstance(config, dict) and "backbone" in config
 
 
 def _same_neck(model: Any, other: Any) -> bool:
-    """Whether rows of two models mean the same where they have one number, up to the heads."""
+    """Whether rows with the same number are the same in two models, up to the heads."""
 
     def rows(of: Any) -> list[Any]:
         return [(type(row), absolute(row.f, row.i)) for row in of.model[backbone_rows(of) : -1]]
@@ -76,55 +80,53 @@ def _same_neck(model: Any, other: Any) -> bool:
 
 
 def renumbered(source: Any, model: Any) -> Any:
-    """A model that shares its weights with another one, and has its rows where a third has them.
+    """A model that shares its weights with `source`, with its rows where `model` has them.
 
     Args:
         source: Whose weights are wanted.
-        model: Whose numbers count. Rows of its neck are empty, and so are those of its backbone
-            and head that are of another kind in `source`.
+        model: Whose numbers count. Rows of its neck are empty in the result, and so are those of
+            backbone and head that are of another kind in `source`.
     """
     rows: list[nn.Module] = [nn.Identity() for _ in model.model]
     for i in range(min(backbone_rows(model), backbone_rows(source))):
-        ours, theirs = model.model[i], source.model[i]
-        if type(ours) is type(theirs) and ours.f == theirs.f:
-            rows[i] = theirs
+        target, row = model.model[i], source.model[i]
+        if type(target) is type(row) and target.f == row.f:
+            rows[i] = row
     if len(source.model) > backbone_rows(source):
         rows[-1] = _head(source.model[-1], model.model[-1])
-    result = copy.copy(source)
-    result._modules = {"model": nn.Sequential(*rows)}
+    return _with_children(source, {"model": nn.Sequential(*rows)})
+
+
+def _with_children(module: Any, children: dict[str, nn.Module]) -> Any:
+    """A shallow copy of a module that has other children."""
+    result = copy.copy(module)
+    result._modules = children
     return result
 
 
-def _head(theirs: Any, ours: Any) -> nn.Module:
-    """Of a head what means the same in another: levels are matched by their strides."""
-    if not isinstance(theirs, Detect) or not isinstance(ours, Detect):
-        return theirs if type(theirs) is type(ours) else nn.Identity()
-    place = {float(stride): i for i, stride in enumerate(theirs.stride)}
-    wanted = [float(stride) for stride in ours.stride]
-    alike = type(theirs) is type(ours)
-    if alike and wanted == [*place]:
-        return theirs
-    head = nn.Module()
-    for name, part in theirs.named_children():
-        if isinstance(part, nn.ModuleList) and (alike or name in OF_EVERY_HEAD):
-            found = [part[place[s]] if s in place else nn.Identity() for s in wanted]
-            head.add_module(name, nn.ModuleList(found))  # a branch for each level
-        elif name in OF_EVERY_HEAD:
-            head.add_module(name, part)
-    return head
+def _head(source: Any, target: Any) -> nn.Module:
+    """The parts of a head that mean the same in another one; levels are matched by stride."""
+    alike = type(source) is type(target)
+    if not isinstance(source, Detect) or not isinstance(target, Detect):
+        return source if alike else nn.Identity()
+    place = {float(stride): i for i, stride in enumerate(source.stride)}
+    wanted = [float(stride) for stride in target.stride]
+    parts: dict[str, nn.Module] = {}
+    for name, part in source.named_children():
+        if alike or name in SHARED_PARTS:
+            if isinstance(part, nn.ModuleList):  # a branch for each level
+                levels = [part[place[s]] if s in place else nn.Identity() for s in wanted]
+                part = nn.ModuleList(levels)
+            parts[name] = part
+    if not {*wanted} <= {*place}:  # Ultralytics looks into each branch of a `Detect`
+        head = nn.Module()
+        head._modules.update(parts)
+        return head
+    return _with_children(source, parts)
 
 
-def _take_names(model: Any, source: Any, head: nn.Module) -> None:
-    """Classes keep their names with their weights, as Ultralytics does it where all weights fit."""
-    names = getattr(source, "names", None)
-    if not isinstance(names, dict) or not hasattr(head, "cv3"):
-        return
-    if model.names == {i: str(i) for i in range(len(names))}:
-        model.names = dict(names)
-
-
-def _tell(model: Any, source: Any, stand_in: Any) -> None:
-    """Say in one line what was carried over."""
+def _log(model: Any, source: Any, stand_in: Any) -> None:
+    """Log in one line what was transferred."""
     first = backbone_rows(model)
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
     backbone, head = (
@@ -139,19 +141,19 @@ def _tell(model: Any, source: Any, stand_in: Any) -> None:
         LOGGER.warning(f"{name}: {fits} fits (another scale, or another family?)")
         return
     carried, fresh = (f" and {head}", "the neck starts") if head else ("", "neck and head start")
-    LOGGER.info(f"{name}: {backbone}{carried} carried over; {fresh} fresh")
+    LOGGER.info(f"{name}: {backbone}{carried} transferred; {fresh} fresh")
 
 
-def _share(part: str, ours: Sequence[Any], theirs: Sequence[Any]) -> str:
-    """How much of a part is there: its name, with numbers where that isn't all; "" for nothing."""
+def _share(part: str, targets: Sequence[Any], sources: Sequence[Any]) -> str:
+    """A part's name, with the number of its tensors that fit unless all do; "" for none."""
     # Without BatchNorm's counters, which fit everywhere.
-    wanted, given = (
+    wanted, present = (
         {k: v for k, v in nn.ModuleList(rows).state_dict().items() if v.ndim}
-        for rows in (ours, theirs)
+        for rows in (targets, sources)
     )
-    fit = sum(k in given and v.shape == given[k].shape for k, v in wanted.items())
+    fit = sum(k in present and v.shape == present[k].shape for k, v in wanted.items())
     if not fit or fit == len(wanted):
         return part if fit else ""
-    counts = [str(getattr(rows[-1], "nc", "?")) for rows in (ours, theirs)]
+    counts = [str(getattr(rows[-1], "nc", "?")) for rows in (targets, sources)]
     classes = f" ({counts[0]} classes for {counts[1]})" if len({*counts, "?"}) == 3 else ""
     return f"{fit} of {len(wanted)} tensors of the {part}{classes}"

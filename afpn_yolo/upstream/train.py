@@ -14,7 +14,6 @@ from ultralytics.utils.torch_utils import get_flops
 from afpn_yolo import __version__
 from afpn_yolo.base.versions import installed
 from afpn_yolo.base.yaml_rows import backbone_rows
-from afpn_yolo.plugin.checkpoints import remedy, resumable
 from afpn_yolo.upstream.log import warn
 from afpn_yolo.upstream.models import empty_model, load_exactly, load_model, read_tensors
 
@@ -40,14 +39,15 @@ def train(
         The checkpoint after the last epoch.
     """
     last = folder / "weights" / "last.pt"
-    if _done(last):
-        return last
     whole = resumable(last.parent)
+    for checkpoint in (last, *whole):
+        if _done(checkpoint):
+            return checkpoint
     if whole:
-        _calling(YOLO(whole[0].path), after_epoch).train(resume=True, device=device)
+        _calling(YOLO(whole[0]), after_epoch).train(resume=True, device=device)
     else:
         if last.exists():
-            warn(f"{remedy(last)}: this run starts anew")
+            warn(f"{last} is damaged, and there is no other checkpoint: this run starts again")
         place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
         started = _calling(YOLO(model, task="detect"), after_epoch)
         started.train(**arguments, **place, device=device)
@@ -69,6 +69,24 @@ def _done(last: Path) -> bool:
         return content["epoch"] == -1 or content["epoch"] + 1 >= content["train_args"]["epochs"]
     except Exception:  # cut short, which fails in many ways
         return False
+
+
+def resumable(folder: Path) -> list[Path]:
+    """The checkpoints in a folder that a training can go on from, the furthest first.
+
+    A process that is killed while Ultralytics writes one file leaves the others whole.
+    """
+    epochs = {path: _epoch(path) for path in folder.glob("*.pt")}
+    whole = [path for path, epoch in epochs.items() if epoch >= 0]
+    return sorted(whole, key=lambda path: (-epochs[path], path.name != "last.pt"))
+
+
+def _epoch(checkpoint: Path) -> int:
+    """The epoch of a checkpoint, counted from 0; -1 for finished trainings and damaged files."""
+    try:
+        return int(torch_safe_load(checkpoint)[0]["epoch"])
+    except Exception:  # what is no checkpoint fails in many ways
+        return -1
 
 
 def training_versions() -> dict[str, str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
 
 import pytest
-import torch
 
 from afpn_yolo.base.errors import EvaluationError, quoted
 from afpn_yolo.evaluation.datasets import read_data
-from afpn_yolo.plugin.checkpoints import CheckpointPath, remedy
 from afpn_yolo.upstream.log import one_line
 
 
@@ -38,30 +34,6 @@ def test_a_name_outside_ascii_is_told_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "büch er"
     with pytest.raises(EvaluationError, match=r"büch er/größe\.yaml"):
         read_data(folder / "größe.yaml", {0: "a"})
-
-
-@pytest.mark.skipif(os.name == "nt", reason="another shell")
-def test_a_remedy_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
-    folder = tmp_path / "büch er's"
-    folder.mkdir()
-    torch.save({"epoch": 3}, folder / "epoch3.pt")
-    (folder / "last.pt").write_bytes(b"PK")
-    for sentence in (remedy(folder / "last.pt"), _full(folder)):
-        command = sentence.split("`")[1]
-        *words, model = shlex.split(command)
-        assert words == ["yolo", "train", "resume"]
-        assert Path(model.removeprefix("model=")).is_file()
-
-
-def _full(folder: Path) -> str:
-    """What is said when a checkpoint can't be written."""
-    (folder / "last.pt").unlink()
-    (folder / "last.pt").mkdir()  # nothing takes its place
-    with pytest.raises(OSError, match="go on with") as caught:
-        CheckpointPath(folder / "last.pt").write_bytes(b"new")
-    (folder / "last.pt").rmdir()
-    torch.save({"epoch": 4}, folder / "last.pt")
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

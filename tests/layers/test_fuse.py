@@ -22,6 +22,7 @@ from afpn_yolo.plots.fusion_maps import look
 from tests import neck
 from tests.layers.test_golden import OUTPUT_ROWS, TOLERANCE, build, run
 from tests.lively import PHOTOGRAPHS, export
+from tests.processes import ROOT
 
 
 def folded(sources: int, target: int, **options: Any) -> tuple[AFPNFusion, list[Tensor]]:
@@ -195,8 +196,8 @@ def test_a_fusion_of_the_users_own_is_fused_and_exported(
     monkeypatch.setattr(tasks, "AFPN_LAYERS", frozenset(LAYERS.values()))
     monkeypatch.setattr(tasks, "Gated", Gated, raising=False)
     monkeypatch.chdir(tmp_path)
-    shipped = Path(tasks.check_yaml("yolov5-afpn.yaml")).read_text()
-    (tmp_path / "yolov5n-gated.yaml").write_text(shipped.replace("AFPNFusion", "Gated"))
+    published = (ROOT / "models" / "yolov5-afpn.yaml").read_text()
+    (tmp_path / "yolov5n-gated.yaml").write_text(published.replace("AFPNFusion", "Gated"))
     torch.manual_seed(0)
     yolo: Any = YOLO("yolov5n-gated.yaml")
     neck.randomise(yolo.model).eval()

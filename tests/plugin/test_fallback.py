@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,8 +11,10 @@ from typing import Any
 
 import pytest
 import ultralytics
+from ultralytics.utils import LOGGER
 
 from afpn_yolo import __version__
+from afpn_yolo.plugin import startup
 from afpn_yolo.plugin.fallback import NEWEST, OLDEST, RegistrationError, refuse, unsuited
 from tests.conftest import TRAIN
 from tests.processes import YOLO, forked, run
@@ -79,11 +80,6 @@ UNSUITED = {
         lambda source: f"{replaced('parse_model(', 'build_model(')(source)}\nparse_model = None\n",
         "has no parse_model, which this afpn_yolo needs",
     ),
-    "nothing that loads checkpoints": (
-        "9.0.5",
-        lambda source: f"{source}\ntorch_safe_load = None\n",
-        "has no torch_safe_load, which this afpn_yolo needs",
-    ),
     "no fusing of layers": (
         "9.0.6",
         lambda source: f"{source}\ndel BaseModel.fuse\n",
@@ -129,7 +125,7 @@ def test_a_stock_model_is_built_in_silence_and_afpn_refused_in_one_sentence(
 
 def test_only_rows_say_what_a_model_is_made_of() -> None:
     tasks: Any = ModuleType("ultralytics.nn.tasks")
-    tasks.parse_model, tasks.check_yaml = (lambda d: "built"), (lambda file: file)
+    tasks.parse_model, tasks.yaml_model_load = (lambda d: "built"), (lambda file: file)
     assert refuse(tasks, unsuited("is too old"))
     rows = [[-1, 1, "Conv", [8, 3, 2]]]
     stock = {"yaml_file": "AFPN/yolov5n.yaml", "backbone": rows, "head": [], "names": ["AFPN"]}
@@ -169,18 +165,13 @@ tasks.yaml_model_load("yolov5n-afpn.yaml")
     assert_sentence(last, "9.1.0", "has a layer of its own named AFPNSum")
 
 
-def test_where_nobody_could_be_told_later_there_is_one_warning(tmp_path: Path) -> None:
-    def edit(source: str) -> str:
-        # The import of `check_yaml` stays as it is, but is bound to another name.
-        renamed = re.sub(r"\b(parse_model|check_yaml)\b", r"new_\1", source)
-        renamed = re.sub(r"(import .*)new_check_yaml", r"\1check_yaml as new_check_yaml", renamed)
-        return f"{renamed}\nparse_model = None\n"
-
-    env = copy_of_ultralytics(tmp_path / "copy", "9.2.0", TASKS, edit)
-    code = "from ultralytics import YOLO; YOLO('yolov5n.yaml')"
-    result = forked(f"import ultralytics.data.utils; {code}", cwd=tmp_path, env=env)
-    output = result.stdout + result.stderr
-    assert output.count("afpn_yolo is off, stock models are not affected: ultralytics 9.2.0") == 1
+def test_where_no_function_can_carry_the_message_there_is_one_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(LOGGER, "warning", warnings.append)
+    startup._refuse(ModuleType("ultralytics.nn.tasks"), unsuited("is too old"))
+    assert len(warnings) == 1
 
 
 def test_setup_allows_what_was_tested() -> None:

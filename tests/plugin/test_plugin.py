@@ -1,17 +1,15 @@
-"""The branch in Ultralytics' parser: what it accepts, what it refuses and in which words."""
+"""The branch in Ultralytics' parser, registration, and which file a name means."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 from ultralytics.nn import tasks
-from ultralytics.utils.callbacks import default_callbacks
 
 from afpn_yolo.layers import LAYERS
 from afpn_yolo.plugin import register
@@ -79,35 +77,45 @@ def test_a_share_is_of_what_the_scale_leaves(
     assert layers[4].conv.out_channels == expected
 
 
-REFUSED: list[tuple[list[Any], str]] = [
-    *(
-        ([-1, 1, "AFPNConv", [64, share]], rf"share of the channels must be above 0 .* {share}")
-        for share in (0, -0.25, 1.5, 4, float("nan"))
-    ),
-    ([-1, 1, "AFPNConv", [64, True]], "an argument must be an integer, got True"),
-    ([-1, 1, "AFPNConv", [0.25, 64]], r"channels must be an integer >= 1, got 0\.25"),
-    ([[2, 3], 1, "AFPNFusion", [0.5]], r"target level must be an integer .* got 0\.5"),
-    ([[3], 1, "AFPNFusion", [0]], "at least 2 source levels, got 1"),
-    ([[], 1, "AFPNSum", [0]], "at least 2 source levels, got 0"),
-    ([3, 1, "AFPNFusion", [0]], "takes a list of sources, finest level first, got 3"),
-    ([[2, 3], 1, "AFPNConcat", [-1]], "target level must be an integer from 0 to 1, got -1"),
-    ([[2, 3], 1, "AFPNFusion", [[]]], r"AFPNFusion: an argument must be an integer, got \[\]"),
-    ([[2, 3], 1, "AFPNSum", [0, 1]], r"takes the arguments \[target, options\], got \[0, 1\]"),
-    ([[2, 3], 1, "AFPNFusion", [0, 0]], "hidden channels must be an integer >= 1, got 0"),
-    ([[2, 3], 3, "AFPNFusion", [0]], "row's number must be 1, got 3"),
-    ([[2, 3], 0, "AFPNFusion", [0]], "row's number must be 1, got 0"),
-    ([[2, "x"], 1, "AFPNFusion", [0]], "a source must be an integer from -4 to 3, got 'x'"),
-    ([[2, 3], 1, "AFPNResidual", [3]], r"a source must be an integer from -4 to 3, got \[2, 3\]"),
-    ([-1, 1, "AFPNResidual", [0]], "repeats must be an integer >= 1, got 0"),
-    ([-1, 0, "AFPNResidual", [3]], "row's number must be an integer >= 1, got 0"),
-    ([-1, 1, "AFPNResidual", [1, 2]], r"takes the arguments \[repeats=3\], got \[1, 2\]"),
+REFUSED: list[list[Any]] = [
+    *([-1, 1, "AFPNConv", [64, share]] for share in (0, -0.25, 1.5, 4, float("nan"))),
+    [-1, 1, "AFPNConv", [64, True]],
+    [-1, 1, "AFPNConv", [0.25, 64]],
+    [-1, 1, "AFPNConv", [64, "plain"]],
+    [[2, 3], 1, "AFPNFusion", [0.5]],
+    [[], 1, "AFPNSum", [0]],
+    [3, 1, "AFPNFusion", [0]],
+    [[2, 3], 1, "AFPNConcat", [-1]],
+    [[2, 3], 1, "AFPNFusion", [[]]],
+    [[2, 3], 1, "AFPNSum", [0, 1]],
+    [[2, 3], 1, "AFPNFusion", [0, 0]],
+    [[2, 3], 1, "AFPNFusion", [0, "wide"]],
+    [[2, 3], 1, "AFPNFusion", ["plain", 0]],
+    [[2, 3], 1, "AFPNFusion", [0, "plain", 8]],
+    [[2, 3], 3, "AFPNFusion", [0]],
+    [[2, 3], 0, "AFPNFusion", [0]],
+    [[2, "x"], 1, "AFPNFusion", [0]],
+    [[2, 4], 1, "AFPNFusion", [0]],
+    [[2, 3], 1, "AFPNResidual", [3]],
+    [-1, 1, "AFPNResidual", [0]],
+    [-1, 0, "AFPNResidual", [3]],
+    [-1, 1, "AFPNResidual", [1, 2]],
 ]
+"""Further ones, with their sentences, are in bad_input.yaml."""
 
 
-@pytest.mark.parametrize(("row", "message"), REFUSED)
-def test_refused_rows_are_named(row: list[Any], message: str) -> None:
-    with pytest.raises(ValueError, match=rf"model YAML, row 4 \[.*{row[2]}.*{message}"):
+@pytest.mark.parametrize("row", REFUSED, ids=str)
+def test_refused_rows_are_named(row: list[Any]) -> None:
+    with pytest.raises(ValueError, match=rf"model YAML, row 4 \[.*{row[2]}"):
         parse([row])
+
+
+def test_a_wrapper_around_a_layer_is_no_other_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profilers and the like wrap functions of other packages."""
+    for layer in LAYERS.values():
+        init = layer.__init__
+        monkeypatch.setattr(layer, "__init__", lambda *a, _init=init, **k: _init(*a, **k))
+    tasks.DetectionModel("yolov5n-afpn-lite.yaml", verbose=False)
 
 
 def test_yaml_stays_plain_lists() -> None:
@@ -134,8 +142,7 @@ def fake_tasks(**names: object) -> ModuleType:
     return module
 
 
-def test_registering_with_a_fresh_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(default_callbacks, register.START, [*default_callbacks[register.START]])
+def test_registering_with_a_fresh_module() -> None:
     real = tasks.BaseModel.fuse, tasks.BaseModel.load
     module = fake_tasks()
     with pytest.raises(KeyError):
@@ -166,16 +173,27 @@ def test_a_changed_parser_is_an_error(old: str, new: str) -> None:
     module = fake_tasks()
     source = inspect.getsource(module.parse_model).replace(old, new)
     exec(compile(source, register._remember(source), "exec"), vars(module))
-    with pytest.raises(RegistrationError, match="has a parser that this afpn_yolo doesn't"):
+    with pytest.raises(RegistrationError, match="parser"):
         register.register_layers(module)
     assert not set(LAYERS) & set(vars(module))
 
 
-@pytest.mark.parametrize("name", ["parse_model", "check_yaml", "yaml_model_load"])
+def test_a_parser_that_another_package_has_wrapped_is_an_error_that_names_it() -> None:
+    module = fake_tasks()
+    code = "from functools import wraps\nwrap = lambda f: wraps(f)(lambda *a, **k: f(*a, **k))"
+    other = {"__name__": "other_plugin"}
+    exec(code, other)
+    module.parse_model = other["wrap"](module.parse_model)  # type: ignore[attr-defined, operator]
+    with pytest.raises(RegistrationError, match="other_plugin has replaced"):
+        register.register_layers(module)
+    assert not set(LAYERS) & set(vars(module))
+
+
+@pytest.mark.parametrize("name", ["parse_model", "yaml_model_load"])
 def test_a_function_that_is_gone_is_an_error(name: str) -> None:
     module = fake_tasks()
     delattr(module, name)
-    with pytest.raises(RegistrationError, match=f"has no {name}, which this afpn_yolo"):
+    with pytest.raises(RegistrationError, match=f"has no {name}"):
         register.register_layers(module)
     assert not set(LAYERS) & set(vars(module))
 
@@ -183,7 +201,7 @@ def test_a_function_that_is_gone_is_an_error(name: str) -> None:
 def test_an_older_version_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     module = fake_tasks()
     monkeypatch.setattr("ultralytics.__version__", "8.3.999")
-    with pytest.raises(RegistrationError, match=r"8\.3\.999 is too old; .* 8\.4\.0 to 8\.4\.\d+"):
+    with pytest.raises(RegistrationError, match="too old"):
         register.register_layers(module)
     assert not set(LAYERS) & set(vars(module))
 
@@ -243,7 +261,6 @@ def test_whose_file_a_name_means(
     )
 
 
-@pytest.mark.parametrize("soft_first", [False, True])
 @pytest.mark.parametrize(
     ("present", "nc"),
     [
@@ -255,23 +272,16 @@ def test_whose_file_a_name_means(
     ],
 )
 def test_the_name_that_was_asked_for_decides(
-    soft_first: bool,
-    present: dict[str, int],
-    nc: int,
-    tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    present: dict[str, int], nc: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Older Ultralytics asks for the unscaled name first, softly, then for the name itself."""
+    """Releases differ in whether they look for this name first, or for the one without scale."""
     monkeypatch.chdir(tmp_path)
     for name, classes in present.items():
-        (tmp_path / name).write_text(f"nc: {classes}\n")
-    asked = "yolov5s-afpn.yaml"
-    if soft_first:
-        token = register._asked.set(asked)
-        found = tasks.check_yaml(unscaled(asked), hard=False) or tasks.check_yaml(asked)
-        register._asked.reset(token)
-        assert yaml.safe_load(Path(found).read_text())["nc"] == nc
-    assert tasks.yaml_model_load(asked)["nc"] == nc
+        d = {**model_yaml([[[2, 3], 1, "AFPNFusion", [0]]]), "nc": classes}
+        (tmp_path / name).write_text(yaml.safe_dump(d))
+    content = tasks.yaml_model_load("yolov5s-afpn.yaml")
+    assert (content["nc"], content["scale"]) == (nc, "s")
+    assert content["yaml_file"] == "yolov5s-afpn.yaml"
 
 
 def test_a_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

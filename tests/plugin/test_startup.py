@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,6 @@ from ultralytics.utils import ASSETS
 
 from afpn_yolo import __version__
 from afpn_yolo.cli.__main__ import COMMANDS
-from afpn_yolo.plugin import startup
 from tests.environment import PACKAGES, Environment
 from tests.processes import forked, run
 
@@ -173,7 +172,8 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
         "import ultralytics.data.utils",
         "import afpn_yolo.layers.fusion",
         "import afpn_yolo.plugin.model_yaml",
-        "import afpn_yolo.plugin.rows",
+        "import afpn_yolo.plugin.transfer",
+        "import afpn_yolo.plugin.suggest",
         "import afpn_yolo.plugin.register",
         "import afpn_yolo.convert",
         "import afpn_yolo",
@@ -184,53 +184,74 @@ def test_whatever_is_imported_first(first: str, tmp_path: Path) -> None:
     assert "is off" not in result.stdout + result.stderr
 
 
-def _imports(name: str) -> set[str]:
-    """What a module of ours imports at its top; of a package, its `__init__`."""
-    path = ROOT.joinpath(*name.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    found: set[str] = set()
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {
-        module
-        for module in found
-        if not module.startswith("afpn_yolo.")
-        or (ROOT / module.replace(".", "/")).is_dir()
-        or (ROOT / f"{module.replace('.', '/')}.py").is_file()
-    }
+FINDERS = """
+import importlib.util, sys
+class Finder:
+    busy = False
+    def find_spec(self, name, path=None, target=None):
+        if self.busy or not name.startswith("ultralytics"):
+            return None
+        self.busy = True
+        try:
+            return self.search(name, path, target)
+        finally:
+            self.busy = False
+class Twin(Finder):
+    "One of our own kind: it asks every other finder, and wraps the loader's method."
+    def search(self, name, path, target):
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target) if finder is not self else None
+            if spec:
+                execute = spec.loader.exec_module
+                def exec_module(module):
+                    del spec.loader.__dict__["exec_module"]
+                    execute(module)
+                    print("TWIN", name)
+                spec.loader.exec_module = exec_module
+                return spec
+class Unguarded(Twin):
+    busy = property(lambda self: False, lambda self, value: None)
+class Asking(Finder):
+    def search(self, name, path, target):
+        return importlib.util.find_spec(name)
+"""
 
 
-def test_registration_waits_for_all_of_ours_that_import_ultralytics() -> None:
-    """Of what the plug-in imports: each could be imported first, and be met half executed."""
-    seen: dict[str, set[str]] = {}
-    waiting = ["afpn_yolo.plugin.register"]
-    while waiting:
-        name = waiting.pop()
-        seen[name] = _imports(name)
-        waiting += [m for m in seen[name] if m.startswith("afpn_yolo.") and m not in seen]
+@pytest.mark.parametrize("finder", ["Twin", "Unguarded", "Asking"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_other_finders(finder: str, place: int, tmp_path: Path) -> None:
+    """Stock models and ours are built whoever else looks modules up, and in whatever order."""
+    code = f"{FINDERS}\nsys.meta_path.insert({place}, {finder}())\n{USE}"
+    result = forked(code, cwd=tmp_path)
+    assert "is off" not in result.stdout + result.stderr
+    assert ("TWIN ultralytics.nn.tasks" in result.stdout) == (finder != "Asking")
 
-    def leads_there(name: str) -> bool:
-        return any(
-            m.startswith("ultralytics") or (m in seen and leads_there(m)) for m in seen[name]
-        )
 
-    leading = {name for name in seen if leads_there(name)}
-    assert set(startup.OURS) <= leading
-    # Whoever imports a part of a package imports the package first, and with it the other parts.
-    packages = {name for name in startup.OURS if (ROOT / name.replace(".", "/")).is_dir()}
-    assert {name for name in leading if name.rpartition(".")[0] not in packages} == set(
-        startup.OURS
-    )
+def test_a_module_that_is_looked_for_twice_before_it_is_imported_from_a_zip(tmp_path: Path) -> None:
+    """All modules of a zip file have one loader. This Ultralytics is a stub, which we refuse."""
+    parse = "def parse_model(d): return 'built'\ndef yaml_model_load(path): return path\n"
+    files = {"__init__": "", "nn/__init__": "", "nn/tasks": parse, "data/__init__": ""}
+    files["data/utils"] = "import ultralytics.nn.tasks\ndef check_file(file): return file\n"
+    with zipfile.ZipFile(tmp_path / "ultralytics.zip", "w") as archive:
+        for name, source in files.items():
+            archive.writestr(f"ultralytics/{name}.py", source)
+    code = """
+import importlib.util, sys
+sys.path.insert(0, "ultralytics.zip")
+for name in ("ultralytics.nn.tasks", "ultralytics.data.utils", "ultralytics.nn.tasks"):
+    importlib.util.find_spec(name)
+import ultralytics.data.utils
+print(ultralytics.nn.tasks.parse_model({}), ultralytics.data.utils.check_file("a"))
+"""
+    assert forked(code, cwd=tmp_path).stdout == "built a\n"
 
 
 LATE = f"""
 import ultralytics.nn.tasks, ultralytics.data.utils
+from ultralytics import YOLO
 import afpn_yolo
 {USE}
+YOLO("yolo11n-afpn-lite.yaml")
 """
 
 
