@@ -34,7 +34,7 @@ def test_it_runs(tmp_path: Path) -> None:
         for output in cell.outputs
         if output.output_type == "stream"
     )
-    boxes = re.search(r"(\d+) boxes without torch, (\d+) by Ultralytics' predict", printed)
+    boxes = re.search(r"(\d+) boxes without torch, (\d+) by predict", printed)
     assert boxes
     assert boxes[1] == boxes[2]
     assert re.search(r"^PAFPN .* AP \d", printed, re.MULTILINE)
