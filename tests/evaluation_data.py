@@ -13,7 +13,7 @@ import numpy as np
 
 from afpn_yolo.evaluation.coco import Floats
 from afpn_yolo.upstream.loading import open_model
-from afpn_yolo.upstream.validator import find
+from afpn_yolo.upstream.validator import predict
 from tests.lively import NAMES, PHOTOGRAPHS, photograph
 
 SIDE = 160
@@ -71,7 +71,7 @@ def found_by(model: Path, images: list[Path], imgsz: int, seed: int = 0) -> Floa
     """(M, 8) ground truth of three classes: some of the detections, moved, and a few others."""
     g = np.random.default_rng(seed)
     sizes = [size_of(image) for image in images]
-    rows = find(open_model(model, "cpu"), images, sizes, imgsz).rows
+    rows = predict(open_model(model, "cpu"), images, sizes, imgsz).rows
     truth = []
     for number, (height, width) in enumerate(sizes):
         mine = rows[rows[:, 0] == number]

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.upstream.rows import run_rows
+from afpn_yolo.upstream.neck import run_rows
 from tests.neck import randomise
 from tests.necks import Config, Neck, broken, littered, necks
 

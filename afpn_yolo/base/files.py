@@ -40,3 +40,13 @@ def write_json(path: Path, content: object) -> None:
     with written_whole(path) as part:
         text = json.dumps(content, indent=1, allow_nan=False)
         part.write_text(f"{text}\n", encoding="utf-8")
+
+
+def is_json(name: str | Path) -> bool:
+    """Whether a file is JSON, by its suffix."""
+    return Path(name).suffix.lower() == ".json"
+
+
+def is_checkpoint(name: str | Path) -> bool:
+    """Whether a file is a PyTorch checkpoint of Ultralytics, by its suffix."""
+    return Path(name).suffix.lower() == ".pt"

@@ -160,7 +160,7 @@ def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
     """Fill in what `--quick` chooses where the user has not; returns the further settings."""
     from afpn_yolo.compare.quick import SEEDS, schedule
     from afpn_yolo.upstream.data import images_of
-    from afpn_yolo.upstream.machine import uses_gpu
+    from afpn_yolo.upstream.loading import uses_gpu
 
     epochs, fraction = schedule(len(images_of(args.data, "train")))
     if args.epochs is None:
@@ -177,7 +177,7 @@ def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
         return []
     if args.backbone or not args.quick or not scales:
         return args.backbone or []
-    from afpn_yolo.upstream.pretrained import coco_checkpoint
+    from afpn_yolo.upstream.loading import coco_checkpoint
 
     try:
         return [coco_checkpoint(scale) for scale in scales]

@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
         )
     from afpn_yolo.plots.fusion_maps import open_fusions
     from afpn_yolo.upstream.find_images import picture_paths
+    from afpn_yolo.upstream.loading import move
     from afpn_yolo.upstream.log import progress
-    from afpn_yolo.upstream.models import move
 
     model = move(open_fusions(args.model), args.device)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,7 @@ from afpn_yolo.base.yaml_rows import image_channels
 from afpn_yolo.deploy.static import quantize
 from afpn_yolo.shapes import generate
 from afpn_yolo.upstream.export import export_model, export_onnx
-from afpn_yolo.upstream.flops import Shapes, feature_shapes, gflops
-from afpn_yolo.upstream.neck import NeckModule
+from afpn_yolo.upstream.neck import NeckModule, Shapes, feature_shapes, gflops
 
 CALIBRATION = 8  # batches of noise or pictures: what is measured is speed, not accuracy
 

@@ -14,10 +14,9 @@ from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.deploy.cases import PARTS, Case
 from afpn_yolo.graft import graft, grafted_name
-from afpn_yolo.upstream.flops import feature_shapes, gflops
 from afpn_yolo.upstream.log import quiet
 from afpn_yolo.upstream.models import laid_out
-from afpn_yolo.upstream.neck import NeckModule
+from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
 from afpn_yolo.upstream.scales import read_model_yaml
 
 if TYPE_CHECKING:

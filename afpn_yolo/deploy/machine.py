@@ -8,7 +8,7 @@ from functools import cache
 
 from afpn_yolo import __version__
 from afpn_yolo.base.versions import installed
-from afpn_yolo.upstream.machine import cpu_name
+from afpn_yolo.upstream.loading import cpu_name
 
 PACKAGES = (
     *("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim"),

@@ -22,7 +22,7 @@ from afpn_yolo.deploy.machine import machine, versions
 from afpn_yolo.deploy.timing import summary
 from afpn_yolo.upstream.log import one_line, quiet
 from afpn_yolo.upstream.models import empty_model, load_model
-from afpn_yolo.upstream.randomize import enliven
+from afpn_yolo.upstream.weights import randomize
 
 Row = dict[str, Any]
 
@@ -68,7 +68,7 @@ class Benchmark:
             if Path(neck.model).suffix == ".pt":
                 self._models[neck] = load_model(neck.model).float()
             else:
-                self._models[neck] = enliven(empty_model(neck.model, scale=neck.scale))
+                self._models[neck] = randomize(empty_model(neck.model, scale=neck.scale))
         return self._models[neck]
 
     def _rows(self, case: Case, subjects: Sequence[Subject]) -> list[Row]:

@@ -15,7 +15,7 @@ from afpn_yolo.distill.schedule import Schedule
 from afpn_yolo.distill.trainer import Teaching
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
-from afpn_yolo.upstream.rescale import to_fresh_size
+from afpn_yolo.upstream.weights import rescale
 
 NECK = "lite"
 HELD_BACK = 10  # one image in ten is kept to measure with
@@ -93,7 +93,7 @@ def distill(
     state = out.with_name(f"{out.name}.state")
     teaching = Teaching(lesson, learnt, kept, schedule, state, device)
     teaching.run(progress)
-    to_fresh_size(lesson.neck)
+    rescale(lesson.neck)
     result = HeadStart(out, teaching.before, teaching.measure(), head, len(learnt))
     save_checkpoint(lesson.student.cpu(), out)
     state.unlink(missing_ok=True)

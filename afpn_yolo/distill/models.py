@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
-from afpn_yolo.upstream.rows import head_sources, run_rows
+from afpn_yolo.upstream.neck import head_sources, run_rows
 
 SIDE = 256  # pixels, of which the coarsest level of any model, P7, has two positions a side
 

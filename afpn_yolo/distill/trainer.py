@@ -15,7 +15,7 @@ from afpn_yolo.base.files import written_whole
 from afpn_yolo.distill.dataset import Views
 from afpn_yolo.distill.models import Lesson
 from afpn_yolo.distill.schedule import Schedule
-from afpn_yolo.upstream.models import move
+from afpn_yolo.upstream.loading import move
 
 SAVE_EVERY = 100  # steps
 

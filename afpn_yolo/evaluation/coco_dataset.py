@@ -12,23 +12,22 @@ import numpy as np
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.evaluation.coco_schema import Entry, Id, as_number, given, load
-from afpn_yolo.upstream.data import coco_category_ids
-from afpn_yolo.upstream.images import Size
+from afpn_yolo.evaluation.coco_schema import Entry, Id, as_number, is_set, load
+from afpn_yolo.upstream.data import Size, coco_category_ids
 
 ANNOTATIONS, BOXES = "COCO's annotations", "boxes of the annotations"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a JSON says.
+    """A data set as its JSON describes it.
 
     Attributes:
         files: The entry of each image, by its path and in the order of their ids.
         tables: The objects of each image (N, 7): columns as in `coco.GROUND_TRUTH` without the
             image.
         categories: COCO's id of each class of the model.
-        area: What an object's area is.
+        area: Which area of an object its size goes by.
     """
 
     files: dict[Path, Entry]
@@ -37,11 +36,11 @@ class Content:
     area: str
 
     def contradicts(self, file: Path, size: Size) -> bool:
-        """Whether boxes are for an image of another size, e.g. of one that was not yet rotated."""
+        """Whether the JSON states another size, e.g. that before the image was rotated."""
         entry = self.files[file]
-        said = (as_number(entry.get("height")), as_number(entry.get("width")))
-        # Tools that don't know it write 0, null or a word: the image itself has its size.
-        return any(a > 0 and a != b for a, b in zip(said, size, strict=True) if a is not None)
+        stated = (as_number(entry.get("height")), as_number(entry.get("width")))
+        # Tools that don't know the size write 0, null or a word.
+        return any(a > 0 and a != b for a, b in zip(stated, size, strict=True) if a is not None)
 
 
 def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], model: str) -> Content:
@@ -58,7 +57,8 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
     """
     images, annotations, entries = load(path)
     names = _names(path, entries)
-    categories = _match_categories(annotations, names, model_names)
+    used = {annotation["category_id"] for annotation in annotations}
+    categories = _match_categories(names, used, model_names)
     if categories is None:
         raise EvaluationError(_difference(path, names, model, model_names))
     classes = dict(zip(categories, model_names, strict=True))
@@ -75,7 +75,7 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
             )
         rows[image].append([classes[category], *annotation["row"]])
     tables = {file: np.array(rows[e["id"]], float).reshape(-1, 7) for file, e in files.items()}
-    measured = not annotations or any(given(a.get("area")) for a in annotations)
+    measured = not annotations or any(is_set(a.get("area")) for a in annotations)
     return Content(files, tables, categories, ANNOTATIONS if measured else BOXES)
 
 
@@ -97,9 +97,8 @@ def read_names(path: Path) -> list[str]:
     """
     _, annotations, categories = load(path)
     used = {annotation["category_id"] for annotation in annotations}
-    kept = [item for item in _names(path, categories).items() if item[0] in used]
-    # Some tools put a root category first that no object has.
-    return [name for _, name in sorted(kept, key=lambda item: _order(item[0]))]
+    names = _names(path, categories)
+    return [names[number] for number in sorted(used & {*names}, key=_order)]
 
 
 def _order(number: Id) -> tuple[bool, Any]:
@@ -107,7 +106,7 @@ def _order(number: Id) -> tuple[bool, Any]:
 
 
 def _images(path: Path, images: list[Entry]) -> list[Entry]:
-    """By their ids, each once. pycocotools goes so: among equal scores the order decides."""
+    """Sorted by id, each once, as pycocotools does: the order decides among equal scores."""
     by_id: dict[Id, Entry] = {}
     for entry in images:
         other = by_id.setdefault(entry["id"], entry)
@@ -120,7 +119,7 @@ def _images(path: Path, images: list[Entry]) -> list[Entry]:
 
 
 def _place(entry: Entry) -> Path:
-    """The name of a file as this system writes it; some tools write it as Windows does."""
+    """The file name as a path; some tools write backslashes."""
     return Path(entry["file_name"].replace("\\", "/"))
 
 
@@ -176,21 +175,25 @@ def _names(path: Path, categories: list[Entry]) -> dict[Id, str]:
 
 
 def _match_categories(
-    annotations: list[Entry], names: Mapping[Id, str], model_names: dict[int, str]
+    names: Mapping[Id, str], used: set[Id], model_names: Mapping[int, str]
 ) -> list[Id] | None:
-    """COCO's category id of each of the model's classes; None where the two don't fit."""
-    used = {annotation["category_id"] for annotation in annotations}
-    known = {*model_names.values()}
-    # Some tools put a root category first that no object has, or a class in twice.
-    kept = {i: name for i, name in names.items() if i in used or name in known}
-    by_name: dict[str, Id] = {}
-    for number in sorted(kept, key=lambda i: i in used):
-        by_name[kept[number]] = number
-    spare = used - {*by_name.values()}  # objects of a class under both of its ids
-    if not spare & {*names} and len(known) == len(model_names) and {*by_name} == known:
-        return [by_name[name] for name in model_names.values()]
-    own: list[Id] = [*coco_category_ids()]
-    return own if {*names} == {*own} and len(model_names) == len(own) else None
+    """The category id of each of the model's classes; None where the two don't fit.
+
+    Args:
+        names: Name of each category by its id. Some tools add a root category without objects, or
+            have a class twice.
+        used: Categories that have objects.
+        model_names: The model's classes.
+    """
+    wanted = [*model_names.values()]
+    with_objects = [names[number] for number in used if number in names]
+    # Of two categories with one name, the one that has objects counts.
+    ids = {names[number]: number for number in sorted(names, key=lambda number: number in used)}
+    unique = len({*with_objects}) == len(with_objects) and len({*wanted}) == len(wanted)
+    if unique and {*with_objects} <= {*wanted} <= {*ids}:
+        return [ids[name] for name in wanted]
+    coco: list[Id] = [*coco_category_ids()]
+    return coco if {*names} == {*coco} and len(wanted) == len(coco) else None
 
 
 def _difference(
@@ -203,8 +206,9 @@ def _difference(
         if more:
             return f"{path}: two categories, {first!r} and {more[0]!r}, are called {name!r}"
     data = [*names.values()]
-    ours, theirs = sorted({*data} - {*model_names.values()}), {*model_names.values()} - {*data}
+    classes = {*model_names.values()}
+    extra, missing = sorted({*data} - classes), sorted(classes - {*data})
     parts = [f"{path} has {len(data)} classes, {model} has {len(model_names)}"]
-    parts += [f"only the data have {', '.join(map(repr, ours[:5]))}"] * bool(ours)
-    parts += [f"only the model has {', '.join(map(repr, sorted(theirs)[:5]))}"] * bool(theirs)
+    parts += [f"only the data have {', '.join(map(repr, extra[:5]))}"] * bool(extra)
+    parts += [f"only the model has {', '.join(map(repr, missing[:5]))}"] * bool(missing)
     return "; ".join([*parts, "the names must be the same"])

@@ -1,7 +1,7 @@
-"""The entries of a JSON in COCO's format, brought into one form.
+"""Read a JSON in COCO's format into one form.
 
-Annotation tools differ in how they write ids, numbers and what isn't there. Whatever can be meant
-in but one way is read.
+Annotation tools differ in how they write ids, numbers and missing values. Whatever has only one
+possible meaning is accepted.
 """
 
 from __future__ import annotations
@@ -30,18 +30,16 @@ def load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
         EvaluationError: When the file is not as it must be; it names the entry.
     """
     try:
-        content = json.loads(path.read_bytes())  # it finds out about encodings and their marks
+        content = json.loads(path.read_bytes())  # it detects the encoding
     except OSError as error:
         raise EvaluationError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise EvaluationError(f"{path} is no JSON: {error}") from None
     lists = []
     for key, read in (("images", _image), ("annotations", _annotation), ("categories", _category)):
-        # COCO's lists of its test images have none.
-        default: list[Any] | None = (
-            [] if key == "annotations" and path.stem.startswith("image_info") else None
-        )
-        entries = content.get(key, default) if isinstance(content, dict) else None
+        entries = content.get(key) if isinstance(content, dict) else None
+        if key == "annotations" and entries is None and path.stem.startswith("image_info"):
+            entries = []  # COCO's lists of its test images have none
         if not isinstance(entries, list):
             raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
         lists.append(
@@ -69,8 +67,9 @@ def _image(entry: Entry) -> Entry:
 
 
 def _category(entry: Entry) -> Entry:
-    named = entry if given(entry.get("name")) else {"name": entry.get("supercategory")}
-    return {"id": _id(entry, "id"), "name": _text({k: v for k, v in named.items() if v}, "name")}
+    name = entry.get("name")
+    named = entry if is_set(name) else {"name": entry.get("supercategory")}
+    return {"id": _id(entry, "id"), "name": _text(named, "name")}
 
 
 def _annotation(entry: Entry) -> Entry:
@@ -85,24 +84,24 @@ def _annotation(entry: Entry) -> Entry:
             f"has the bbox {short_repr(box)}, expected left, top, width >= 0, height >= 0"
         )
     left, top, width, height = numbers
-    area = as_number(entry["area"]) if given(entry.get("area")) else width * height
-    crowd = as_number(entry["iscrowd"]) if given(entry.get("iscrowd")) else 0
+    area = as_number(entry["area"]) if is_set(entry.get("area")) else width * height
+    crowd = as_number(entry["iscrowd"]) if is_set(entry.get("iscrowd")) else 0
     if area is None or crowd not in (0, 1):
         raise ValueError("has an area that is no number, or an iscrowd that is neither 0 nor 1")
     return {**ids, "row": [left, top, width, height, area, float(crowd)]}
 
 
 def _numbers(values: object) -> list[float]:
-    """A list of numbers; empty where it is none, or one of them is no number."""
+    """A list of numbers; empty where it isn't one."""
     read = [as_number(x) for x in values] if isinstance(values, list) else []
     numbers = [x for x in read if x is not None]
     return numbers if len(numbers) == len(read) else []
 
 
 def _around(outline: object) -> list[float] | None:
-    """The box of an outline, where that is polygons: x, y, x, y, ... each."""
+    """The box around polygons, x, y, x, y, ... each; None for other outlines."""
     polygons = outline if isinstance(outline, list) else []
-    if polygons and not isinstance(polygons[0], list):  # one alone, written without its list
+    if polygons and not isinstance(polygons[0], list):  # a single one, not in a list
         polygons = [polygons]
     corners: list[float] = []
     for polygon in polygons:
@@ -117,8 +116,8 @@ def _around(outline: object) -> list[float] | None:
 
 
 def _id(entry: Entry, field: str) -> Id:
-    """An id: "7" and 7.0 are 7, as tools write it here so and there so."""
-    if not given(entry.get(field)):
+    """An id; "7" and 7.0 are 7, since some tools mix these forms."""
+    if not is_set(entry.get(field)):
         raise ValueError(f"has no {field!r}")
     value = entry[field]
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -132,7 +131,7 @@ def _id(entry: Entry, field: str) -> Id:
 
 
 def _text(entry: Entry, field: str) -> str:
-    if not given(entry.get(field)):
+    if not is_set(entry.get(field)):
         raise ValueError(f"has no {field!r}")
     value = entry[field]
     if is_number(value):
@@ -143,15 +142,14 @@ def _text(entry: Entry, field: str) -> str:
 
 
 def as_number(value: object) -> float | None:
-    """A finite number, written as one or as a string."""
-    if not isinstance(value, (int, float, str)):
-        return None
+    """A finite number, written as one or as a string; None for anything else."""
     try:
-        read = float(value)
-    except (ValueError, OverflowError):
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         return None
-    return read if math.isfinite(read) else None
+    return number if math.isfinite(number) else None
 
 
-def given(value: object) -> bool:
+def is_set(value: object) -> bool:
+    """Whether a field has a value; some tools write an empty string for none."""
     return value is not None and value != ""

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from afpn_yolo.base.errors import EvaluationError
+from afpn_yolo.base.files import is_json
 from afpn_yolo.evaluation.coco import GROUND_TRUTH, Floats
 from afpn_yolo.evaluation.coco_dataset import read_coco
-from afpn_yolo.upstream.data import label_path, listed, open_data, read_labels, read_sizes
-from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.data import Size, label_path, listed, open_data, read_labels, read_sizes
 from afpn_yolo.upstream.log import warn
 
 LABELS = "boxes of the YOLO labels"
@@ -79,7 +79,7 @@ def read_data(
         EvaluationError: When it can't be read, or isn't of these classes.
     """
     source = str(data)
-    if source.endswith(".json"):
+    if is_json(source):
         folder = Path(images) if images else None
         return _of_json(source, Path(data), folder, dict(names), model)
     if images:

@@ -10,13 +10,14 @@ import numpy as np
 
 from afpn_yolo import __version__
 from afpn_yolo.base.errors import EvaluationError
+from afpn_yolo.base.files import is_json
 from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.data import Size
 from afpn_yolo.upstream.loading import AnyModel, LoadedModel, open_model
 from afpn_yolo.upstream.log import warn
-from afpn_yolo.upstream.validator import MAX_DETECTIONS, Found, find
+from afpn_yolo.upstream.validator import MAX_DETECTIONS, Predictions, predict
 
 NAMED = 10  # damaged images that are named on the screen; the report has them all
 
@@ -49,28 +50,28 @@ class Report(Scores):
 def detect(
     model: LoadedModel,
     data_set: DataSet,
-    imgsz: int = 640,
+    imgsz: int | None = None,
     batch: int = 16,
     square: bool = False,
     clip: bool = False,
-) -> tuple[DataSet, Found]:
-    """Find the objects of a data set; see `find`.
+) -> tuple[DataSet, Predictions]:
+    """Detect the objects of a data set; see `predict`.
 
     Returns:
-        The set, without the objects of images that could not be decoded, and what was found; an
+        The set, without the objects of images that could not be decoded, and the detections; an
         image's number is its place in the set's `images`.
 
     Raises:
         EvaluationError: When not one image can be decoded.
     """
     per_image = np.bincount(data_set.truth[:, 0].astype(int), minlength=1)
-    # The validator, too, looks for as many as there are.
-    most = max(MAX_DETECTIONS, int(per_image.max()))
-    found = find(model, data_set.images, data_set.sizes, imgsz, batch, square, clip, most)
-    data_set = data_set.without(found.failed)
-    if len(found.failed) == len(data_set.images):
+    # The validator, too, raises its limit to the most objects on an image.
+    max_det = max(MAX_DETECTIONS, int(per_image.max()))
+    images, sizes = data_set.images, data_set.sizes
+    predictions = predict(model, images, sizes, imgsz, batch, square, clip, max_det)
+    if len(predictions.failed) == len(images):
         raise EvaluationError(f"{data_set.source}: none of its images can be decoded")
-    return data_set, found
+    return data_set.without(predictions.failed), predictions
 
 
 def evaluate_model(
@@ -105,15 +106,15 @@ def evaluate_model(
     """
     opened = open_model(model, device)
     data_set = read_data(data, opened.names, split, images, opened.source)
-    data_set, found = detect(opened, data_set, imgsz or opened.imgsz, batch, square, clip)
+    data_set, predictions = detect(opened, data_set, imgsz, batch, square, clip)
     return report_of(
         data_set,
-        found.rows,
+        predictions.rows,
         model=opened.source,
         data=str(data),
-        imgsz=found.imgsz,
+        imgsz=predictions.imgsz,
         split=split,
-        square=found.square,
+        square=predictions.square,
         clip=clip,
     )
 
@@ -129,10 +130,10 @@ def report_of(
     square: bool,
     clip: bool,
 ) -> Report:
-    """The report of what any model has found.
+    """The report of what any model has predictions.
 
     Args:
-        data_set: The images that it was found on.
+        data_set: What they were detected on.
         detections: (M, 7), columns as in `coco.DETECTION`.
         model, data, split, square, clip: See `Report`.
         imgsz: Height and width that images were resized to.
@@ -147,7 +148,7 @@ def report_of(
         "model": model,
         "data": data,
         "imgsz": height if height == width else [height, width],
-        "split": None if data.endswith(".json") else split,
+        "split": None if is_json(data) else split,
         "square": square,
         "clip": clip,
         "damaged": [str(path) for path in data_set.damaged],

@@ -17,9 +17,9 @@ from torch import nn
 
 from afpn_yolo.base.checks import check_int
 from afpn_yolo.base.yaml_rows import image_channels
+from afpn_yolo.edge.images import read
 from afpn_yolo.edge.letterbox import Fit, fill, fit, restore
 from afpn_yolo.layers import FusionWeights, LevelFusion
-from afpn_yolo.upstream.images import read_image
 from afpn_yolo.upstream.models import load_model, trained_size
 from afpn_yolo.upstream.validator import detections
 
@@ -121,7 +121,7 @@ def look(
     """Like `fusion_maps`, with all that a picture of them needs."""
     network = open_fusions(model)
     fusions = weighted_fusions(network)
-    pixels = read_image(Path(image)) if isinstance(image, (str, Path)) else image
+    pixels = read(Path(image)) if isinstance(image, (str, Path)) else image
     _check_image(pixels)
     # As Ultralytics' predict: the neck may read coarser levels than the head, whose stride this is.
     stride = max(int(max(network.stride)), LEAST_STRIDE)

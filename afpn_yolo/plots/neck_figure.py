@@ -16,7 +16,7 @@ from torch import nn
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
 from afpn_yolo.layers import LevelFusion
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
+from afpn_yolo.upstream.neck import head_sources, run_rows, sources_of
 
 COLOURS = {
     "backbone": ("#e8e8e8", "#666666"),

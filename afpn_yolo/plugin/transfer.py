@@ -40,6 +40,8 @@ def transfer_by_part(tasks: ModuleType) -> None:
         source = weights
         if isinstance(weights, dict):
             source = weights.get("ema") or weights.get("model")
+        if hasattr(source, "student_model"):  # a checkpoint of a `distill_model=` training midway
+            weights = source = source.student_model
         if not _is_graft(self) or not _has_rows(source) or _same_neck(self, source):
             return load(self, weights, *args, **kwargs)
         stand_in = renumbered(source, self)

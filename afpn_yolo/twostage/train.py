@@ -30,7 +30,7 @@ from afpn_yolo.twostage.logger import History, Line
 from afpn_yolo.twostage.plan import Plan, differences
 from afpn_yolo.twostage.provenance import changed, provenance, source_digest
 from afpn_yolo.twostage.weights import backbone_weights
-from afpn_yolo.upstream.machine import cores
+from afpn_yolo.upstream.loading import cores
 
 LAST, BEST = "last.pt", "best.pt"
 SERVER = "detections.json"

@@ -1,4 +1,4 @@
-"""Data sets, as Ultralytics finds, lays out and reads them. Nothing is written."""
+"""Data sets and images, found and read as Ultralytics does it. Nothing is written."""
 
 from __future__ import annotations
 
@@ -11,39 +11,47 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from ultralytics.data.base import BaseDataset
 from ultralytics.data.converter import coco80_to_coco91_class
-from ultralytics.data.utils import check_det_dataset, img2label_paths, verify_image_label
-from ultralytics.utils import NUM_THREADS, YAML
+from ultralytics.data.utils import (
+    check_det_dataset,
+    exif_size,
+    img2label_paths,
+    verify_image_label,
+)
+from ultralytics.utils import NUM_THREADS, YAML, patches
 
 from afpn_yolo.base.checks import check_size
 from afpn_yolo.base.errors import EvaluationError
-from afpn_yolo.upstream.images import Size, measure
 from afpn_yolo.upstream.log import one_line, quiet
 
-LEAST = 10  # pixels a side; Ultralytics leaves out what is smaller
+Size = tuple[int, int]  # height, width
+MIN_SIDE = 10  # pixels; Ultralytics leaves smaller images out
+HEIC = (".heic", ".heif")
 
 
 def open_data(data: str) -> dict[str, Any]:
-    """Find a data YAML as `yolo` finds it, download what it says, and give its content.
+    """The content of a data YAML, which is found, and its data downloaded, as `yolo` does it.
 
-    Paths are absolute then, and `names` a dictionary.
+    Its paths are absolute, and `names` is a dictionary.
     """
     try:
         if Path(data).suffix in (".yaml", ".yml") and Path(data).is_file():
-            check_size(data, YAML.load(data))  # before somebody spells it out
+            check_size(data, YAML.load(data))  # before Ultralytics expands it
         return check_det_dataset(data)
-    except Exception as error:  # it runs what the YAML says
+    except Exception as error:  # it can be anything: a YAML may run code to download data
         raise EvaluationError(f"{data}: {_reason(data, one_line(error))}") from error
 
 
-def _reason(data: str, said: str) -> str:
-    """What is wrong with a data YAML, without its name, which Ultralytics has in many places."""
-    said = said.split(" Note dataset download directory")[0]  # no remedy for a wrong path
-    said = said.replace(f" in {data!r}", "").removeprefix(f"{data}: ").removeprefix(f"{data} ")
-    said = said.removeprefix("Dataset ").removeprefix(f"'{data}' ")
-    return "no such file" if said == "does not exist" else said
+def _reason(data: str, message: str) -> str:
+    """Ultralytics' message without the name of the data YAML, which it has in many places."""
+    message = message.split(" Note dataset download directory")[0]  # no remedy for a wrong path
+    message = (
+        message.replace(f" in {data!r}", "").removeprefix(f"{data}: ").removeprefix(f"{data} ")
+    )
+    message = message.removeprefix("Dataset ").removeprefix(f"'{data}' ")
+    return "no such file" if message == "does not exist" else message
 
 
 def images_of(data: str, split: str) -> list[Path]:
@@ -61,8 +69,8 @@ def listed(data: str, split: str, content: Mapping[str, Any]) -> list[Path]:
     if not source:
         raise EvaluationError(f"{data} has no split {split!r}; add `{split}:` or choose another")
     try:
-        with quiet():  # it says how fast the disk is
-            found = BaseDataset.get_img_files(SimpleNamespace(prefix="", fraction=1.0), source)
+        with quiet():  # it reports the speed of the disk
+            files = BaseDataset.get_img_files(SimpleNamespace(prefix="", fraction=1.0), source)
     except FileNotFoundError as error:
         if isinstance(error.__cause__, AssertionError):
             first = source[0] if isinstance(source, list) else source
@@ -70,11 +78,11 @@ def listed(data: str, split: str, content: Mapping[str, Any]) -> list[Path]:
                 f"{data}: split {split!r} is empty, no images in {first}"
             ) from None
         raise EvaluationError(f"{data}: {one_line(error.__cause__ or error)}") from None
-    return [Path(image) for image in dict.fromkeys(found)]
+    return [Path(image) for image in dict.fromkeys(files)]
 
 
 def label_path(image: Path) -> Path:
-    """Where the labels of an image are."""
+    """The label file of an image."""
     return Path(img2label_paths([str(image)])[0])
 
 
@@ -84,7 +92,7 @@ def coco_category_ids() -> list[int]:
 
 
 def read_sizes(images: Iterable[Path]) -> tuple[dict[Path, Size], dict[Path, str]]:
-    """Heights and widths of what can be read, and the reasons for what can't."""
+    """Heights and widths of the images that can be read, and the reasons for the others."""
     images = [*images]
     with ThreadPool(NUM_THREADS) as pool:
         results = dict(zip(images, pool.map(_size_or_reason, images), strict=True))
@@ -99,6 +107,44 @@ def _size_or_reason(image: Path) -> Size | str:
         return one_line(error)
 
 
+def measure(path: Path) -> Size:
+    """Height and width of an image, upright, from its header.
+
+    Raises:
+        Exception: Whatever Pillow raises when the file is no image, or a part of one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    with _open(path) as image:
+        image.verify()
+        width, height = exif_size(image)
+        jpeg = image.format == "JPEG"
+    if jpeg:
+        with path.open("rb") as file:
+            file.seek(-2, 2)
+            whole = file.read() == b"\xff\xd9"
+        if not whole:  # OpenCV would paint the missing part grey
+            with _open(path) as image:
+                image.load()
+    return height, width
+
+
+def _open(path: Path) -> Image.Image:
+    """Open an image with Pillow.
+
+    Ultralytics replaces `Image.open` by one that installs a HEIC plug-in when it meets a file that
+    is no image. That is wanted for HEIC files only.
+    """
+    plain = getattr(patches, "_image_open", Image.open)
+    try:
+        image: Image.Image = (Image.open if path.suffix.lower() in HEIC else plain)(path)
+    except UnidentifiedImageError:
+        if path.stat().st_size == 0:
+            raise ValueError("the file is empty") from None
+        raise UnidentifiedImageError("it is no image, whatever its name says") from None
+    return image
+
+
 def read_labels(
     sizes: Mapping[Path, Size], content: Mapping[str, Any]
 ) -> tuple[dict[Path, NDArray[np.float64]], dict[Path, str]]:
@@ -110,25 +156,27 @@ def read_labels(
 
     Returns:
         For each image (N, 5): class; x and y of the centre, width, height as fractions of the
-        image. And the images that Ultralytics leaves out, with what it says.
+        image. And the images that Ultralytics leaves out, with its reason.
     """
     tables: dict[Path, NDArray[np.float64]] = {}
     faulty: dict[Path, str] = {}
     points, numbers = content.get("kpt_shape", (0, 0))
     with TemporaryDirectory(prefix="afpn-labels-") as folder, ThreadPool(NUM_THREADS) as pool:
-        # The library looks at the image, too, and rewrites one that it thinks damaged. It gets
-        # another one to look at: ours have been measured.
+        # It checks the image, too, and rewrites one that it thinks damaged. It gets a blank one:
+        # the real ones have been measured.
         blank = str(Path(folder, "blank.png"))
-        Image.new("L", (LEAST, LEAST)).save(blank)
+        Image.new("L", (MIN_SIDE, MIN_SIDE)).save(blank)
         rest = (len(content["names"]), points, numbers, False)
         jobs = [(blank, str(label_path(image)), "", False, *rest) for image in sizes]
         for image, result in zip(sizes, pool.imap(verify_image_label, jobs), strict=True):
             if result[0] is None:
                 reason = one_line(ValueError(result[-1])).removeprefix(f"{blank}: ")
                 faulty[image] = f"{label_path(image)}: {reason}"
-            elif min(sizes[image]) < LEAST:
+            elif min(sizes[image]) < MIN_SIDE:
                 height, width = sizes[image]
-                faulty[image] = f"it is {width} x {height} pixels, Ultralytics takes {LEAST} a side"
+                faulty[image] = (
+                    f"it is {width} x {height} pixels, Ultralytics takes {MIN_SIDE} a side"
+                )
             else:
                 tables[image] = result[1].astype(float)
     return tables, faulty

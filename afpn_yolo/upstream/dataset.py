@@ -1,68 +1,110 @@
-"""Images as Ultralytics shows them to a model that is validated."""
+"""Images as Ultralytics prepares them for validation: resized, padded, red first."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from ultralytics.data.dataset import YOLODataset
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from ultralytics.data.augment import LetterBox
+from ultralytics.utils.patches import imread
 
-from afpn_yolo.upstream.images import Size
+from afpn_yolo.upstream.data import Size
 from afpn_yolo.upstream.log import one_line
 
-PAD = 0.5  # of a stride, around a rectangle; the validator's
+PAD = 0.5  # of a stride, added to a batch's rectangle, as in the validator
 
 
-class Shown(YOLODataset):  # type: ignore[misc]
-    """Images as Ultralytics shows them in validation, without labels; its caches are left alone."""
+class UnlabelledDataset(Dataset[dict[str, Any]]):
+    """Images without labels. No cache is read or written.
 
-    def __init__(self, images: list[Path], sizes: list[Size], **options: Any) -> None:
-        self._shapes = sizes
-        self._images = [str(image) for image in images]
-        super().__init__(img_path="", **options)
-        # What a training left beside the images would be used, or rewritten: no such file.
-        self.npy_files = [Path(image, "none") for image in self.im_files]
+    Args:
+        images: Files.
+        sizes: Their heights and widths, upright.
+        shape: Height and width of the input.
+        batch: Images at a time.
+        stride: Of the model's coarsest level.
+        rectangles: Sort the images by aspect ratio and pad each batch to the smallest rectangle;
+            False pads all to `shape`.
+        channels: Three, one for grey.
+    """
 
-    def get_img_files(self, img_path: str) -> list[str]:
-        """The images that were given."""
-        return [*self._images]
+    def __init__(
+        self,
+        images: Sequence[Path],
+        sizes: Sequence[Size],
+        shape: Size,
+        batch: int,
+        stride: int,
+        rectangles: bool,
+        channels: int,
+    ) -> None:
+        self.images, self.sizes, self.shape, self.batch = images, sizes, shape, batch
+        self.flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
+        self.order = [*range(len(images))]
+        self.shapes = [shape] * math.ceil(len(images) / batch)
+        if rectangles:
+            ratios = [height / width for height, width in sizes]
+            self.order.sort(key=lambda place: ratios[place])
+            for i in range(len(self.shapes)):
+                places = self.order[i * batch : (i + 1) * batch]
+                low, high = ratios[places[0]], ratios[places[-1]]
+                sides = np.array([min(high, 1), min(1 / low, 1)]) * max(shape)
+                height, width = np.ceil(sides / stride + PAD).astype(int) * stride
+                self.shapes[i] = (int(height), int(width))
 
-    def get_labels(self) -> list[dict[str, Any]]:
-        """An entry without objects for each; `place` is where the image was given."""
-        return [
-            {
-                "im_file": image,
-                "shape": shape,
-                "cls": np.zeros((0, 1), np.float32),
-                "bboxes": np.zeros((0, 4), np.float32),
-                "segments": [],
-                "normalized": True,
-                "bbox_format": "xywh",
-                "place": place,
-            }
-            for place, (image, shape) in enumerate(zip(self._images, self._shapes, strict=True))
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """An image (C, H, W), uint8, its place in `images`, and how it was resized.
+
+        One that can't be decoded is black, and `failed` says why.
+        """
+        place = self.order[index]
+        height, width = self.sizes[place]
+        image, failed = self._decode(place)
+        side, shape = max(self.shape), self.shapes[index // self.batch]
+        ratio = side / max(height, width)
+        if ratio != 1:  # the rounding of Ultralytics' own datasets
+            scaled = [min(math.ceil(x * ratio), side) for x in (width, height)]
+            image = cv2.resize(image, scaled, interpolation=cv2.INTER_LINEAR)
+        image = image[..., None] if image.ndim == 2 else image
+        ratio = min(shape[0] / image.shape[0], shape[1] / image.shape[1], 1)
+        gain = [image.shape[0] / height * ratio, image.shape[1] / width * ratio]
+        pad = [
+            round((whole - round(part * ratio)) / 2 - 0.1)
+            for whole, part in zip(shape, image.shape[:2], strict=True)
         ]
+        padded = LetterBox(shape, scaleup=False)(image=image)
+        channels = padded.transpose(2, 0, 1)
+        channels = channels[::-1] if len(channels) == 3 else channels
+        tensor = torch.from_numpy(np.ascontiguousarray(channels))
+        return {"img": tensor, "place": place, "failed": failed, "gain": gain, "pad": pad}
 
-    def set_rectangle(self) -> None:
-        """As the original, and of images of one shape the first comes first on every machine."""
-        super().set_rectangle()
-        places = [label["place"] for label in self.labels]
-        ratios = {place: self._shapes[place][0] / self._shapes[place][1] for place in places}
-        self.labels.sort(key=lambda label: (ratios[label["place"]], label["place"]))
-        self.im_files = [label["im_file"] for label in self.labels]
-
-    def get_image_and_label(self, index: int) -> dict[str, Any]:
-        """An image that can't be decoded is blank, and `failed` says why."""
-        expected = self._shapes[self.labels[index]["place"]]
-        failed = ""
+    def _decode(self, place: int) -> tuple[NDArray[Any], str]:
+        expected = self.sizes[place]
         try:
-            label: dict[str, Any] = super().get_image_and_label(index)
-            if label["ori_shape"] != expected:
-                failed = f"its header says {expected}, decoded it is {label['ori_shape']}"
+            image = imread(str(self.images[place]), self.flag)
+            if image is None:
+                failed = "it can't be decoded"
+            elif image.shape[:2] == expected:
+                return image, ""
+            else:
+                failed = f"its header says {expected}, decoded it is {image.shape[:2]}"
         except Exception as error:  # OpenCV and Pillow have their own kinds
             failed = one_line(error)
-            blank = np.zeros((*expected, self.channels), np.uint8)
-            self.ims[index], self.im_hw0[index], self.im_hw[index] = blank, expected, expected
-            label = super().get_image_and_label(index)
-        return {**label, "failed": failed}
+        channels = () if self.flag == cv2.IMREAD_GRAYSCALE else (3,)
+        return np.zeros((*expected, *channels), np.uint8), failed
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch: the images stacked to (B, C, H, W), the rest as lists."""
+    batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
+    return {**batch, "img": torch.stack(batch["img"])}

@@ -14,7 +14,7 @@ from torch import nn
 from ultralytics import YOLO
 
 from afpn_yolo.upstream.models import save_checkpoint
-from afpn_yolo.upstream.randomize import enliven
+from afpn_yolo.upstream.weights import randomize
 
 try:
     from ultralytics.utils.export.engine import best_onnx_opset
@@ -63,7 +63,7 @@ def onnx_difference(yaml: str, folder: Path, imgsz: int) -> float:
     Returns:
         The largest difference over all outputs, each as a share of its largest value (at least 1).
     """
-    network: Any = enliven(YOLO(yaml).model)
+    network: Any = randomize(YOLO(yaml).model)
     path = export_model(network, folder, "onnx", imgsz, 1)
     network.fuse(verbose=False)
     network.model[-1].export, network.model[-1].format = True, "onnx"

@@ -6,7 +6,9 @@ import glob
 from collections.abc import Iterable
 from pathlib import Path
 
-from afpn_yolo.upstream.images import IMAGE_SUFFIXES
+from ultralytics.data.utils import IMG_FORMATS
+
+IMAGE_SUFFIXES = frozenset(IMG_FORMATS)
 
 
 def find_images(source: str) -> list[Path]:

@@ -1,7 +1,8 @@
-"""Models of any format, opened to be evaluated."""
+"""Open models of any format; find checkpoints and devices."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,12 +12,15 @@ from ultralytics import YOLO
 from ultralytics.engine.model import Model
 from ultralytics.nn.autobackend import AutoBackend
 from ultralytics.nn.tasks import BaseModel
-from ultralytics.utils.torch_utils import select_device
+from ultralytics.utils import SETTINGS
+from ultralytics.utils.checks import check_yolov5u_filename
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
+from ultralytics.utils.torch_utils import get_cpu_info, select_device
 
 from afpn_yolo.base.errors import EvaluationError
-from afpn_yolo.upstream.log import briefly, one_line
-from afpn_yolo.upstream.models import DEFAULT_SIZE, trained_size
-from afpn_yolo.upstream.pretrained import check_found
+from afpn_yolo.base.files import is_checkpoint
+from afpn_yolo.upstream.log import one_line, quiet
+from afpn_yolo.upstream.models import DEFAULT_SIZE, student_of, trained_size
 
 BOXED = ("detect", "segment", "pose")  # tasks whose models predict upright boxes
 
@@ -48,39 +52,41 @@ def open_model(model: AnyModel, device: str | None = None) -> LoadedModel:
     """Open anything that `YOLO()` opens; an open `YOLO` stays as it is.
 
     Raises:
-        EvaluationError: When it can't be opened, or predicts no upright boxes by its nature.
+        EvaluationError: When it can't be opened, or its task has no upright boxes.
     """
     source = str(model)
     if isinstance(model, Model):
         source = str(model.ckpt_path or getattr(model, "cfg", None) or type(model).__name__)
-    try:
-        chosen = select_device(device or "", verbose=False)
-    except Exception as error:  # torch and Ultralytics each have their own
-        raise EvaluationError(f"device {device!r}: {one_line(error)}") from error
+    chosen = _device(device)
     try:
         if not isinstance(model, Model):
-            check_found(source)
+            check_exists(source)
     except OSError as error:
         raise EvaluationError(str(error)) from None
     try:
-        with briefly():
+        with quiet(warnings=True):
             opened = model if isinstance(model, Model) else YOLO(str(model), task="detect")
             native = isinstance(opened.model, torch.nn.Module)
-            # An export says of itself what it is, once its library has opened it.
+            # An export's metadata are known once its library has opened it.
             info: Any = opened.model if native else AutoBackend(opened.model, device=chosen)
     except Exception as error:  # each format's library has its own kinds
         raise EvaluationError(f"{source} can't be opened: {one_line(error)}") from error
-    if native and not isinstance(info, BaseModel):
-        kind = type(info).__name__
-        raise EvaluationError(f"{source} holds a {kind}, no model of Ultralytics'")
+    if native:
+        imgsz, info = trained_size(info), student_of(info)
+        if not isinstance(info, BaseModel):
+            kind = type(info).__name__
+            raise EvaluationError(f"{source} holds a {kind}, not a model of Ultralytics")
+        channels = info.yaml.get("channels", 3)
+    else:
+        imgsz = max(getattr(info, "imgsz", None) or [DEFAULT_SIZE])
+        channels = getattr(info, "channels", 3)
     task = opened.task if native else getattr(info, "task", None) or opened.task
     if not isinstance(opened, YOLO) or task not in BOXED:
         kind = f"{type(opened).__name__}, task {task}"
         hint = "; its boxes are rotated, COCO's are not" if task == "obb" else ""
         raise EvaluationError(f"{source} is no YOLO detector: {kind}{hint}")
-    channels = info.yaml.get("channels", 3) if native else getattr(info, "channels", 3)
-    imgsz = trained_size(info) if native else max(getattr(info, "imgsz", None) or [DEFAULT_SIZE])
-    return LoadedModel(source, opened.model, dict(info.names), channels, device or "", int(imgsz))
+    network = info if native else opened.model
+    return LoadedModel(source, network, dict(info.names), channels, device or "", int(imgsz))
 
 
 def own_imgsz(model: AnyModel) -> int:
@@ -90,3 +96,75 @@ def own_imgsz(model: AnyModel) -> int:
         EvaluationError: See `open_model`.
     """
     return open_model(model).imgsz
+
+
+def move(model: torch.nn.Module, device: str | None) -> torch.nn.Module:
+    """Bring a model to a device, as `yolo` takes it; None lets Ultralytics choose.
+
+    Raises:
+        EvaluationError: When there is no such device.
+    """
+    return model.to(_device(device))
+
+
+def _device(device: str | None) -> torch.device:
+    try:
+        chosen: torch.device = select_device(device or "", verbose=False)
+    except Exception as error:  # torch and Ultralytics each have their own
+        reason = one_line(error).split(" torch.cuda.")[0]  # what follows is about installations
+        raise EvaluationError(f"device {device}: {reason}") from error
+    return chosen
+
+
+def coco_checkpoint(scale: str) -> Path:
+    """The YOLOv5u checkpoint of a scale, trained on COCO.
+
+    Raises:
+        ValueError: When it is neither here nor can be downloaded.
+    """
+    name = f"yolov5{scale}u.pt"
+    try:
+        path = Path(attempt_download_asset(name))
+        reason = "it is not here"
+    except Exception as error:  # networks fail in many ways
+        path, reason = Path(name), one_line(error)
+    if not path.is_file():
+        raise ValueError(f"{name} can't be downloaded: {reason}")
+    return path
+
+
+def check_exists(checkpoint: str) -> None:
+    """Raise unless a `.pt` is here, or is one that Ultralytics offers for download.
+
+    For any other name Ultralytics would ask the network. Other files and URLs are left to it.
+
+    Raises:
+        FileNotFoundError: It names the file.
+    """
+    path = Path(checkpoint)
+    if not is_checkpoint(path) or "://" in checkpoint or path.exists():
+        return
+    if path.name != checkpoint:
+        raise FileNotFoundError(f"{checkpoint}: no such file")
+    name = check_yolov5u_filename(checkpoint, verbose=False)
+    if name not in GITHUB_ASSETS_NAMES and not Path(SETTINGS["weights_dir"], name).exists():
+        raise FileNotFoundError(
+            f"{checkpoint}: no such file, and no checkpoint that Ultralytics offers for download"
+        )
+
+
+def cpu_name() -> str:
+    """The processor's name."""
+    return str(get_cpu_info())
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def uses_gpu(device: str | None) -> bool:
+    """Whether a device, as `yolo` takes it, means a GPU here; None lets Ultralytics choose."""
+    return torch.cuda.is_available() and device != "cpu"

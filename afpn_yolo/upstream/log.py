@@ -1,4 +1,4 @@
-"""How the user is told: in Ultralytics' way."""
+"""Messages and progress, shown through Ultralytics' logger."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Item = TypeVar("Item")
 
 
 def warn(message: str) -> None:
-    """Tell of something that the user may want to mend."""
+    """Log a warning."""
     LOGGER.warning(message)
 
 
 def announce(message: str) -> None:
-    """Tell what is going on."""
+    """Log what is going on."""
     LOGGER.info(message)
 
 
 # Colours and cursor movements of a terminal; pictures; marks that turn the direction of writing.
 CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\^_])")
 PICTURE = "[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?\u200d?"
-PICTURES = re.compile(f" *{PICTURE}(?=[.,;:])|{PICTURE}")  # no blank stays before a full stop
+PICTURES = re.compile(f" *{PICTURE}(?=[.,;:])|{PICTURE}")  # and no blank before a full stop
 MARKS = re.compile("[\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def one_line(error: BaseException) -> str:
-    """Put a message, which may have several lines and pictures, into one plain line.
+    """An error's message in one plain line, without emoji and terminal codes.
 
-    Letters of all languages stay: they are in names of files.
+    Letters of all languages stay: file names have them.
     """
     plain = MARKS.sub("", PICTURES.sub("", CODES.sub("", str(error))))
     plain = "".join(" " if unicodedata.category(c) == "Cc" else c for c in plain)
@@ -44,27 +44,17 @@ def one_line(error: BaseException) -> str:
 
 
 def progress(items: Collection[Item], what: str) -> Iterable[Item]:
-    """Go through items behind a progress bar; it is left out where there is but one."""
+    """Go through items behind a progress bar, unless there is only one."""
     return tqdm(items, desc=what, disable=len(items) < 2 or None)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without what Ultralytics tells of its doings; warnings go, too, errors stay."""
-    before = LOGGER.level
-    LOGGER.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        LOGGER.setLevel(before)
-
-
-@contextmanager
-def briefly() -> Iterator[None]:
-    """Without what Ultralytics tells of its doings; warnings and progress stay."""
+def quiet(warnings: bool = False) -> Iterator[None]:
+    """Without Ultralytics' messages, except errors and, if asked for, warnings."""
+    least = logging.WARNING if warnings else logging.ERROR
 
     def keep(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING
+        return record.levelno >= least
 
     LOGGER.addFilter(keep)
     try:

@@ -1,4 +1,4 @@
-"""Models: built, opened, looked into, saved."""
+"""Build models of YAMLs, open and save their checkpoints."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from ultralytics.engine.model import Model
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import BaseModel, DetectionModel, guess_model_task
 from ultralytics.utils import YAML
-from ultralytics.utils.torch_utils import select_device
 
 from afpn_yolo.base.errors import yaml_name
-from afpn_yolo.base.files import written_whole
+from afpn_yolo.base.files import is_checkpoint, written_whole
 from afpn_yolo.base.yaml_rows import image_channels, torchvision_args
 from afpn_yolo.graft import shapes
 from afpn_yolo.plugin.lookup import shipped
@@ -39,7 +38,7 @@ KINDS = {
 """Task -> class of its models; all others are detectors."""
 
 OF_CLASSES = ("names", "kpt_shape", "kpt_names", "kpt_oks_sigmas")
-"""What a trained model knows of its classes and keypoints, beside its weights."""
+"""Attributes of a trained model about its classes and keypoints."""
 
 
 def build_model(name: str, scale: str, nc: int) -> torch.nn.Module:
@@ -56,7 +55,7 @@ def build_model(name: str, scale: str, nc: int) -> torch.nn.Module:
 
 
 def save_checkpoint(model: torch.nn.Module, path: Path) -> None:
-    """Write a model so that `YOLO(path)` opens it, in float32 (Ultralytics' own `save` halves it).
+    """Write a model in float32 so that `YOLO(path)` opens it; Ultralytics' own `save` halves it.
 
     The file appears whole or not at all.
     """
@@ -84,7 +83,7 @@ def load_model(model: str | Path | nn.Module) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     path = Path(model)
-    if path.suffix != ".pt":
+    if not is_checkpoint(path):
         raise ValueError(
             f"{path}: a PyTorch checkpoint (.pt) is needed; of an exported model, the one that it "
             "was exported from"
@@ -92,31 +91,26 @@ def load_model(model: str | Path | nn.Module) -> nn.Module:
     if not path.is_file():  # Ultralytics would try to download it
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        network: nn.Module = YOLO(path).model
+        network: nn.Module = student_of(YOLO(path).model)
     except Exception as error:  # unpickling runs whatever is in the file
         raise ValueError(f"{path}: Ultralytics can't open it: {one_line(error)}") from error
     if not isinstance(network, BaseModel):
-        raise ValueError(f"{path}: it holds a {type(network).__name__}, no model of Ultralytics'")
+        raise ValueError(f"{path}: it holds a {type(network).__name__}, not a model of Ultralytics")
     return network
 
 
-def move(model: nn.Module, device: str | None) -> nn.Module:
-    """Bring a model to a device, as `yolo` takes it; None lets Ultralytics choose.
+def student_of(network: Any) -> Any:
+    """The student in a checkpoint of a `distill_model=` training midway; else the network itself.
 
-    Raises:
-        ValueError: When there is no such device.
+    At the end of such a training Ultralytics saves the student alone.
     """
-    try:
-        return model.to(select_device(device, verbose=False))
-    except Exception as error:  # torch and Ultralytics each have their own
-        reason = one_line(error).split(" torch.cuda.")[0]  # what follows is about installations
-        raise ValueError(f"device {device}: {reason}") from error
+    return getattr(network, "student_model", network)
 
 
 def trained_size(model: nn.Module) -> int:
     """The `imgsz` that a model was trained at; 640 when it doesn't say."""
-    kept = getattr(model, "args", None)
-    size = kept.get("imgsz") if isinstance(kept, dict) else getattr(kept, "imgsz", None)
+    args = getattr(model, "args", None)
+    size = args.get("imgsz") if isinstance(args, dict) else getattr(args, "imgsz", None)
     return size if isinstance(size, int) else DEFAULT_SIZE
 
 
@@ -175,7 +169,7 @@ def empty_model(
 
 
 def laid_out(content: Mapping[str, Any]) -> nn.Module:
-    """A model YAML as a model of which the rows have shapes, and no values."""
+    """A model YAML as a model whose tensors have shapes and no values."""
     model: Any = nn.Module()
     model.yaml = dict(content)
     model.model = shapes.laid_out(content)

@@ -1,13 +1,52 @@
-"""The neck of a model as a module of its own."""
+"""Parts of a model: some of its rows, its neck as a module, and what that costs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Any
 
+import thop
+import torch
 from torch import Tensor, nn
 
-from afpn_yolo.base.yaml_rows import backbone_rows
-from afpn_yolo.upstream.rows import head_sources, run_rows, sources_of
+from afpn_yolo.base.yaml_rows import absolute, backbone_rows, image_channels
+
+Shapes = list[tuple[int, ...]]
+
+
+def head_sources(model: nn.Module) -> list[int]:
+    """The rows that the last row, the detection head, reads; finest level first."""
+    rows: Any = model.model
+    return sources_of(rows[-1])
+
+
+def run_rows(
+    rows: nn.Sequential, outputs: dict[int, Tensor], which: Iterable[int]
+) -> dict[int, Tensor]:
+    """Run some rows of a model.
+
+    Args:
+        rows: All rows: `model.model`.
+        outputs: Outputs by row; the image (B, C, H, W) is row -1.
+        which: The rows to run, in order.
+
+    Returns:
+        `outputs` with the new ones.
+    """
+    outputs = dict(outputs)
+    for i in which:
+        layer = rows[i]
+        inputs = [outputs[f] for f in sources_of(layer)]
+        outputs[i] = layer(inputs if isinstance(layer.f, list) else inputs[0])
+    return outputs
+
+
+def sources_of(layer: nn.Module) -> list[int]:
+    """The rows that a row reads, counted from the first; -1 is the image."""
+    row: Any = layer.i  # what Ultralytics' parser attaches
+    source: Any = layer.f
+    return absolute(source, row)
 
 
 class NeckModule(nn.Module):
@@ -37,3 +76,24 @@ class NeckModule(nn.Module):
         known = dict(zip(self.inputs, features, strict=True))
         known = run_rows(self.rows, known, range(self._first, len(self.rows)))
         return tuple(known[row] for row in self.outputs)
+
+
+@torch.inference_mode()
+def feature_shapes(model: nn.Module, batch: int, imgsz: int) -> Shapes:
+    """Shapes of the neck's inputs, found by running the backbone."""
+    rows: Any = model.model
+    device = next(rows.parameters()).device
+    image = torch.zeros(1, image_channels(model), imgsz, imgsz, device=device)
+    outputs = run_rows(rows, {-1: image}, range(backbone_rows(model)))
+    return [(batch, *outputs[row].shape[1:]) for row in NeckModule(model).inputs]
+
+
+def gflops(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> float:
+    """GFLOPs of a module as it is, unfused unless it was fused: Ultralytics' counter, thop.
+
+    Two operations per multiply-add; only layers count, no bare functions such as attention.
+    """
+    device = next(module.parameters(), torch.empty(0)).device  # a neck may have none
+    inputs = tuple(torch.zeros(shape, device=device) for shape in shapes)
+    operations = thop.profile(deepcopy(module).eval(), inputs=inputs, verbose=False)[0]
+    return float(2 * operations / 1e9)

@@ -18,7 +18,7 @@ from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.convert import convert
-from afpn_yolo.upstream.rows import run_rows
+from afpn_yolo.upstream.neck import run_rows
 from tests import neck
 from tests.conftest import TRAIN
 from tests.processes import YOLO as COMMAND

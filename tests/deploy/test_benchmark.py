@@ -18,10 +18,9 @@ from afpn_yolo.deploy.convert import Subject
 from afpn_yolo.deploy.measure import Benchmark, BenchmarkError
 from afpn_yolo.deploy.worker import train_step
 from afpn_yolo.plugin.lookup import shipped
-from afpn_yolo.upstream.flops import feature_shapes, gflops
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.neck import NeckModule
-from afpn_yolo.upstream.randomize import enliven
+from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
+from afpn_yolo.upstream.weights import randomize
 from tests.processes import afpn, python
 
 TEXTS = ("neck", "scale", "part", "runtime", "precision", "machine", "versions")
@@ -62,7 +61,7 @@ def test_parameters_and_gflops_of_the_neck_alone(
 
 def test_the_neck_alone_gives_what_the_head_gets_in_the_model() -> None:
     torch.manual_seed(0)
-    model: Any = enliven(empty_model("yolov5n-afpn.yaml"))
+    model: Any = randomize(empty_model("yolov5n-afpn.yaml"))
     heard: dict[int, Any] = {}
     for row in model.model:
         row.register_forward_hook(lambda m, args, out: heard.update({m.i: (args, out)}))
@@ -84,7 +83,7 @@ def test_a_model_of_grey_images_gets_grey_ones(part: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["yolov5n.yaml", "yolov5n-afpn.yaml"])
 def test_an_enlivened_model_holds_no_tiny_and_no_huge_numbers(name: str) -> None:
-    model: Any = enliven(empty_model(name))
+    model: Any = randomize(empty_model(name))
     deviations: list[float] = []
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -129,7 +128,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
 
 
 def test_training_goes_forward_and_backward(tmp_path: Path) -> None:
-    model = enliven(empty_model("yolov5n-afpn.yaml"))
+    model = randomize(empty_model("yolov5n-afpn.yaml"))
     subject = Subject(model, "neck", 64, 2, tmp_path)
     module = torch.load(subject.made("pytorch-train", "fp32"), weights_only=False)
     call = train_step(module, subject.noise())

@@ -16,7 +16,7 @@ from afpn_yolo.deploy.convert import Subject, size_of
 from afpn_yolo.deploy.measure import Benchmark
 from afpn_yolo.deploy.worker import work
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.randomize import enliven
+from afpn_yolo.upstream.weights import randomize
 from tests.processes import TINY
 
 
@@ -45,7 +45,7 @@ def outputs_in(runtime: str, path: Path, arrays: list[np.ndarray]) -> list[np.nd
 @pytest.fixture(scope="module", params=["neck", "model"])
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     torch.manual_seed(0)
-    model = enliven(empty_model("yolov5n-afpn.yaml"))
+    model = randomize(empty_model("yolov5n-afpn.yaml"))
     return Subject(model, request.param, 64, 1, tmp_path_factory.mktemp(request.param))
 
 

@@ -24,7 +24,7 @@ from afpn_yolo.distill.models import Lesson
 from afpn_yolo.distill.schedule import Schedule
 from afpn_yolo.distill.trainer import Teaching, missed, spread
 from afpn_yolo.upstream.models import untrained
-from afpn_yolo.upstream.rows import head_sources, run_rows
+from afpn_yolo.upstream.neck import head_sources, run_rows
 from tests.conftest import TRAIN
 from tests.neck import randomise
 from tests.processes import YOLO, afpn, run

@@ -9,7 +9,7 @@ import torch
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.upstream.rescale import to_fresh_size
+from afpn_yolo.upstream.weights import rescale
 
 
 @pytest.mark.parametrize("yaml", ["yolov5n-afpn-lite.yaml", "yolov5n-afpn.yaml", "yolov5n.yaml"])
@@ -31,7 +31,7 @@ def test_outputs_stay_and_weights_are_of_a_fresh_size(
             conv.bn.running_var[::2] *= variance  # channels that hardly vary
             conv.bn.weight[::2] *= variance**0.5
         before = model.eval()(images)[0]
-        to_fresh_size(model)
+        rescale(model)
         after = model(images)[0]
     assert torch.allclose(before, after, rtol=1e-3, atol=1e-3)
     assert before.std() > 0.1
@@ -44,6 +44,6 @@ def test_outputs_stay_and_weights_are_of_a_fresh_size(
 def test_weights_of_zero_stay() -> None:
     conv: Any = Conv(4, 4, 3)
     torch.nn.init.zeros_(conv.conv.weight)
-    to_fresh_size(conv)
+    rescale(conv)
     assert not conv.conv.weight.any()
     assert torch.isfinite(conv.bn.running_var).all()

@@ -28,7 +28,7 @@ from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
 from afpn_yolo.upstream.loading import open_model, own_imgsz
 from afpn_yolo.upstream.models import save_checkpoint
-from afpn_yolo.upstream.validator import find
+from afpn_yolo.upstream.validator import predict
 from tests.evaluation.test_coco import plain
 from tests.evaluation_data import COCO_IDS, SIDE, Case, cut, unchanged
 from tests.lively import NAMES
@@ -50,8 +50,8 @@ def figures(scores: Scores) -> list[float | None]:
 def rows_of(model: Path, data: Path, clip: bool = False) -> tuple[DataSet, Floats]:
     """A data set, and what a model finds on it."""
     opened = open_model(model)
-    data_set, found = detect(opened, read_data(data, opened.names), SIDE, clip=clip)
-    return data_set, found.rows
+    data_set, predictions = detect(opened, read_data(data, opened.names), SIDE, clip=clip)
+    return data_set, predictions.rows
 
 
 def test_equals_plain_pycocotools_on_yolo_data(case: Case, whole: Report) -> None:
@@ -159,7 +159,7 @@ def test_boxes_of_other_tasks_are_those_of_predict(case: Case, tmp_path: Path, k
     assert decoded is not None
     cv2.imwrite(str(square), cv2.resize(decoded, (SIDE, SIDE)))
     opened = open_model(model)
-    rows = find(opened, [square], [(SIDE, SIDE)], SIDE, square=True, clip=True).rows
+    rows = predict(opened, [square], [(SIDE, SIDE)], SIDE, square=True, clip=True).rows
     best = rows[:1]
     options = {"conf": 0.001, "iou": 0.7, "imgsz": SIDE, "rect": False, "verbose": False}
     (result,) = model.predict(square, save=False, **options)

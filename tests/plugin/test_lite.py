@@ -13,10 +13,9 @@ import torch
 from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.upstream.export import export_onnx
-from afpn_yolo.upstream.flops import feature_shapes, gflops
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.neck import NeckModule
-from afpn_yolo.upstream.randomize import enliven
+from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
+from afpn_yolo.upstream.weights import randomize
 
 PAFPN = {"n": (710_784, 1.337), "s": (2_834_688, 5.348)}
 
@@ -36,7 +35,7 @@ def test_the_neck_costs_less_than_half(scale: str, parameters: int, operations: 
 
 
 def test_fused_and_exported_it_computes_the_same(tmp_path: Path) -> None:
-    model: Any = enliven(empty_model("yolov5n-afpn-lite.yaml"))
+    model: Any = randomize(empty_model("yolov5n-afpn-lite.yaml"))
     neck = NeckModule(model).eval()
     features = [torch.randn(shape) for shape in feature_shapes(model, 1, 128)]
     with torch.no_grad():

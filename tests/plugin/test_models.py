@@ -14,7 +14,7 @@ from ultralytics import YOLO
 from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.upstream.rows import run_rows
+from afpn_yolo.upstream.neck import run_rows
 from tests import neck
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -13,10 +13,10 @@ from ultralytics.utils import ASSETS
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.edge import Detector
+from afpn_yolo.edge.images import read as read_image
 from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.design import Design, Sides
 from afpn_yolo.twostage.export import Exportable
-from afpn_yolo.upstream.images import read_image
 from tests.twostage import small
 
 NAMES = {0: "cat", 1: "dog", 2: "cow"}

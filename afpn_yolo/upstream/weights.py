@@ -1,0 +1,59 @@
+"""Weights set without training: random ones to measure speed with, and a scale to train on from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics.nn.modules.conv import Conv
+
+
+def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give an untrained model weights and BatchNorm statistics that keep activations in range.
+
+    Denormals slow CPUs down several times, which would spoil a measurement.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    norms: list[Any] = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.1, generator=generator)
+            module.reset_running_stats()
+            norms.append((module, module.momentum))
+            module.momentum = None  # the average over the pass below
+    model.train()
+    with torch.no_grad():
+        model(torch.rand(2, 3, 128, 128, generator=generator))
+    for module, momentum in norms:
+        module.momentum = momentum
+    return model.eval()
+
+
+def rescale(rows: nn.Module) -> None:
+    """Scale the weights of each `Conv` under BatchNorm to the size of fresh ones.
+
+    Outputs stay: BatchNorm divides by the standard deviation of its input. But an optimizer's step
+    turns weights that a high learning rate has made ten times as large a tenth as far.
+    """
+    for module in rows.modules():
+        if isinstance(module, Conv) and isinstance(getattr(module, "bn", None), nn.BatchNorm2d):
+            _rescale(module.conv, module.bn)
+
+
+@torch.no_grad()
+def _rescale(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
+    size = conv.weight.pow(2).mean().sqrt()
+    mean, variance = bn.running_mean, bn.running_var
+    if mean is None or variance is None or not size > 0:
+        return
+    factor: Tensor = (3 * conv.weight[0].numel()) ** -0.5 / size  # as nn.Conv2d starts
+    conv.weight.mul_(factor)
+    mean.mul_(factor)
+    wanted = (variance + bn.eps) * factor**2
+    variance.copy_((wanted - bn.eps).clamp(min=0))
+    # Where eps is most of a channel's variance, BatchNorm's weight compensates.
+    bn.weight.mul_(((variance + bn.eps) / wanted).sqrt())
