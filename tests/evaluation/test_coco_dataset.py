@@ -100,6 +100,14 @@ def test_more_entries_than_are_needed(tmp_path: Path) -> None:
     assert [path.name for path in data.images] == ["a.png", "b.png", "c.png"]
 
 
+def test_classes_may_be_named_by_integers(tmp_path: Path) -> None:
+    content = changed(categories_name=[1, 0])
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "b.png")
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    assert read_data(tmp_path / "set.json", {0: "0", 1: "1"}).truth.tolist() == TRUTH
+
+
 def test_ids_that_are_words_stay_words(tmp_path: Path) -> None:
     ids = ["007", "b-2"]
     data = read(tmp_path, changed(images_id=ids, annotations_image_id=ids))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from ultralytics import YOLO
 from ultralytics.utils.patches import imread
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.cli.__main__ import main
+from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.evaluate import evaluate_model
+from afpn_yolo.upstream.models import load_model
 from tests.evaluation_data import SIDE, Case, unchanged
 
 
@@ -61,6 +65,26 @@ def test_a_stock_checkpoint_is_downloaded(
     with pytest.raises(EvaluationError, match=f"{name} can't be opened: not in this test"):
         evaluate_model(name, case.yaml)
     assert asked == ["yolov5nu.pt" if name == "yolov5n.pt" else "yolo11n.pt"]
+
+
+def test_a_distillation_midway_is_measured_and_trained_on_as_its_student(
+    case: Case, tmp_path: Path
+) -> None:
+    module = pytest.importorskip("ultralytics.nn.distill_model")
+    student, teacher = (YOLO(case.model).model.float() for _ in range(2))
+    student.args = SimpleNamespace(imgsz=SIDE, dis=1.0)
+    midway = module.DistillationModel(teacher, student)
+    args = {"task": "detect", "imgsz": SIDE}
+    torch.save({"epoch": 0, "model": midway, "train_args": args}, tmp_path / "epoch0.pt")
+    report = evaluate_model(tmp_path / "epoch0.pt", case.yaml)
+    expected = evaluate_model(case.model, case.yaml, imgsz=SIDE)
+    assert [report[key] for key in COLUMNS] == [expected[key] for key in COLUMNS]
+    assert report["imgsz"] == SIDE
+    assert type(load_model(tmp_path / "epoch0.pt")) is type(student)
+    fresh = YOLO("yolov5n-afpn.yaml").model
+    fresh.load(YOLO(tmp_path / "epoch0.pt").model)
+    weight = "model.5.conv.weight"
+    assert torch.equal(fresh.state_dict()[weight], student.state_dict()[weight])
 
 
 def test_damaged_images_are_left_out_and_named(copy: Case) -> None:
