@@ -1,27 +1,31 @@
 """AFPN, the asymptotic feature pyramid network, for Ultralytics YOLO.
 
-Training, validation and export are Ultralytics' own, `yolo train model=yolov5n-afpn.yaml data=...`;
-what AFPN adds to them is here.
+Training, validation and export are Ultralytics' own: `yolo train model=yolov5n-afpn.yaml data=...`.
+These commands are for what AFPN adds. Arguments can be written as for `yolo`, too: `imgsz=320` is
+`--imgsz 320`, `quick=True` is `--quick`, `seeds=0,1,2` is `--seeds 0 1 2`.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from contextlib import redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
-from typing import cast
+from pathlib import Path
+from typing import Any
 
 from afpn_yolo import __version__
 from afpn_yolo.cli.arguments import JsonTarget
-from afpn_yolo.cli.command import Command, complain, ended
+from afpn_yolo.edge.command import ended
 
 COMMANDS = {
+    "models": "list the models that can be built, with parameters and GFLOPs",
     "evaluate": "measure a detector by COCO's metrics, on YOLO's or COCO's data",
     "compare": "train and evaluate necks under equal conditions",
     "train-rcnn": "train Faster R-CNN or Dynamic R-CNN with AFPN",
-    "export-rcnn": "turn a detector of train-rcnn into ONNX for detect",
+    "export-rcnn": "export a detector of train-rcnn to ONNX for detect",
     "distill": "give AFPN's neck a head start from a trained stock model",
     "graft": "put an AFPN neck into a stock model YAML, or one of your own",
     "quantize": "turn an ONNX model into INT8, calibrated on your images",
@@ -33,68 +37,138 @@ COMMANDS = {
     "shapes": "draw a small data set for detection, segmentation, pose or rotated boxes",
     "env": "show versions and runtimes, for a bug report",
 }
-"""The file of each is `afpn_yolo/cli/NAME.py`, with `_` for `-`, and has the form of `Command`."""
+"""Each is a module `afpn_yolo/cli/NAME.py`, with `_` for `-`, of the form of `Command`."""
+
+OF_YOLO = ("train", "val", "predict", "export", "track", "tune")
 
 ENDS = """\
 exit codes:
-  0    all was done
-  1    a part of it failed; the rest was done
-  2    wrong use or input, which one sentence on standard error names
+  0    everything succeeded
+  1    a part failed; the rest was done
+  2    wrong arguments or input, named by one sentence on standard error
   130  stopped by Ctrl-C
-  141  nobody read the output on, as behind `| head`
+  141  broken pipe, as behind `| head`
 
 `afpn COMMAND --help` says more about a command. `python -m afpn_yolo` is the same as `afpn`.
 """
+KEY = re.compile(r"[A-Za-z][\w-]*")
+MODELS = (".yaml", ".yml", ".pt", ".json")
+TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes `key=value` words beside GNU options.
+
+    A positional argument that is given as `key=value` is declared as an option, so that the others
+    keep their places.
+    """
+
+    keyed: frozenset[str] = frozenset()
+    """The keys among the words; set before arguments are added."""
+
+    def __init__(self, **options: Any) -> None:
+        options["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        super().__init__(**options, allow_abbrev=False)
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """As in argparse."""
+        if names and names[0] in self.keyed:
+            options["required"] = options.get("nargs") not in ("*", "?")
+            names = (f"--{names[0]}",)
+        return super().add_argument(*names, **options)
+
+    def print_help(self, file: Any = None) -> None:
+        """As in argparse, which ignores a broken pipe."""
+        print(self.format_help(), end="", file=file)
+
+    def rewritten(self, words: list[str]) -> list[str]:
+        """The words with options for all that is `key=value`; `LABEL=MODEL` and the like stay.
+
+        Raises:
+            ValueError: When there is no argument of that name, or no such value.
+        """
+        plain: list[str] = []
+        options: list[str] = []  # at the end, where their values run into no positional argument
+        actions = {_key(word): a for a in self._actions for word in (a.dest, *a.option_strings)}
+        labels = any("=" in str(a.metavar) for a in self._actions if not a.option_strings)
+        free = False  # behind `--set`, whose values have the form of ours
+        for word in words:
+            key, _, value = word.partition("=")
+            if word.startswith("-"):
+                free = "=" in str(getattr(actions.get(_key(key)), "metavar", ""))
+            if free or not is_keyed(word):
+                plain.append(word)
+            elif _key(key) in actions:
+                options += _option(actions[_key(key)], key, value)
+            elif labels and Path(value).suffix in MODELS:
+                plain.append(word)
+            else:
+                names = [a.dest for a in self._actions if a.dest != "help"]
+                near = get_close_matches(key, names, 1)
+                hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(names)}"
+                raise ValueError(f"{word}: {self.prog} has no argument {key}; {hint}")
+        return plain + options
+
+
+def is_keyed(word: str) -> bool:
+    """Whether a word has the form `key=value`, and isn't a file's name."""
+    key, equals, _ = word.partition("=")
+    return bool(equals and KEY.fullmatch(key)) and not Path(word).exists()
+
+
+def _key(word: str) -> str:
+    return word.lstrip("-").replace("-", "_")
+
+
+def _option(action: argparse.Action, key: str, value: str) -> list[str]:
+    """An option and its values, as argparse takes them."""
+    option = action.option_strings[-1]
+    if action.nargs == 0:
+        if value.lower() not in (*TRUE, *FALSE):
+            raise ValueError(f"{key}={value}: expected True or False")
+        return [option] if value.lower() in TRUE else []
+    if action.nargs is None or Path(value).exists():
+        return [f"{option}={value}"] if action.nargs is None else [option, value]
+    return [option, *filter(None, re.split(r"[,\s]+", value.strip("[]()")))]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run `afpn` with these words, or with those of the command line; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in COMMANDS:
-        name, *rest = words
-        module = import_module(f"afpn_yolo.cli.{name.replace('-', '_')}")
-        stopped = getattr(module, "STOPPED", "stopped")
-        return ended(lambda: call(name, cast(Command, module), rest), stopped)
-    return ended(lambda: _about(words[0] if words else "--help"))
-
-
-def call(name: str, command: Command, words: list[str]) -> int:
-    """Run one command with its words; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=f"afpn {name}",
-        description=command.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    name = words[0] if words else "help"
+    name = {"help": "--help", "version": "--version"}.get(name, name)
+    module: Any = (
+        import_module(f"afpn_yolo.cli.{name.replace('-', '_')}") if name in COMMANDS else None
     )
-    command.add_arguments(parser)
-    args = parser.parse_args(words)
+    return ended(lambda: _run(module, name, words[1:]), getattr(module, "STOPPED", "stopped"))
+
+
+def _run(module: Any, name: str, words: list[str]) -> int:
+    parser = Parser(prog="afpn", description=__doc__, epilog=ENDS)
+    parser.add_argument("--version", "-V", action="version", version=f"afpn_yolo {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    listed = {each: commands.add_parser(each, help=about) for each, about in COMMANDS.items()}
+    if module is None:
+        if not name.startswith("-"):
+            raise ValueError(unknown(name, words))
+        parser.parse_args([name])
+        return 0
+    command = listed[name]
+    command.description = module.__doc__
+    command.keyed = frozenset(word.partition("=")[0] for word in words if is_keyed(word))
+    module.add_arguments(command)
+    args = parser.parse_args([name, *command.rewritten(words)])
     target = getattr(args, "json", None)
     if isinstance(target, JsonTarget) and target.path is None:
         with redirect_stdout(sys.stderr):
-            return command.run(args)
-    return command.run(args)
+            return int(module.run(args))
+    return int(module.run(args))
 
 
-def _about(word: str) -> int:
-    """Answer what is asked of `afpn` itself."""
-    if word in ("--version", "-V", "version"):
-        print(f"afpn_yolo {__version__}")
-    elif word in ("--help", "-h", "help"):
-        print(overview(), end="")
-    else:
-        return complain(unknown(word))
-    return 0
-
-
-def overview() -> str:
-    """What `afpn --help` prints."""
-    width = max(map(len, COMMANDS))
-    listed = "".join(f"  {name:{width}}  {summary}\n" for name, summary in COMMANDS.items())
-    usage = "usage: afpn COMMAND ...\n       afpn --version\n"
-    return f"{usage}\n{__doc__}\ncommands:\n{listed}\n{ENDS}"
-
-
-def unknown(name: str) -> str:
+def unknown(name: str, words: list[str]) -> str:
     """The sentence about a word that is no command."""
+    if name in OF_YOLO:
+        return f"{name} is Ultralytics' own command: {' '.join(['yolo', name, *words])}"
     close = get_close_matches(name.lower().replace("_", "-"), COMMANDS, n=1)
     if close:
         return f"no command {name!r}; did you mean {close[0]!r}?"

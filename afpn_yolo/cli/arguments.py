@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 from afpn_yolo.base.files import write_json
+from afpn_yolo.plugin.lookup import FAMILY
 
 SCALES = ("n", "s", "m", "l", "x")
 STANDARD_OUTPUT = "-"
+WEIGHTS = (".pt", ".onnx", ".engine", ".torchscript", ".tflite", ".mlpackage")
+DATA = (".yaml", ".yml", ".json")
 
 
 def check_least(args: argparse.Namespace, **least: int) -> None:
@@ -22,6 +25,20 @@ def check_least(args: argparse.Namespace, **least: int) -> None:
             if number is not None and number < low:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option} must be at least {low}, got {number}")
+
+
+def model_name(text: str) -> str:
+    """The name of a model YAML or another model: `yolov5n-afpn` means `yolov5n-afpn.yaml`."""
+    label, equals, name = text.rpartition("=")
+    if Path(name).suffix or Path(name).exists() or not FAMILY.match(name):
+        return text
+    return f"{label}{equals}{name}.yaml"
+
+
+def check_order(model: Path | str, data: Path | str) -> None:
+    """Raise `ValueError` when MODEL and DATA are swapped."""
+    if Path(model).suffix in DATA and Path(data).suffix in WEIGHTS:
+        raise ValueError(f"MODEL comes first, then DATA: {data} {model}")
 
 
 class JsonTarget:

@@ -1,6 +1,7 @@
 """Measure a detector by COCO's metrics, on data in YOLO's or in COCO's format.
 
-    afpn evaluate best.pt my.yaml --imgsz 640 --json report.json
+    afpn evaluate model=best.pt data=my.yaml imgsz=640
+    afpn evaluate best.pt my.yaml --json report.json
     afpn evaluate best.onnx annotations/instances_val2017.json
 
 A checkpoint of `afpn train-rcnn` is measured at the sizes of its training, its boxes clipped.
@@ -14,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afpn_yolo.cli.arguments import add_json, check_least
+from afpn_yolo.cli.arguments import add_json, check_least, check_order
 
 if TYPE_CHECKING:
     from afpn_yolo.evaluation.coco import Scores
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     check_least(args, imgsz=1, batch=1)
+    check_order(args.model, args.data)
     report = _measured(args)
     if args.json:
         args.json.write(report)

@@ -24,9 +24,10 @@ def ended(run: Callable[[], int], stopped: str = "stopped") -> int:
         stopped: What to print on Ctrl-C, unless the `KeyboardInterrupt` has a message.
     """
     try:
-        code = run()
-        sys.stdout.flush()
-        return code
+        try:
+            return run()
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Otherwise Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

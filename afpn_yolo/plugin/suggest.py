@@ -30,6 +30,12 @@ def did_you_mean(name: str) -> str:
     return f"; did you mean {near[0]}?" if near and Path(name).name == name else ""
 
 
+def stock_models() -> list[str]:
+    """Stems of Ultralytics' model YAMLs of YOLO families: `yolo11-seg`."""
+    files = sorted((ROOT / "cfg" / "models").rglob("*.yaml"))
+    return [file.stem for file in files if FAMILY.match(file.stem)]
+
+
 def _names(scale: str) -> Iterator[str]:
     """Ultralytics' model YAMLs and their grafts, with a scale's letter where names have one."""
     for file in sorted((ROOT / "cfg" / "models").rglob("*.yaml")):

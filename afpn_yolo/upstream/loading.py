@@ -13,7 +13,7 @@ from ultralytics.engine.model import Model
 from ultralytics.nn.autobackend import AutoBackend
 from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import SETTINGS
-from ultralytics.utils.checks import check_yolov5u_filename
+from ultralytics.utils.checks import check_yolov5u_filename, collect_system_info
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 from ultralytics.utils.torch_utils import get_cpu_info, select_device
 
@@ -168,3 +168,10 @@ def cores() -> int:
 def uses_gpu(device: str | None) -> bool:
     """Whether a device, as `yolo` takes it, means a GPU here; None lets Ultralytics choose."""
     return torch.cuda.is_available() and device != "cpu"
+
+
+def system_info() -> dict[str, str]:
+    """What Ultralytics collects for bug reports, without its requirements."""
+    with quiet():
+        info = collect_system_info()
+    return {name: str(value) for name, value in info.items() if not isinstance(value, dict)}

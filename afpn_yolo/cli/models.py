@@ -1,0 +1,91 @@
+"""List the models that can be built by name: families, tasks, necks, parameters and GFLOPs.
+
+    afpn models
+    afpn models yolo11 yolo26 --scale s
+
+A name is family, neck and task: `yolo train model=yolo11n-afpn-lite-seg.yaml data=my.yaml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from afpn_yolo.cli.arguments import SCALES, add_json
+
+TASKS = {"seg": "segment", "pose": "pose", "obb": "obb", "depth": "depth"}
+NECKS = ("stock", "afpn", "lite")
+ABOUT = """
+Whole models for detection, 80 classes: millions of parameters, and GFLOPs at 640 x 640 pixels,
+not fused. More necks: afpn-sum and afpn-concat (in place of AFPN's ASFF), none (a control)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `Command`."""
+    parser.add_argument("families", nargs="*", help="only these: yolov8, yolo11 (all)")
+    parser.add_argument("--scale", choices=SCALES, default="n", help="scale (n)")
+    add_json(parser, "the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """See `Command`."""
+    rows = []
+    necks = "".join(f"{neck:>17}" for neck in ("stock neck", "afpn", "afpn-lite"))
+    print(f"{'model':18}{'tasks':26}{necks}")
+    for row in listed(args.families, args.scale):
+        cells = "".join(
+            f"{row[neck]['parameters'] / 1e6:9.2f} M{row[neck]['gflops']:6.1f}" for neck in NECKS
+        )
+        print(f"{row['model']:18}{', '.join(row['tasks']):26}{cells}", flush=True)
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"no model of {', '.join(args.families)} at scale {args.scale}")
+    print(ABOUT)
+    if args.json:
+        args.json.write(rows)
+    return 0
+
+
+def listed(families: list[str], scale: str) -> Iterator[dict[str, Any]]:
+    """Each family that a neck can be put into: `model`, `tasks`, and the costs by neck."""
+    from afpn_yolo.graft import graft
+    from afpn_yolo.plugin.lookup import unscaled
+    from afpn_yolo.plugin.suggest import stock_models
+    from afpn_yolo.upstream.scales import read_model_yaml
+
+    tasks: dict[str, list[str]] = {}
+    for stem in stock_models():
+        family, *words = stem.split("-")
+        task = next((TASKS[word] for word in words if word in TASKS), "detect")
+        name = "-".join([family, *(word for word in words if word not in TASKS)])
+        if not families or family in families or unscaled(family) in families:
+            tasks.setdefault(name, []).append(task)
+    for name, known in tasks.items():
+        try:
+            content = read_model_yaml(f"{name}.yaml")
+            if content.get("scales"):
+                content = read_model_yaml(f"{name}.yaml", scale)
+            contents = {neck: graft(content, neck).content for neck in NECKS[1:]}
+        except (OSError, ValueError):  # no such scale, or no neck to replace
+            continue
+        costs = {neck: cost(each) for neck, each in {"stock": content, **contents}.items()}
+        model = Path(content["yaml_file"]).stem
+        yield {"model": model, "tasks": sorted(known), **costs}
+
+
+def cost(content: Mapping[str, Any]) -> dict[str, float]:
+    """`parameters` and `gflops` of a model YAML's content, at 640 x 640; nothing is computed."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from afpn_yolo.graft.shapes import laid_out
+    from afpn_yolo.upstream.neck import run_rows
+
+    rows = laid_out(content).train()  # in evaluation heads would decode, too
+    image = torch.empty(1, content.get("channels", 3), 640, 640, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        run_rows(rows, {-1: image}, range(len(rows)))
+    parameters = sum(parameter.numel() for parameter in rows.parameters())
+    return {"parameters": parameters, "gflops": counter.get_total_flops() / 1e9}
