@@ -1,6 +1,4 @@
-"""Mistakes that users make, and what they are told: `bad_input.yaml`, for tests and documentation.
-
-    python -m tests.bad_input    # writes docs/errors.md
+"""Mistakes that users make, and the messages they get: the table `bad_input.yaml`.
 
 In the YAML a case has `mistake`, `command`, `says` (`…` stands for anything), and as needed:
 `files`, what is different in the folder (a text, an image, or null for a file that is removed);
@@ -18,7 +16,6 @@ import numpy as np
 import yaml
 
 HERE = Path(__file__).parent
-DOCS = HERE.parent / "docs" / "errors.md"
 OURS = "afpn_yolo"
 Content = str | np.ndarray | None
 BACKBONE = """\
@@ -66,7 +63,7 @@ def spelt_out(text: str) -> str:
 
 
 def load() -> list[Case]:
-    """All cases, in the order of the documentation."""
+    """All cases, in the order of the file."""
     groups = yaml.safe_load((HERE / "bad_input.yaml").read_text(encoding="utf-8"))
     return [_case(group, entry) for group, entries in groups.items() for entry in entries]
 
@@ -84,44 +81,3 @@ def _content(value: str | dict[str, Any] | None) -> Content:
     if isinstance(value, dict):
         return np.full(value["image"], 99, value["type"])
     return value if value is None else spelt_out(value)
-
-
-INTRODUCTION = """\
-# What is said of a mistake
-
-Made by `python -m tests.bad_input` from the table that the tests run, `tests/bad_input.yaml`. `…`
-stands for what differs from case to case.
-
-Commands of ours print `error: ` and the sentence, and end with exit code 2. In Python, and from the
-stock `yolo` command, a wrong row is a `ValueError` that ends in our code. `YOLO("yolo3n.yaml")`
-stands for `yolo train model=yolo3n.yaml`, too.
-
-Where Ultralytics meets a mistake before us, the words are its own, here from release 8.4.190, and
-the traceback ends there: YAML that can't be read, model YAMLs without a layer of ours, checkpoints
-that `YOLO()` opens, export, its own `train`, `val` and `predict` on your data. Some of it is short:
-`'s'` is all that it says of a scale that isn't there.
-"""
-HEADER = "| mistake | command | what is said | by |\n| --- | --- | --- | --- |"
-
-
-def render() -> str:
-    """The documentation page."""
-    lines, group = [INTRODUCTION.rstrip()], ""
-    for case in load():
-        if case.group != group:
-            group = case.group
-            lines.append(f"\n## {group}\n{HEADER}")
-        works = " (it works)" if case.code == 0 and case.who == OURS else ""
-        lines.append(
-            f"| {case.mistake}{works} | {_code(case.command)} | {_code(case.says)} | {case.who} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _code(text: str) -> str:
-    fence = "``" if "`" in text else "`"
-    return f"{fence}{text}{fence}".replace("|", r"\|")
-
-
-if __name__ == "__main__":
-    DOCS.write_text(render(), encoding="utf-8")
