@@ -164,9 +164,7 @@ def check_ours(case: Case, result: Result, folder: Path) -> None:
     [case for case in CASES if case.absent != "onnxruntime"],
     ids=lambda case: f"{case.group}: {case.mistake}, {case.command}",
 )
-def test_each_mistake_gets_its_message(
-    case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(folder, case)
     if case.absent:
         remove(case.absent, monkeypatch)

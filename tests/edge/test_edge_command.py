@@ -196,16 +196,6 @@ def test_interrupted_clip_leaves_a_whole_json(edge_model: Path, tmp_path: Path) 
     assert 0 < len(json.loads(found.read_text())) < 1500
 
 
-def test_reader_that_goes_away(edge_model: Path, tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [*EDGE, edge_model, *PHOTOGRAPHS, "--json", tmp_path / "found.json"]
-    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert (result.returncode, result.stderr) == (141, b"")
-    json.loads((tmp_path / "found.json").read_text())
-
-
 class Quiet(SimpleHTTPRequestHandler):
     """A web server that says nothing."""
 
