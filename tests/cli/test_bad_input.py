@@ -186,7 +186,7 @@ def test_the_yolo_command_ends_with_our_sentence(folder: Path) -> None:
 def test_edge_says_what_it_needs(folder: Path) -> None:
     (case,) = (case for case in CASES if case.absent == "onnxruntime")
     code = (
-        "import runpy, sys; sys.modules['onnxruntime'] = None; "
+        "import runpy, sys; sys.modules['onnxruntime'] = None; sys.argv[1:] = ['m.onnx', 'x.png']; "
         "runpy.run_module('afpn_yolo.edge', run_name='__main__', alter_sys=True)"
     )
     assert python(code, cwd=folder, fails=True).strip() == f"error: {case.says}"
