@@ -46,7 +46,6 @@ def run(args: argparse.Namespace) -> int:
             "--range must be two numbers from 0 to 1, got {:g} {:g}".format(*args.range)
         )
     from afpn_yolo.plots.fusion_maps import open_fusions
-    from afpn_yolo.upstream.find_images import picture_paths
     from afpn_yolo.upstream.loading import move
     from afpn_yolo.upstream.log import progress
 
@@ -54,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     images, errors = collect(args.images)
     results = []
-    for image, path in progress(picture_paths(images, args.out).items(), "fusions"):
+    for image in progress([*dict.fromkeys(images)], "fusions"):
         try:
-            results.append(draw_one(model, image, path, args))
+            results.append(draw_one(model, image, args))
         except (OSError, ValueError) as error:
             errors.append(error)
     if args.json:
@@ -72,24 +71,26 @@ def run(args: argparse.Namespace) -> int:
 
 def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
     """The images that were found, and what was wrong with the other sources."""
-    from afpn_yolo.upstream.find_images import find_images
+    from afpn_yolo.edge.sources import find_images
 
     images: list[Path] = []
     errors: list[Exception] = []
     for source in sources:
         try:
             images += find_images(source)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             errors.append(error)
     return images, errors
 
 
-def draw_one(model: nn.Module, image: Path, path: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Write one picture; returns its entry in the JSON file."""
+def draw_one(model: nn.Module, image: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Write one picture over no other file; returns its entry in the JSON file."""
+    from afpn_yolo.edge.sinks import free_path
     from afpn_yolo.plots.fusion_figure import draw
     from afpn_yolo.plots.fusion_maps import look
 
     view = look(model, image, args.imgsz)
+    path = free_path(args.out, image.stem, ".png")
     draw(view, image.name, args.range).savefig(path)
     return {"image": str(image), "picture": str(path), "fusions": [summary(m) for m in view.maps]}
 

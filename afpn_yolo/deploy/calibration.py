@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from afpn_yolo.edge import images
 from afpn_yolo.edge.letterbox import fill, fit
 from afpn_yolo.edge.model import Model
+from afpn_yolo.edge.sources import find_images
 from afpn_yolo.upstream.data import images_of
-from afpn_yolo.upstream.find_images import find_images
 from afpn_yolo.upstream.log import progress
 
 

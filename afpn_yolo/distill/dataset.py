@@ -1,18 +1,23 @@
-"""Random views of images, for learning without labels."""
+"""Random crops of images, for learning without labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from afpn_yolo.edge.images import read
 
-class Views(Dataset[Tensor]):
+
+class RandomCrops(Dataset[Tensor]):
     """Random crops (C, imgsz, imgsz), RGB or grey from 0 to 1, of images taken in random order.
 
     Item k is the same in every process and after every restart.
@@ -35,12 +40,9 @@ class Views(Dataset[Tensor]):
         first: int = 0,
         channels: int = 3,
     ) -> None:
-        self.images = [*images]
-        self.seed = seed
-        self.length = length
-        self.first = first
-        self.mode = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
-        self.change = v2.Compose(
+        self.images, self.seed, self.length, self.first = [*images], seed, length, first
+        self.channels = channels
+        self.augment = v2.Compose(
             [
                 v2.RandomResizedCrop(imgsz, scale=(0.2, 1.0), antialias=True),
                 v2.RandomHorizontalFlip(),
@@ -55,16 +57,14 @@ class Views(Dataset[Tensor]):
         if index >= len(self):
             raise IndexError(index)
         k = index + self.first
-        turn, place = divmod(k, len(self.images))
-        shuffle = torch.Generator().manual_seed(self.seed * 1_000_003 + turn)
-        order = torch.randperm(len(self.images), generator=shuffle)
-        path = self.images[int(order[place])]
-        pixels = cv2.imread(str(path), self.mode)
-        if pixels is None:
-            raise ValueError(f"{path} is no image that OpenCV can read")
-        channels = pixels[None] if pixels.ndim == 2 else pixels[..., ::-1].transpose(2, 0, 1)
-        image = torch.from_numpy(channels.copy())
+        epoch, place = divmod(k, len(self.images))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.images), generator=generator)
+        pixels: NDArray[Any] = read(self.images[int(order[place])])
+        if self.channels == 1:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None]
+        image = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + k)
-            view = self.change(image)
-        return view.float() / 255
+            crop: Tensor = self.augment(image)
+        return crop.float() / 255

@@ -1,4 +1,4 @@
-"""The whole head start: files in, a checkpoint out that `yolo train` fine-tunes."""
+"""From a teacher and images to a checkpoint that `yolo train` fine-tunes."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 import torch
 from torch import nn
 
-from afpn_yolo.distill.models import Lesson
-from afpn_yolo.distill.schedule import Schedule
-from afpn_yolo.distill.trainer import Teaching
+from afpn_yolo.distill import Schedule
+from afpn_yolo.distill.models import TeacherStudent
+from afpn_yolo.distill.trainer import DistillationTrainer
 from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
 from afpn_yolo.upstream.weights import rescale
 
 NECK = "lite"
-HELD_BACK = 10  # one image in ten is kept to measure with
+HELD_BACK = 10  # one image in ten is kept for the evaluation
 
 
 @dataclass(frozen=True)
-class HeadStart:
-    """What the head start gave.
+class Distilled:
+    """The result of a distillation.
 
     Attributes:
         out: The checkpoint that was written.
-        before: Share of the teacher's variance that each level explained untaught, finest first;
-            below zero: worse than the teacher's mean.
+        before: Share of the teacher's variance that each level of the untrained neck explains,
+            finest first; below zero: worse than the teacher's mean.
         after: The same at the end, on images that were not learnt from.
-        head: Whether the teacher's head was carried over.
-        seen: Number of images that it learnt from.
+        head: Whether the teacher's head was copied.
+        images: Number of images that the neck learnt from.
     """
 
     out: Path
     before: list[float]
     after: list[float]
     head: bool
-    seen: int
+    images: int
 
 
 def distill(
@@ -49,25 +49,26 @@ def distill(
     teacher_model: str | None = None,
     schedule: Schedule | None = None,
     device: str = "cpu",
-    progress: Callable[[int, list[float]], None] = lambda step, missed: None,
+    progress: Callable[[int, list[float]], None] = lambda step, errors: None,
     neck: str | None = None,
-) -> HeadStart:
-    """Teach a neck and write the model.
+) -> Distilled:
+    """Train a neck on a teacher's and write the model.
 
     Args:
-        teacher: Trained model of Ultralytics', of any family and task that can be grafted; or an
+        teacher: Trained model of Ultralytics, of any family and task that can be grafted; or an
             `.npz` of tensors by their names in one.
         images: Image files, without labels.
-        out: Checkpoint to write; None: `default_out`. `out` + `.state` keeps what has been done
-            until then: the same call takes it up.
+        out: Checkpoint to write, over one that is there; None: `default_out`. `out` + `.state`
+            holds the progress so far: the same call resumes it.
         model: Model YAML of the student; None: the teacher's own with another neck.
         teacher_model: Model YAML that an `.npz`'s tensors fit: `yolov5n.yaml`.
         schedule: How long, how large, how fast.
         device: Where to compute, as `yolo` takes it: cpu, 0, cuda:0, ...
-        progress: Hears the step and what share of the variance each level missed in it.
+        progress: Called with the step and each level's normalised MSE.
         neck: The kind of neck that the teacher's YAML gets, a name of `graft.NECKS`; None: lite.
 
     Raises:
+        FileExistsError: When there is a file of the default name.
         ValueError: When no neck can be put into the teacher, teacher and student don't fit, there
             are no images, no such device, the crops are too small, or nothing can be learnt from
             the images.
@@ -76,26 +77,36 @@ def distill(
         raise ValueError("no images to learn from")
     if model and neck:
         raise ValueError(f"the model {model} has its neck; leave the neck {neck} out, or the model")
-    out = out or default_out(teacher, model, neck)
+    if out is None:
+        out = default_out(teacher, model, neck)
+        if out.exists():  # it may be another model's: the user has not named it
+            raise FileExistsError(f"{out} exists; name the file to write: -o {out}")
     if out.resolve() == teacher.resolve():
         raise ValueError(f"{out} is the teacher; name another file to write")
     schedule = schedule or Schedule()
-    torch.manual_seed(schedule.seed)  # the untaught student
+    torch.manual_seed(schedule.seed)  # the fresh neck
     bare = teacher.suffix == ".npz"
     source = open_tensors(teacher, teacher_model) if bare else load_model(teacher)
+    if any("quantizer" in name for name in source.state_dict()):
+        raise ValueError(
+            f"{teacher} is from quantisation-aware training (quantize=8); teach from the model "
+            "that it was trained from"
+        )
     student = untrained(model or grafted(teacher, source, neck or NECK), source)
-    lesson = Lesson(source.float(), student)
-    if lesson.channels not in (1, 3):
-        raise ValueError(f"{teacher} takes images of {lesson.channels} channels; 3 or 1 are read")
-    _check_schedule(schedule, lesson.student)
-    head = not bare and lesson.take_head()
-    kept, learnt = _hold_back(images)
+    models = TeacherStudent(source.float(), student)
+    if models.channels not in (1, 3):
+        raise ValueError(f"{teacher} takes images of {models.channels} channels; 3 or 1 are read")
+    _check_schedule(schedule, student)
+    head = not bare and models.copy_head()
+    held_back, seen = [*images[::HELD_BACK]], [p for i, p in enumerate(images) if i % HELD_BACK]
+    if len(images) < HELD_BACK:
+        held_back = seen = [*images]
     state = out.with_name(f"{out.name}.state")
-    teaching = Teaching(lesson, learnt, kept, schedule, state, device)
-    teaching.run(progress)
-    rescale(lesson.neck)
-    result = HeadStart(out, teaching.before, teaching.measure(), head, len(learnt))
-    save_checkpoint(lesson.student.cpu(), out)
+    trainer = DistillationTrainer(models, seen, held_back, schedule, state, device)
+    trainer.run(progress)
+    rescale(models.neck)
+    result = Distilled(out, trainer.before, trainer.evaluate(), head, len(seen))
+    save_checkpoint(student.cpu(), out)
     state.unlink(missing_ok=True)
     return result
 
@@ -122,16 +133,10 @@ def grafted(path: Path, teacher: nn.Module, neck: str) -> dict[str, Any]:
     """The teacher's own model YAML, at its scale and for its classes, with another neck.
 
     Raises:
-        ValueError: When there is no such neck, or nothing that it could be put into.
+        ValueError: When there is no such neck, or it can't be put into the teacher.
     """
     config: Any = teacher.yaml
     try:
         return graft(config, neck).content
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-
-
-def _hold_back(images: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Images to measure with and images to learn from; the same ones where there are few."""
-    kept, learnt = [*images[::HELD_BACK]], [p for i, p in enumerate(images) if i % HELD_BACK]
-    return (kept, learnt) if len(images) >= HELD_BACK else ([*images], [*images])

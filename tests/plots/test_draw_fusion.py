@@ -18,7 +18,6 @@ from ultralytics.utils import ASSETS
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.plots.fusion_figure import draw
 from afpn_yolo.plots.fusion_maps import look
-from afpn_yolo.upstream.find_images import find_images, picture_paths
 from tests import neck
 from tests.processes import afpn
 
@@ -164,29 +163,19 @@ def test_options_that_are_refused(options: str, capsys: pytest.CaptureFixture[st
     assert options.split()[0] in capsys.readouterr().err
 
 
-def test_sources(tmp_path: Path) -> None:
-    names = ["b.png", "a.JPG", "c.txt", "[1].png"]
-    files = {name: tmp_path / name for name in names}
-    for file in files.values():
-        file.touch()
-    (tmp_path / "folder.png").mkdir()
-    assert set(find_images(str(tmp_path))) == {
-        files[name] for name in ("a.JPG", "b.png", "[1].png")
-    }
-    assert find_images(str(tmp_path / "[ab].*")) == [files["a.JPG"], files["b.png"]]
-    assert find_images(str(files["[1].png"])) == [files["[1].png"]]
-    assert find_images(str(files["c.txt"])) == [files["c.txt"]]  # what is named is tried
-    for nothing in ("nix.png", "*.bmp", "folder.png"):
-        with pytest.raises(FileNotFoundError, match=r"nix\.png|\*\.bmp|folder\.png"):
-            find_images(str(tmp_path / nothing))
-
-
-def test_pictures_never_collide(tmp_path: Path) -> None:
-    images = [
-        tmp_path / name for name in ("x/a.jpg", "a.png", "y/A.png", "x/a-2.jpg", "x/../a.png")
-    ]
-    paths = picture_paths(images, tmp_path)
-    assert list(paths) == images[:4]
-    names = [path.name.lower() for path in paths.values()]
-    assert len(set(names)) == 4
-    assert "a.png" not in names  # an image of the user's
+def test_no_file_is_overwritten(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.jpg"):
+        cv2.imwrite(name, np.zeros((64, 64, 3), np.uint8))
+    Path("b.png").write_text("a file of the user's")
+    before = Path("a.png").read_bytes()
+    for _ in range(2):
+        assert (
+            main(["fusion", str(checkpoint), "a.png", "b.jpg", "--out", ".", "--imgsz", "64"]) == 0
+        )
+    assert Path("a.png").read_bytes() == before
+    assert Path("b.png").read_text() == "a file of the user's"
+    names = {path.name for path in tmp_path.glob("*.png")}
+    assert names == {"a.png", "b.png", "a-2.png", "b-2.png", "a-3.png", "b-3.png"}

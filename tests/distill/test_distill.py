@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from tqdm import tqdm
 from ultralytics import YOLO as Model
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.distill.dataset import Views
+from afpn_yolo.distill import Schedule
+from afpn_yolo.distill.dataset import RandomCrops
 from afpn_yolo.distill.distill import distill
-from afpn_yolo.distill.models import Lesson
-from afpn_yolo.distill.schedule import Schedule
-from afpn_yolo.distill.trainer import Teaching, missed, spread
+from afpn_yolo.distill.models import TeacherStudent
+from afpn_yolo.distill.trainer import DistillationTrainer, level_variances, normalized_mse
 from afpn_yolo.upstream.models import untrained
 from afpn_yolo.upstream.neck import head_sources, run_rows
 from tests.conftest import TRAIN
@@ -48,10 +45,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lesson(teacher: Path, model: str = "yolov5n-afpn.yaml") -> Lesson:
+def lesson(teacher: Path, model: str = "yolov5n-afpn.yaml") -> TeacherStudent:
     source = Model(teacher).model.float()
     torch.manual_seed(0)
-    return Lesson(source, untrained(model, source))
+    return TeacherStudent(source, untrained(model, source))
 
 
 def test_levels_are_those_of_whole_models(teacher: Path) -> None:
@@ -71,7 +68,7 @@ def test_levels_are_those_of_whole_models(teacher: Path) -> None:
 
 def test_backbone_and_head_are_the_teachers(teacher: Path) -> None:
     taught = lesson(teacher)
-    assert taught.take_head()
+    assert taught.copy_head()
     theirs: Any = taught.teacher.model
     ours: Any = taught.student.model
     for row in [*range(10), -1]:
@@ -88,48 +85,32 @@ def test_models_that_do_not_fit(teacher: Path, model: str, message: str) -> None
         lesson(teacher, model)
 
 
-def test_the_bar_leaves_room_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-
-    class Shown(tqdm):  # type: ignore[type-arg]
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options | {"disable": False, "file": screen, "ncols": 80})
-
-    def taught(*given: Any) -> None:
-        given[7](750, [0.1, 0.2, 0.3, 0.4])
-        raise ValueError("enough")
-
-    monkeypatch.setattr("tqdm.tqdm", Shown)
-    monkeypatch.setattr("afpn_yolo.distill.distill.distill", taught)
-    image = tmp_path / "a.jpg"
-    image.touch()
-    assert "enough" in afpn("distill", "t.pt", image, cwd=tmp_path, fails=True).stderr
-    last = screen.getvalue().strip().split("\r")[-1]
-    assert re.search(r"\|[^|]{6,}\| 750/1500 .*missed=0.25\]", last), last
-
-
-def test_missed_share() -> None:
+def test_the_normalized_error() -> None:
     goal = torch.randn(4, 3, 8, 8) * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1) + 5
-    variance = spread([goal])[0]
+    variance = level_variances([goal])[0]
     mean = goal.mean((0, 2, 3), keepdim=True).expand_as(goal)
-    assert float(missed(goal, goal, variance)) == 0
-    assert float(missed(mean, goal, variance)) == pytest.approx(1, rel=0.01)
+    assert float(normalized_mse(goal, goal, variance)) == 0
+    assert float(normalized_mse(mean, goal, variance)) == pytest.approx(1, rel=0.01)
 
 
 def test_teaching_brings_the_levels_closer(
     teacher: Path, images: list[Path], tmp_path: Path
 ) -> None:
     schedule = Schedule(steps=40, batch=4, imgsz=64, lr=1e-2)
-    teaching = Teaching(lesson(teacher), images, images, schedule, tmp_path / "state", "cpu")
+    teaching = DistillationTrainer(
+        lesson(teacher), images, images, schedule, tmp_path / "state", "cpu"
+    )
     teaching.run(lambda step, share: None)
-    after = teaching.measure()
+    after = teaching.evaluate()
     assert all(b > a for a, b in zip(teaching.before, after, strict=True))
 
 
 def test_only_the_neck_is_taught(teacher: Path, images: list[Path], tmp_path: Path) -> None:
     taught = lesson(teacher)
     before = {k: v.clone() for k, v in taught.student.state_dict().items()}
-    Teaching(taught, images, images, SHORT, tmp_path / "s", "cpu").run(lambda step, share: None)
+    DistillationTrainer(taught, images, images, SHORT, tmp_path / "s", "cpu").run(
+        lambda step, share: None
+    )
     changed = {
         int(k.split(".")[1])
         for k, v in taught.student.state_dict().items()
@@ -155,7 +136,7 @@ def test_stopped_and_taken_up(
             if step == stop:
                 raise Stop
 
-        teaching = Teaching(taught, images, images, SHORT, tmp_path / name, "cpu")
+        teaching = DistillationTrainer(taught, images, images, SHORT, tmp_path / name, "cpu")
         with contextlib.suppress(Stop):
             teaching.run(progress)
         return steps, taught.neck
@@ -170,7 +151,9 @@ def test_stopped_and_taken_up(
 
 def test_a_broken_state_starts_anew(teacher: Path, images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"PK broken")
-    teaching = Teaching(lesson(teacher), images, images, SHORT, tmp_path / "state", "cpu")
+    teaching = DistillationTrainer(
+        lesson(teacher), images, images, SHORT, tmp_path / "state", "cpu"
+    )
     assert teaching.step == 0
 
 
@@ -191,9 +174,9 @@ def test_blank_images_teach_nothing(images: list[Path], tmp_path: Path) -> None:
     blank = tmp_path / "blank.png"
     cv2.imwrite(str(blank), np.zeros((90, 120, 3), np.uint8))
     teach = partial(distill, tmp_path / "fresh.pt", out=tmp_path / "a.pt", schedule=SHORT)
-    with pytest.raises(ValueError, match=r"blank\.png: the teacher gives the same everywhere"):
+    with pytest.raises(ValueError, match=r"blank\.png"):
         teach([blank])
-    with pytest.raises(ValueError, match=r"blank\.png: the teacher gives the same everywhere"):
+    with pytest.raises(ValueError, match=r"blank\.png"):
         teach([blank, *images[:9]])  # the one that is held back
     assert {path.name for path in tmp_path.iterdir()} == {"fresh.pt", "blank.png"}
 
@@ -207,23 +190,17 @@ def test_a_loss_that_is_no_number_ends_it(
 
 
 def test_views_repeat(images: list[Path]) -> None:
-    views = Views(images, 64, seed=3, length=20)
-    later = Views(images, 64, seed=3, length=20, first=13)
+    views = RandomCrops(images, 64, seed=3, length=20)
+    later = RandomCrops(images, 64, seed=3, length=20, first=13)
     assert torch.equal(views[15], later[2])
     assert not torch.equal(views[15], views[3])  # the same image, another crop
     assert views[0].shape == (3, 64, 64)
     assert 0 <= float(views[0].min()) < float(views[0].max()) <= 1
 
 
-def test_a_damaged_image_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("no image")
-    with pytest.raises(ValueError, match=r"a\.jpg"):
-        Views([tmp_path / "a.jpg"], 64, 0, 1)[0]
-
-
 def test_red_comes_first(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "red.png"), np.full((64, 64, 3), (0, 0, 255), np.uint8))
-    means = Views([tmp_path / "red.png"], 64, 0, 1)[0].mean((1, 2))
+    means = RandomCrops([tmp_path / "red.png"], 64, 0, 1)[0].mean((1, 2))
     assert means[0] > means[1] + 0.3
     assert means[0] > means[2] + 0.3
 
@@ -249,24 +226,24 @@ def test_an_npz_teaches_without_a_head(teacher: Path, images: list[Path], tmp_pa
     np.testing.assert_array_equal(backbone.numpy(), tensors["model.3.conv.weight"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("nowhere.pt", "images", "a.pt"), "nowhere.pt"),
-        (("t.pt", "empty", "a.pt"), "empty: no image in it"),
-        (("t.pt", "images", "-o", "a.onnx"), "a.onnx: Ultralytics opens files that end in .pt"),
-        (("t.pt", "images", "a.pt", "--imgsz", "33"), "--imgsz must be a multiple of 32, got 33"),
-    ],
-)
-def test_mistakes(
-    teacher: Path, small_data: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+def test_a_file_that_was_not_named_is_not_overwritten(
+    teacher: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "t.pt").symlink_to(teacher)
-    (tmp_path / "images").symlink_to(small_data.parent / "set" / "images" / "train")
-    (tmp_path / "empty").mkdir()
-    result = afpn("distill", *arguments, cwd=tmp_path, fails=True)
-    assert result.returncode == 2
-    assert message in result.stderr
+    monkeypatch.chdir(tmp_path)
+    Path("yolov5n-afpn.pt").write_text("another model")
+    with pytest.raises(FileExistsError, match=r"yolov5n-afpn\.pt"):
+        distill(teacher, images, model="yolov5n-afpn.yaml", schedule=SHORT)
+    assert Path("yolov5n-afpn.pt").read_text() == "another model"
+
+
+def test_a_teacher_with_quantizers_is_refused(
+    teacher: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = Model(teacher).model
+    source.model[0].conv.weight_quantizer = nn.BatchNorm2d(1)  # as modelopt's, which has an amax
+    monkeypatch.setattr("afpn_yolo.distill.distill.load_model", lambda path: source)
+    with pytest.raises(ValueError, match="quantisation-aware"):
+        distill(teacher, images, tmp_path / "a.pt", schedule=SHORT)
 
 
 def test_rows_may_count_their_sources_backwards() -> None:
