@@ -18,9 +18,9 @@ from typing import Any
 
 from afpn_yolo.base.errors import short_repr, yaml_name
 from afpn_yolo.base.yaml_rows import absolute
-from afpn_yolo.graft.necks import NARROWER, NECKS, Form, Row, neck_rows
-from afpn_yolo.graft.parse import Anatomy, anatomy
-from afpn_yolo.graft.shapes import neck_cost
+from afpn_yolo.graft.necks import NARROWER, NECKS, NeckConfig, Row, neck_rows
+from afpn_yolo.graft.parse import Pyramid, find_pyramid
+from afpn_yolo.graft.shapes import measure
 from afpn_yolo.graft.yaml_writer import page
 
 __all__ = ["NECKS", "Grafted", "graft", "grafted_name", "named_scale", "neck_word"]
@@ -35,12 +35,12 @@ class Grafted:
     Attributes:
         content: What Ultralytics reads of it: plain lists and numbers.
         text: The same to be written to a file, with comments.
-        remark: A sentence where the neck takes more than the stock one however narrow; else empty.
+        warning: A sentence where even the narrowest neck takes more than the stock one; else "".
     """
 
     content: dict[str, Any]
     text: str
-    remark: str = ""
+    warning: str = ""
 
 
 def graft(
@@ -74,50 +74,49 @@ def graft(
         )
     if first_scale in d.get("scales", ()):
         d["scales"] = {first_scale: d["scales"][first_scale], **d["scales"]}
-    # The levels of a control are those of any neck; another neck's widths come of the stock one's.
-    found = anatomy(d, ours=neck == "none")
-    rows, remark = _fitted(neck, d, found)
+    # A control has the levels of any neck; the widths of other necks come from the stock one.
+    pyramid = find_pyramid(d, ours=neck == "none")
+    rows, warning = _fitted(neck, d, pyramid)
     stem = asked = PurePath(yaml_name(d)).stem
     if len(d.get("scales", ())) > 1:  # one file for all scales, whatever letter it was asked with
         stem = SCALED.sub(r"\1", asked)
-    content = {**d, "head": [row.content for row in rows]}
-    content["yaml_file"] = grafted_name(asked, neck)
+    content = {**d, "head": [row.content for row in rows], "yaml_file": grafted_name(asked, neck)}
     text = page(
         {**content, "yaml_file": grafted_name(stem, neck)},
         stem,
         _about(NECKS[neck]),
         f"{stem}.yaml",
-        _noted(d["backbone"], found),
+        _noted(d["backbone"], pyramid),
         rows,
     )
-    return Grafted(copy.deepcopy(content), text, remark)
+    return Grafted(copy.deepcopy(content), text, warning)
 
 
-def _fitted(neck: str, d: Mapping[str, Any], found: Anatomy) -> tuple[list[Row], str]:
+def _fitted(neck: str, d: Mapping[str, Any], pyramid: Pyramid) -> tuple[list[Row], str]:
     """The rows of neck and head, with the first shares at which it takes no more than the stock.
 
     Sum and concatenation have those of AFPN, with which they are to be compared. Where none of the
     shares is small enough, the second value says so.
     """
-    form = NECKS[neck]
-    if form is None or not found.cost.parameters:  # nothing that it could take more than
-        return _rows(form, d, found), ""
-    for shares in (form.shares, *NARROWER):
-        measured = _rows(replace(form, shares=shares, fusion="AFPNFusion"), d, found)
-        content = {**d, "head": [row.content for row in measured]}
-        if neck_cost(content, found.shapes).within(found.cost):
-            return _rows(replace(form, shares=shares), d, found), ""
-    remark = (
+    config = NECKS[neck]
+    if config is None or not pyramid.cost.parameters:  # nothing that it could take more than
+        return _rows(config, d, pyramid), ""
+    for shares in (config.shares, *NARROWER):
+        measured = _rows(replace(config, shares=shares, fusion="AFPNFusion"), d, pyramid)
+        cost = measure({**d, "head": [row.content for row in measured]})[1]
+        rows = _rows(replace(config, shares=shares), d, pyramid)
+        if cost.within(pyramid.cost):
+            return rows, ""
+    return rows, (
         f"{yaml_name(d)}: its stock neck is so small that this one takes more, even at "
         f"{Fraction(shares[-1])} of the widths that the head reads"
     )
-    return _rows(replace(form, shares=shares), d, found), remark
 
 
-def _rows(form: Form | None, d: Mapping[str, Any], found: Anatomy) -> list[Row]:
-    rows, outputs = neck_rows(form, found.levels, len(d["backbone"]))
+def _rows(config: NeckConfig | None, d: Mapping[str, Any], pyramid: Pyramid) -> list[Row]:
+    rows, outputs = neck_rows(config, pyramid.levels, len(d["backbone"]))
     _, *last = d["head"][-1]
-    return [*rows, Row([[outputs[i] for i in found.order], *last], gap=True)]
+    return [*rows, Row([[outputs[i] for i in pyramid.order], *last], gap=True)]
 
 
 def named_scale(name: str) -> str | None:
@@ -141,32 +140,31 @@ def neck_word(neck: str) -> str:
 def _load(stock: str | Path) -> dict[str, Any]:
     from ultralytics.nn.tasks import yaml_model_load
 
-    if PurePath(stock).suffix not in (".yaml", ".yml"):
-        raise ValueError(
-            f"{stock}: a neck is put into a model YAML; weights start one by pretrained=, or by "
-            "afpn distill"
-        )
+    suffix = PurePath(stock).suffix
+    if suffix not in (".yaml", ".yml"):
+        hint = "weights start one by pretrained=" if suffix else f"did you mean {stock}.yaml?"
+        raise ValueError(f"{stock}: a neck is put into a model YAML; {hint}")
     content = yaml_model_load(stock)
     if not isinstance(content, dict):
         raise ValueError(f"{stock}: a model YAML with backbone and head is needed")
     return content
 
 
-def _about(form: Form | None) -> str:
-    if form is None:
+def _about(config: NeckConfig | None) -> str:
+    if config is None:
         return (
             "without a neck: the control of a comparison. The head sees each level of the backbone "
             "through one 1x1 convolution, and no level sees another. Where the stock neck is not "
             "clearly better than this, the data say nothing about necks."
         )
     about = "with AFPN, the asymptotic feature pyramid network (Yang et al., 2023), as its neck."
-    return f"{about}\n{form.about}"
+    return f"{about}\n{config.about}"
 
 
-def _noted(backbone: list[list[Any]], found: Anatomy) -> list[Row]:
+def _noted(backbone: list[list[Any]], pyramid: Pyramid) -> list[Row]:
     """The backbone's rows with a word on those that matter to the neck."""
-    names = {level.tap: f"C{level.number}" for level in found.levels}
-    strides = [shape and shape[0] for shape in found.shapes]
+    names = {level.tap: f"C{level.number}" for level in pyramid.levels}
+    strides = [shape and shape[0] for shape in pyramid.shapes]
     rows = []
     for i, row in enumerate(backbone):
         *_, source = absolute(row[0], i)

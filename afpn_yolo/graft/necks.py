@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -15,8 +15,8 @@ OPTIONS = {
 
 
 @dataclass(frozen=True)
-class Form:
-    """What kinds of AFPN differ in.
+class NeckConfig:
+    """What the kinds of AFPN differ in.
 
     Attributes:
         about: Goes on behind "YOLO with AFPN as its neck." in a YAML's first lines.
@@ -42,9 +42,9 @@ class Form:
         return self.shares[min(i, len(self.shares) - 1)]
 
 
-NECKS: dict[str, Form | None] = {
-    "afpn": Form(),
-    "lite": Form(
+NECKS: dict[str, NeckConfig | None] = {
+    "afpn": NeckConfig(),
+    "lite": NeckConfig(
         "The lite form: shallow, and with the backbone's own features beside the fused levels.",
         options=("plain",),
         shares=(3 / 8, 5 / 16, 1 / 4),
@@ -52,17 +52,17 @@ NECKS: dict[str, Form | None] = {
         units=0,
         taps=True,
     ),
-    "sum": Form(
+    "sum": NeckConfig(
         "Element-wise sum in place of ASFF in every fusion: a line of the paper's Table V.",
         "AFPNSum",
     ),
-    "concat": Form(
+    "concat": NeckConfig(
         "Concatenation in place of ASFF in every fusion: a line of the paper's Table V.",
         "AFPNConcat",
     ),
     "none": None,
 }
-"""Kind of neck -> its form; None is a control, a 1x1 convolution per level and no fusion."""
+"""Kind of neck -> its design; None is a control, a 1x1 convolution per level and no fusion."""
 
 NARROWER = ((1 / 4,), (1 / 8, 1 / 4), (1 / 8, 3 / 16), (1 / 8,))
 """Shares for a neck that would take more than the stock one, to be tried in this order.
@@ -113,20 +113,32 @@ class Rows:
     first: int
     rows: list[Row] = field(default_factory=list)
 
-    def add(self, source: Any, module: str, args: list[Any], note: str, heading: str = "") -> int:
-        """Append a row; returns its number."""
-        gap = bool(heading) and module != "AFPNResidual"  # which belongs to the fusions above
-        self.rows.append(Row([source, 1, module, args], f": {note}", heading, gap))
-        return self.first + len(self.rows) - 1
+    def add(
+        self,
+        levels: Sequence[Level],
+        sources: Iterable[Any],
+        module: str,
+        args: Iterable[list[Any]],
+        heading: str = "",
+        note: str = "level ",
+    ) -> list[int]:
+        """Append a row for each level, a heading above the first; returns their numbers."""
+        start = self.first + len(self.rows)
+        for x, source, arguments in zip(levels, sources, args, strict=True):
+            gap = bool(heading) and module != "AFPNResidual"  # it belongs to the fusions above
+            row = [source, 1, module, arguments]
+            self.rows.append(Row(row, f": {note}{x.number}", heading, gap))
+            heading = ""
+        return [*range(start, self.first + len(self.rows))]
 
 
 def neck_rows(
-    form: Form | None, levels: Sequence[Level], first: int
+    config: NeckConfig | None, levels: Sequence[Level], first: int
 ) -> tuple[list[Row], list[int]]:
     """The rows of a neck.
 
     Args:
-        form: One of `NECKS`.
+        config: One of `NECKS`.
         levels: Consecutive levels, at least two, finest first; the coarsest may be unread.
         first: The number of the first row.
 
@@ -134,48 +146,57 @@ def neck_rows(
         The rows, and the numbers of those that the head reads, finest level first.
     """
     rows = Rows(first)
-    if form is None:
-        outputs = [rows.add(x.tap, "AFPNConv", [x.width], f"P{x.number}") for x in levels if x.read]
+    read = [x for x in levels if x.read]
+    widths = [[x.width] for x in read]
+    if config is None:
+        outputs = rows.add(read, [x.tap for x in read], "AFPNConv", widths, note="P")
         return rows.rows, outputs
-    ready = _reduced(form, levels, rows)
-    fused = ready[:1]
+    reduced = _reduce(config, levels, rows)
+    fused = reduced[:1]
     for joining in range(1, len(levels)):
-        sources = [*fused, ready[joining]]
-        fused = _stage(form, levels[: joining + 1], sources, rows, joining == len(levels) - 1)
-    return rows.rows, _expanded(form, levels, fused, rows)
+        sources = [*fused, reduced[joining]]
+        final = joining == len(levels) - 1
+        fused = _stage(config, levels[: joining + 1], sources, rows, final)
+    heading = "Expand: back to the widths that the head reads."
+    if config.taps:
+        heading = "Expand to the widths that the head reads, with the backbone's features in sight."
+        pairs = [[source, x.tap] for source, x in zip(fused, read, strict=True)]
+        fused = rows.add(read, pairs, "Concat", [[1]] * len(read), heading)
+        heading = ""
+    return rows.rows, rows.add(read, fused, "AFPNConv", widths, heading, "P")
 
 
-def _reduced(form: Form, levels: Sequence[Level], rows: Rows) -> list[int]:
+def _reduce(config: NeckConfig, levels: Sequence[Level], rows: Rows) -> list[int]:
     """Every level at the neck's own width, and its lateral."""
-    shares = [str(Fraction(share)) for share in form.shares]
-    listed = f"{', '.join(shares[:-1])} and {shares[-1]}" if len(shares) > 1 else shares[0]
-    order = ", finest level first" if len(shares) > 1 else ""
+    *others, last = [str(Fraction(share)) for share in config.shares]
+    listed, order = (
+        (f"{', '.join(others)} and {last}", ", finest level first") if others else (last, "")
+    )
     headings = [
         f"Reduce: the neck works at {listed} of the widths that the head reads{order}.",
         "Lateral: one more 1x1 convolution per level.",
     ]
-    found = [x.tap for x in levels]
-    for heading in headings[: 1 + form.lateral]:
-        found = [
-            rows.add(source, "AFPNConv", [x.width, form.share(i)], _level(x), heading * (i == 0))
-            for i, (source, x) in enumerate(zip(found, levels, strict=True))
-        ]
-    return found
+    args = [[x.width, config.share(i)] for i, x in enumerate(levels)]
+    sources = [x.tap for x in levels]
+    for heading in headings[: 1 + config.lateral]:
+        sources = rows.add(levels, sources, "AFPNConv", [[*a] for a in args], heading)
+    return sources
 
 
 def _stage(
-    form: Form, levels: Sequence[Level], sources: list[int], rows: Rows, final: bool
+    config: NeckConfig, levels: Sequence[Level], sources: list[int], rows: Rows, final: bool
 ) -> list[int]:
-    """Fuse the levels, each from all of them, and refine each; at last only those that are read."""
+    """Fuse and refine each level from all of them; in the final stage only those that are read."""
     first, *_, last = levels
+    refine = ""
     if len(levels) == 2:
         fuse = (
             f"Stage 1: fuse levels {first.number} and {last.number}. A fusion's sources are "
             "consecutive levels, finest first; its argument says which of them comes out, counted "
-            f"from 0.{' '.join(('', *(OPTIONS[word] for word in form.options)))}"
+            f"from 0.{' '.join(('', *(OPTIONS[word] for word in config.options)))}"
         )
         refine = (
-            f"{form.units} residual units on each. They are counted in the argument, since the "
+            f"{config.units} residual units on each. They are counted in the argument, since the "
             "depth of a scale multiplies the row's own number, and this neck has as many at every "
             "scale."
         )
@@ -184,39 +205,12 @@ def _stage(
             f"Stage {len(levels) - 1}: level {last.number} joins, now that its neighbours have "
             "come closer to it."
         )
-        refine = ""
     wanted = [x for x in levels if x.read or not final]
     if len(wanted) < len(levels):
         unread = " and ".join(str(x.number) for x in levels[len(wanted) :])
         fuse += f" Nothing is fused to level {unread}, which the head doesn't read."
-    fused = [
-        rows.add(sources, form.fusion, [i, *form.options], _level(x), fuse * (i == 0))
-        for i, x in enumerate(wanted)
-    ]
-    if not form.units:
+    args = [[i, *config.options] for i in range(len(wanted))]
+    fused = rows.add(wanted, [[*sources] for _ in wanted], config.fusion, args, fuse)
+    if not config.units:
         return fused
-    return [
-        rows.add(source, "AFPNResidual", [form.units], _level(x), refine * (i == 0))
-        for i, (source, x) in enumerate(zip(fused, wanted, strict=True))
-    ]
-
-
-def _expanded(form: Form, levels: Sequence[Level], fused: list[int], rows: Rows) -> list[int]:
-    """Back to the widths that the head reads."""
-    levels = [x for x in levels if x.read]
-    heading = "Expand: back to the widths that the head reads."
-    if form.taps:
-        heading = "Expand to the widths that the head reads, with the backbone's features in sight."
-        fused = [
-            rows.add([source, x.tap], "Concat", [1], _level(x), heading * (i == 0))
-            for i, (source, x) in enumerate(zip(fused, levels, strict=True))
-        ]
-        heading = ""
-    return [
-        rows.add(source, "AFPNConv", [x.width], f"P{x.number}", heading * (i == 0))
-        for i, (source, x) in enumerate(zip(fused, levels, strict=True))
-    ]
-
-
-def _level(x: Level) -> str:
-    return f"level {x.number}"
+    return rows.add(wanted, fused, "AFPNResidual", [[config.units] for _ in wanted], refine)

@@ -1,14 +1,15 @@
-"""What the rows of a model YAML give: found by building them, and by a run on a small image."""
+"""What the rows of a model YAML give and cost, by laying them out on torch's meta device."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from afpn_yolo.base.errors import yaml_name
 from afpn_yolo.base.yaml_rows import absolute, torchvision_args
@@ -25,7 +26,7 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a neck: its parameters, and the multiply-adds of its convolutions on the small image."""
+    """Parameters of a neck, and its floating-point operations on the small image."""
 
     parameters: int
     operations: int
@@ -53,49 +54,6 @@ def scaled(channels: int, scale: Scale) -> int:
     return int(make_divisible(min(channels, most) * width, 8))
 
 
-@torch.inference_mode()
-def probe(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
-    """Build all rows but the last one at the narrowest scale, and run them.
-
-    Nothing is drawn, so that what follows starts as it would have started without.
-
-    Args:
-        d: The content of a model YAML.
-
-    Returns:
-        The shape of what each row gives, None where it is no feature map; and the neck's cost.
-
-    Raises:
-        ValueError: When Ultralytics can't build or run the rows.
-    """
-    try:
-        rows = _headless(d).to_empty(device="cpu")
-        neck = rows[len(d["backbone"]) :]
-        counts = _counted(neck)
-        outputs = _run(rows, torch.zeros(1, d.get("channels", 3), SIDE, SIDE))
-    except Exception as error:  # the parser raises whatever it comes across
-        raise ValueError(
-            f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
-        ) from error
-    return [_shape(x) for x in outputs], _cost(neck, counts)
-
-
-@torch.inference_mode()
-def neck_cost(d: Mapping[str, Any], shapes: Sequence[Shape | None]) -> Cost:
-    """The cost of a neck at the narrowest scale; nothing is computed.
-
-    Args:
-        d: The content of a model YAML.
-        shapes: Of the backbone's rows.
-    """
-    rows = _headless(d)
-    neck = rows[len(shapes) :]
-    counts = _counted(neck)
-    sizes = [x and (1, x[1], SIDE // x[0], SIDE // x[0]) for x in shapes]
-    _run(rows, None, [size and torch.empty(size, device="meta") for size in sizes])
-    return _cost(neck, counts)
-
-
 def laid_out(d: Mapping[str, Any]) -> nn.Sequential:
     """The rows of a model YAML at the scale that it names: with shapes, and without values."""
     from ultralytics.nn.tasks import parse_model
@@ -108,38 +66,43 @@ def laid_out(d: Mapping[str, Any]) -> nn.Sequential:
     return rows.eval()
 
 
-def _headless(d: Mapping[str, Any]) -> nn.Sequential:
-    """All rows but the last one, at the narrowest scale."""
-    return laid_out({**d, "head": d["head"][:-1], "scale": scaling(d)[0]})
+@torch.inference_mode()
+def measure(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
+    """Lay out all rows but the last one at the narrowest scale; nothing is computed or drawn.
+
+    Args:
+        d: The content of a model YAML.
+
+    Returns:
+        The shape of what each row gives, None where it is no feature map; and the neck's cost.
+
+    Raises:
+        ValueError: When Ultralytics can't build or run the rows.
+    """
+    outputs: list[Any] = []
+    first = len(d["backbone"])
+    try:
+        rows = laid_out({**d, "head": d["head"][:-1], "scale": scaling(d)[0]})
+        image = torch.empty(1, d.get("channels", 3), SIDE, SIDE, device="meta")
+        with torch.device("meta"):
+            _run(rows[:first], image, outputs)
+            with FlopCounterMode(display=False) as counter:
+                _run(rows[first:], image, outputs)
+    except Exception as error:  # the parser raises whatever it comes across
+        raise ValueError(
+            f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
+        ) from error
+    parameters = sum(p.numel() for p in rows[first:].parameters())
+    return [_shape(x) for x in outputs], Cost(parameters, counter.get_total_flops())
 
 
-def _counted(rows: nn.Module) -> list[int]:
-    """A list that gets the multiply-adds of each convolution when it runs."""
-    counts: list[int] = []
-
-    def count(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        positions = inputs[0] if layer.transposed else output
-        counts.append(layer.weight.numel() * positions[0, 0].numel())
-
-    for module in rows.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            module.register_forward_hook(count)
-    return counts
-
-
-def _cost(neck: nn.Module, counts: Iterable[int]) -> Cost:
-    return Cost(sum(p.numel() for p in neck.parameters()), sum(counts))
-
-
-def _run(rows: nn.Sequential, image: Tensor | None, outputs: Sequence[Any] = ()) -> list[Any]:
-    """What each row gives; `outputs` are known of the first ones."""
-    found = [*outputs]
-    for i, row in enumerate(rows[len(found) :], len(found)):
+def _run(rows: nn.Sequential, image: Tensor, outputs: list[Any]) -> None:
+    """Append what each row gives to the outputs of the rows before."""
+    for row in rows:
         source: Any = row.f
-        known = [*found, image]  # so that -1 is the image
-        taken = [known[f] for f in absolute(source, i)]
-        found.append(row(taken if isinstance(source, list) else taken[0]))
-    return found
+        known = [*outputs, image]  # so that -1 is the image
+        taken = [known[f] for f in absolute(source, len(outputs))]
+        outputs.append(row(taken if isinstance(source, list) else taken[0]))
 
 
 def _shape(x: Any) -> Shape | None:

@@ -6,11 +6,10 @@ import re
 from functools import cache
 from typing import Any
 
-import pytest
 from ultralytics.utils import ROOT, YAML
 
 from afpn_yolo.graft import Grafted, graft
-from afpn_yolo.graft.shapes import laid_out, probe
+from afpn_yolo.graft.shapes import Cost, laid_out, measure
 
 FAMILIES = re.compile(r"yolo(v5|v6|v8|v9|v10|11|12|26)")
 NO_PYRAMID = re.compile(r"-cls|-sem|-rtdetr|-world|yoloe")
@@ -62,17 +61,20 @@ def content(name: str) -> dict[str, Any]:
 
 
 @cache
-def _probed(name: str) -> Any:
-    """Strides and channels don't depend on the neck that is asked for."""
-    return probe(content(name))
+def grafted(name: str, neck: str) -> Grafted:
+    """The graft of a stock YAML."""
+    return graft({**content(name), "yaml_file": f"{name}.yaml"}, neck)
 
 
 @cache
-def grafted(name: str, neck: str) -> Grafted:
-    """The graft of a stock YAML."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("afpn_yolo.graft.parse.probe", lambda d: _probed(name))
-        return graft({**content(name), "yaml_file": f"{name}.yaml"}, neck)
+def stock_cost(name: str, scale: str | None) -> Cost:
+    """What the neck of a stock model takes at a scale."""
+    return neck_cost(content(name), scale)
+
+
+def neck_cost(d: Config, scale: str | None) -> Cost:
+    """What the neck of a model takes at a scale."""
+    return measure({**d, "scales": {scale: d["scales"][scale]}} if scale else d)[1]
 
 
 def parts(d: dict[str, Any], scale: str | None) -> tuple[int, int, int]:

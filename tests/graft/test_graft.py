@@ -45,7 +45,7 @@ def test_a_model_without_a_stock_neck_gets_the_usual_widths(neck: str, shares: l
     """There is nothing that the neck could take more than."""
     made = graft(own(head=[[[2, 3, 4], 1, "Detect", ["nc"]]]), neck)
     assert [row[3][1] for row in made.content["head"][:3]] == shares
-    assert not made.remark
+    assert not made.warning
 
 
 @pytest.mark.parametrize("name", ["yolo11", "yolov8-p2"])
@@ -108,12 +108,6 @@ def test_a_blank_key_for_scales_is_none(neck: str, blank: Config | None) -> None
     assert {**result.content, **yaml.safe_load(result.text)} == result.content
 
 
-@pytest.mark.parametrize("scales", ["n", ["n", "s"]])
-def test_scales_without_their_numbers(scales: object) -> None:
-    with pytest.raises(ValueError, match=r"scales gives each letter its \[depth, .*; got \[?'n'"):
-        graft(own(scales=scales), "lite")
-
-
 def test_a_graft_by_name_of_ones_own_file_with_a_blank_key_for_scales(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,48 +167,35 @@ def changed(row: int, content: Any, part: str = "head") -> Config:
 
 
 @pytest.mark.parametrize(
-    ("d", "message"),
+    ("d", "word"),
     [
-        (own(head=None), "head must be a list of rows"),
-        (own(backbone=[[-1, 1, "Conv"]]), "backbone must be a list of rows"),
-        (changed(-1, [[7, 9], 1, "RTDETRDecoder", ["nc"]]), "it ends in RTDETRDecoder, RT-DETR"),
-        (changed(-1, [-1, 1, "Classify", ["nc"]]), "it ends in Classify, which reads one row"),
-        (changed(-1, [7, 1, "Detect", ["nc"]]), "it ends in Detect, which reads one row"),
-        (
-            own(head=[[[4], 1, "Detect", ["nc"]]]),
-            "its neck and its head read one level, and a neck fuses",
-        ),
-        (
-            changed(-1, [[1, 9], 1, "Detect", ["nc"]]),
-            "its head reads features of the strides 4, 16, and AFPN",
-        ),
-        (
-            changed(-1, [[7, 7], 1, "Detect", ["nc"]]),
-            "its head reads features of the strides 8, 8, and AFPN",
-        ),
-        (
-            changed(-1, [[7, 3], 1, "Detect", ["nc"]]),
-            "its head reads features of the strides 8, 8, and AFPN",
-        ),
-        (changed(2, [-1, 1, "AFPNConv", [48]]), "it has rows of AFPN already, AFPNConv for one"),
-        (changed(2, [-1, 1, "Convv", [48]]), "it can't be built: KeyError: 'Convv'"),
-        (changed(1, [[-1, 2], 1, "Concat", [1]]), "it can't be built: RuntimeError: Sizes of"),
-        (changed(4, [-1, 1, "Conv", [128, 3, 1]], "backbone"), "it can't be built: RuntimeError"),
-        (
-            own(scales={"n": [1, 0.5, 64]}),
-            "its head reads 64 channels of row 9, and no width gives",
-        ),
+        (own(head=None), "head"),
+        (own(backbone=[[-1, 1, "Conv"]]), "backbone"),
+        (changed(-1, [[7, 9], 1, "RTDETRDecoder", ["nc"]]), "RTDETRDecoder"),
+        (changed(-1, [-1, 1, "Classify", ["nc"]]), "Classify"),
+        (changed(-1, [7, 1, "Detect", ["nc"]]), "one row"),
+        (own(head=[[[4], 1, "Detect", ["nc"]]]), "one level"),
+        (changed(-1, [[1, 9], 1, "Detect", ["nc"]]), "strides 4, 16"),
+        (changed(-1, [[7, 7], 1, "Detect", ["nc"]]), "strides 8, 8"),
+        (changed(-1, [[7, 3], 1, "Detect", ["nc"]]), "strides 8, 8"),
+        (changed(2, [-1, 1, "AFPNConv", [48]]), "AFPNConv"),
+        (changed(2, [-1, 1, "Convv", [48]]), "Convv"),
+        (changed(1, [[-1, 2], 1, "Concat", [1]]), "built"),
+        (changed(4, [-1, 1, "Conv", [128, 3, 1]], "backbone"), "built"),
+        (own(scales={"n": [1, 0.5, 64]}), "64 channels of row 9"),
+        (own(scales="n"), "scales"),
+        (own(scales=["n", "s"]), "scales"),
     ],
 )
-def test_what_cannot_be_grafted(d: Config, message: str) -> None:
-    with pytest.raises(ValueError, match=f"own.yaml: {message}"):
+def test_what_cannot_be_grafted(d: Config, word: str) -> None:
+    with pytest.raises(ValueError, match=rf"own\.yaml.*{word}"):
         graft(d)
 
 
 def test_a_level_that_only_the_neck_has() -> None:
     d = own()
     d["head"][-1:] = [[-1, 1, "Conv", [64, 3, 2]], [[7, 9, 10], 1, "Detect", ["nc"]]]
-    with pytest.raises(ValueError, match="a level of stride 32, which its backbone doesn't have"):
+    with pytest.raises(ValueError, match="stride 32"):
         graft(d)
 
 
@@ -250,7 +231,5 @@ def test_a_level_that_only_the_neck_reads_may_have_channels_that_no_width_gives(
 
 
 def test_an_unknown_neck() -> None:
-    with pytest.raises(
-        ValueError, match="no neck 'bifpn'; there are afpn, lite, sum, concat, none"
-    ):
+    with pytest.raises(ValueError, match="bifpn"):
         graft(own(), "bifpn")
