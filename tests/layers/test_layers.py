@@ -146,62 +146,46 @@ def test_residual_values() -> None:
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize(
-    ("channels", "target", "message"),
+    ("channels", "target"),
     [
-        ([16], 0, "at least 2 source levels, got 1"),
-        ([], 0, "at least 2 source levels, got 0"),
-        ([16, 32], 2, "target level must be an integer from 0 to 1, got 2"),
-        ([16, 32], -1, "target level must be an integer from 0 to 1, got -1"),
-        ([16, 32], True, "got True"),
-        ([16, 32], "0", "got '0'"),
-        ([16, 0], 0, "channels must be an integer >= 1, got 0"),
-        ([16, -8], 0, "channels must be an integer >= 1, got -8"),
-        ([16, 8.0], 0, r"channels must be an integer >= 1, got 8\.0"),
-        ("16", 0, "channels must be a list of integers, got '16'"),
-        (16, 0, "channels must be a list of integers, got 16"),
+        *(([16], 0), ([], 0)),
+        *(([16, 32], 2), ([16, 32], -1), ([16, 32], True), ([16, 32], "0")),
+        *(([16, 0], 0), ([16, -8], 0), ([16, 8.0], 0), ("16", 0), (16, 0)),
     ],
 )
-def test_fusion_refuses(
-    fusion: type[LevelFusion], channels: list[int], target: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=f"{fusion.__name__}.*{message}"):
+def test_fusion_refuses(fusion: type[LevelFusion], channels: list[int], target: int) -> None:
+    with pytest.raises(ValueError, match=fusion.__name__):
         fusion(channels, target)
+    with pytest.raises(ValueError, match="wide"):
+        fusion([16, 32], 0, options=("wide",))
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ((0, 3), "channels must be an integer >= 1, got 0"),
-        ((16, 0), "repeats must be an integer >= 1, got 0"),
-        ((16, -1), "repeats must be an integer >= 1, got -1"),
-        ((16, 1.5), r"repeats must be an integer >= 1, got 1\.5"),
-    ],
-)
-def test_residual_refuses(args: tuple[int, int], message: str) -> None:
-    with pytest.raises(ValueError, match=f"AFPNResidual.*{message}"):
+@pytest.mark.parametrize("args", [(0, 3), (16, 0), (16, -1), (16, 1.5)])
+def test_residual_refuses(args: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="AFPNResidual"):
         AFPNResidual(*args)
 
 
-def test_fusion_refuses_hidden_channels_below_one() -> None:
-    with pytest.raises(ValueError, match="hidden channels must be an integer >= 1, got 0"):
+def test_refused_channels() -> None:
+    with pytest.raises(ValueError, match="hidden"):
         AFPNFusion([16, 32], 0, 0)
+    with pytest.raises(ValueError, match="AFPNConv"):
+        AFPNConv(16, 0)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize(
-    ("shapes", "message"),
+    "shapes",
     [
-        ([(4, 16, 16), (8, 16, 16)], "source 1 must have half the size of source 0.*16x16"),
-        ([(4, 13, 13), (8, 7, 7)], "image's sides are no multiples of.*largest stride"),
-        ([(4, 16, 16), (8, 8, 9)], "source 1 must have half the size.*8x9 and 16x16"),
-        ([(8, 8, 8), (4, 16, 16)], r"source 0 must be \(B, 4, H, W\), got \(1, 8, 8, 8\)"),
-        ([(4, 16, 16)], "built for 2 levels, got 1"),
+        [(4, 16, 16), (8, 16, 16)],
+        [(4, 13, 13), (8, 7, 7)],
+        [(4, 16, 16), (8, 8, 9)],
+        [(8, 8, 8), (4, 16, 16)],
+        [(4, 16, 16)],
     ],
 )
-def test_forward_refuses(
-    fusion: type[LevelFusion], shapes: list[tuple[int, ...]], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_forward_refuses(fusion: type[LevelFusion], shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match=fusion.__name__):
         fusion([4, 8], 0)([torch.zeros(1, *shape) for shape in shapes])
 
 

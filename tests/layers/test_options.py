@@ -63,11 +63,6 @@ def test_every_fusion_takes_them(layer: type[AFPNFusion], options: tuple[str, ..
         assert all(p.grad is not None and p.grad.isfinite().all() for p in fusion.parameters())
 
 
-def test_an_unknown_word_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"AFPNSum: the options are .*carafe, got 'wide'"):
-        AFPNSum([4, 8], 0, ("wide",))
-
-
 def model(*args: object) -> DetectionModel:
     """A model of two levels whose fusion has these arguments."""
     backbone = [
@@ -84,19 +79,6 @@ def test_a_row_takes_them_behind_its_numbers(args: tuple[object, ...]) -> None:
     fusion = model(*args).model[3]
     assert isinstance(fusion.align[1][0], nn.Conv2d)
     assert fusion.weights.squeeze[0].conv.out_channels == (4 if 4 in args else 8)
-
-
-@pytest.mark.parametrize(
-    ("args", "reason"),
-    [
-        ((0, "wide"), "an argument must be an integer, got 'wide'"),
-        (("plain", 0), r"takes the arguments \[target, hidden=8, options\], got \['plain', 0\]"),
-        ((0, "plain", 8), "the options are plain, padded, carafe, got 8"),
-    ],
-)
-def test_a_row_with_a_wrong_word_is_refused(args: tuple[object, ...], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        model(*args)
 
 
 def test_no_option_has_the_name_of_a_variable_of_the_parsers() -> None:

@@ -100,20 +100,16 @@ def test_without_a_letter_it_is_the_first_scale_as_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "message"),
+    ("name", "error"),
     [
-        ("yolo11n-afpn-cls.yaml", ValueError, r"yolo11n-afpn-cls\.yaml: .* ends in Classify"),
-        (
-            "yolo99n-afpn.yaml",
-            FileNotFoundError,
-            r"yolo99n-afpn\.yaml: ultralytics .* has no yolo99n",
-        ),
-        ("yolo11n-afpn-p7.yaml", FileNotFoundError, "has no yolo11n-p7.yaml to put a neck into"),
-        ("yolo11q-afpn.yaml", FileNotFoundError, "has no yolo11q.yaml to put a neck into"),
+        ("yolo11n-afpn-cls.yaml", ValueError),
+        ("yolo99n-afpn.yaml", FileNotFoundError),
+        ("yolo11n-afpn-p7.yaml", FileNotFoundError),
+        ("yolo11q-afpn.yaml", FileNotFoundError),
     ],
 )
-def test_names_of_nothing(name: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_names_of_nothing(name: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=name):
         YOLO(name)
 
 
