@@ -14,6 +14,7 @@ from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.deploy.cases import PARTS, Case
 from afpn_yolo.graft import graft, grafted_name
+from afpn_yolo.graft.shapes import Cost
 from afpn_yolo.upstream.log import quiet
 from afpn_yolo.upstream.models import laid_out
 from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
@@ -43,20 +44,12 @@ SIDE, SMALL = 640, 128
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Parameters, and 10^9 operations at 640 x 640 pixels."""
-
-    parameters: int
-    gflops: float
-
-
-@dataclass(frozen=True)
 class Family:
     """A row of the table.
 
     Attributes:
         levels: That the head reads: `P3-P5`, `P3` where it is one.
-        stock: The stock neck's cost; zeros where there is none.
+        stock: The stock neck's cost at 640 x 640 pixels; zeros where there is none.
         necks: Those of `NECKS`.
         onnx_difference: Of each whole model, see `onnx_difference`; empty without exports.
         milliseconds: In ONNX Runtime: of `neck` and `model`, those of `stock` and of `NECKS`; empty

@@ -123,10 +123,10 @@ def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, F
     images = np.union1d(ground_truth[:, 0], detections[:, 0]).astype(int).tolist()
     detections = _best(detections)
     truth = _coco(images, [_annotation(row, area=row[6], crowd=row[7]) for row in ground_truth])
-    found = _coco(
+    results = _coco(
         images, [_annotation(row, area=row[4] * row[5], score=row[6]) for row in detections]
     )
-    run = COCOeval_faster(truth, found, "bbox", print_function=_silent)
+    run = COCOeval_faster(truth, results, "bbox", print_function=_silent)
     run.params.catIds = [0]
     run.params.imgIds = images
     run.params.maxDets = [MOST]

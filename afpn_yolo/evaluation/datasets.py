@@ -1,4 +1,4 @@
-"""A detection data set as the metrics take it: images, and one table of all their objects."""
+"""A detection data set: its images, and one table of all their objects."""
 
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ class DataSet:
         Their places stay, so that detections keep their numbers.
         """
         damaged = {self.images[place]: reason for place, reason in failed.items()}
-        kept = self.truth[~np.isin(self.truth[:, 0], list(failed))]
-        return replace(self, truth=kept, damaged={**self.damaged, **damaged}, undecoded=len(failed))
+        truth = self.truth[~np.isin(self.truth[:, 0], list(failed))]
+        return replace(
+            self, truth=truth, damaged={**self.damaged, **damaged}, undecoded=len(failed)
+        )
 
 
 def read_data(

@@ -1,4 +1,4 @@
-"""What tells a data set, and a checkpoint, from another of the same name."""
+"""Digests by which a changed data set or checkpoint is told from the one before."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ Shape = tuple[int, int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters of a neck, and its floating-point operations on the small image."""
+    """Parameters of a module, and its GFLOPs: two operations per multiply-add, before fusing."""
 
     parameters: int
-    operations: int
+    gflops: float
 
     def within(self, other: Cost) -> bool:
         """Whether neither is more than another neck's."""
-        return self.parameters <= other.parameters and self.operations <= other.operations
+        return self.parameters <= other.parameters and self.gflops <= other.gflops
 
 
 def scaling(d: Mapping[str, Any]) -> tuple[str | None, Scale]:
@@ -93,7 +93,7 @@ def measure(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
             f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
         ) from error
     parameters = sum(p.numel() for p in rows[first:].parameters())
-    return [_shape(x) for x in outputs], Cost(parameters, counter.get_total_flops())
+    return [_shape(x) for x in outputs], Cost(parameters, counter.get_total_flops() / 1e9)
 
 
 def _run(rows: nn.Sequential, image: Tensor, outputs: list[Any]) -> None:

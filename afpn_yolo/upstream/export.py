@@ -72,8 +72,8 @@ def onnx_difference(yaml: str, folder: Path, imgsz: int) -> float:
         outputs = network(image)
     outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    pairs = [(torch.from_numpy(y), x) for y, x in zip(found, outputs, strict=True)]
+    results = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    pairs = [(torch.from_numpy(y), x) for y, x in zip(results, outputs, strict=True)]
     return max(float((y - x).abs().max() / max(1, x.abs().max())) for y, x in pairs)
 
 

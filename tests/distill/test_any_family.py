@@ -175,8 +175,8 @@ def test_a_student_of_another_task_is_saved_as_of_its_own(
 @pytest.mark.parametrize(
     ("stock", "words", "message"),
     [
-        ("yolov8n-cls.yaml", (), r"t\.pt: .* ends in Classify"),
-        ("yolo11n.yaml", ("--neck", "fpn2"), r"there is no neck .*fpn2"),
+        ("yolov8n-cls.yaml", (), "Classify"),
+        ("yolo11n.yaml", ("--neck", "fpn2"), "fpn2"),
     ],
 )
 def test_what_gets_no_neck(

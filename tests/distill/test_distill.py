@@ -1,4 +1,4 @@
-"""The head start: what is taught, how it is taken up again, and the checkpoint that comes out."""
+"""The head start: what is pair, how it is taken up again, and the checkpoint that comes out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lesson(teacher: Path, model: str = "yolov5n-afpn.yaml") -> TeacherStudent:
+def models(teacher: Path, model: str = "yolov5n-afpn.yaml") -> TeacherStudent:
     source = Model(teacher).model.float()
     torch.manual_seed(0)
     return TeacherStudent(source, untrained(model, source))
@@ -53,11 +53,11 @@ def lesson(teacher: Path, model: str = "yolov5n-afpn.yaml") -> TeacherStudent:
 
 def test_levels_are_those_of_whole_models(teacher: Path) -> None:
     """Rows run one by one on a shared backbone give what hooks see in whole forward passes."""
-    taught = lesson(teacher)
+    pair = models(teacher)
     x = torch.rand(2, 3, 64, 96)
-    got, goal = taught.levels(x)
+    got, goal = pair.levels(x)
     seen: list[list[torch.Tensor]] = []
-    for model, levels in ((taught.student, got), (taught.teacher, goal)):
+    for model, levels in ((pair.student, got), (pair.teacher, goal)):
         rows: Any = model.model
         hook = rows[-1].register_forward_pre_hook(lambda m, args: seen.append([*args[0]]))
         model(x)
@@ -67,22 +67,19 @@ def test_levels_are_those_of_whole_models(teacher: Path) -> None:
 
 
 def test_backbone_and_head_are_the_teachers(teacher: Path) -> None:
-    taught = lesson(teacher)
-    assert taught.copy_head()
-    theirs: Any = taught.teacher.model
-    ours: Any = taught.student.model
+    pair = models(teacher)
+    assert pair.copy_head()
+    theirs: Any = pair.teacher.model
+    ours: Any = pair.student.model
     for row in [*range(10), -1]:
         state = ours[row].state_dict()
         assert all(torch.equal(state[k], v) for k, v in theirs[row].state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [("yolov5s-afpn.yaml", "different backbones"), ("yolov8n.yaml", "different backbones")],
-)
-def test_models_that_do_not_fit(teacher: Path, model: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        lesson(teacher, model)
+@pytest.mark.parametrize("model", ["yolov5s-afpn.yaml", "yolov8n.yaml"])
+def test_models_that_do_not_fit(teacher: Path, model: str) -> None:
+    with pytest.raises(ValueError, match="backbones"):
+        models(teacher, model)
 
 
 def test_the_normalized_error() -> None:
@@ -98,7 +95,7 @@ def test_teaching_brings_the_levels_closer(
 ) -> None:
     schedule = Schedule(steps=40, batch=4, imgsz=64, lr=1e-2)
     teaching = DistillationTrainer(
-        lesson(teacher), images, images, schedule, tmp_path / "state", "cpu"
+        models(teacher), images, images, schedule, tmp_path / "state", "cpu"
     )
     teaching.run(lambda step, share: None)
     after = teaching.evaluate()
@@ -106,14 +103,14 @@ def test_teaching_brings_the_levels_closer(
 
 
 def test_only_the_neck_is_taught(teacher: Path, images: list[Path], tmp_path: Path) -> None:
-    taught = lesson(teacher)
-    before = {k: v.clone() for k, v in taught.student.state_dict().items()}
-    DistillationTrainer(taught, images, images, SHORT, tmp_path / "s", "cpu").run(
+    pair = models(teacher)
+    before = {k: v.clone() for k, v in pair.student.state_dict().items()}
+    DistillationTrainer(pair, images, images, SHORT, tmp_path / "s", "cpu").run(
         lambda step, share: None
     )
     changed = {
         int(k.split(".")[1])
-        for k, v in taught.student.state_dict().items()
+        for k, v in pair.student.state_dict().items()
         if not torch.equal(v, before[k])
     }
     assert changed == set(range(10, 29))
@@ -129,17 +126,17 @@ def test_stopped_and_taken_up(
     monkeypatch.setattr("afpn_yolo.distill.trainer.SAVE_EVERY", 2)
 
     def teach(name: str, stop: int | None = None) -> tuple[list[int], nn.Module]:
-        taught, steps = lesson(teacher), []
+        pair, steps = models(teacher), []
 
         def progress(step: int, share: list[float]) -> None:
             steps.append(step)
             if step == stop:
                 raise Stop
 
-        teaching = DistillationTrainer(taught, images, images, SHORT, tmp_path / name, "cpu")
+        teaching = DistillationTrainer(pair, images, images, SHORT, tmp_path / name, "cpu")
         with contextlib.suppress(Stop):
             teaching.run(progress)
-        return steps, taught.neck
+        return steps, pair.neck
 
     _, whole = teach("whole")
     assert teach("parts", stop=5)[0] == [1, 2, 3, 4, 5]
@@ -152,7 +149,7 @@ def test_stopped_and_taken_up(
 def test_a_broken_state_starts_anew(teacher: Path, images: list[Path], tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"PK broken")
     teaching = DistillationTrainer(
-        lesson(teacher), images, images, SHORT, tmp_path / "state", "cpu"
+        models(teacher), images, images, SHORT, tmp_path / "state", "cpu"
     )
     assert teaching.step == 0
 
@@ -163,7 +160,7 @@ def test_a_device_that_is_not_there(
 ) -> None:
     if device != "gpu" and torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ValueError, match=f"^device {device}: Invalid CUDA .* Use 'device=cpu'"):
+    with pytest.raises(ValueError, match=device):
         distill(teacher, images, tmp_path / "a.pt", schedule=SHORT, device=device)
     assert not [*tmp_path.iterdir()]
 
@@ -185,7 +182,7 @@ def test_a_loss_that_is_no_number_ends_it(
     teacher: Path, images: list[Path], tmp_path: Path
 ) -> None:
     wild = Schedule(steps=30, batch=2, imgsz=64, lr=1e30)
-    with pytest.raises(ValueError, match=r"the loss of step \d+ is (nan|inf); take a lower lr"):
+    with pytest.raises(ValueError, match="lower lr"):
         distill(teacher, images, tmp_path / "a.pt", schedule=wild)
 
 

@@ -24,15 +24,20 @@ def case(name: str) -> dict[str, Any]:
     return content
 
 
-def read(folder: Path, content: object, names: tuple[str, ...] = ("a.png", "b.png")) -> DataSet:
+def read(
+    folder: Path,
+    content: object,
+    images: tuple[str, ...] = ("a.png", "b.png"),
+    names: dict[int, str] = NAMES,
+) -> DataSet:
     """Read a JSON with images of 64 x 64 pixels beside it."""
-    for name in names:
+    for name in images:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (64, 64)).save(folder / name)
     path = folder / "set.json"
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     path.write_bytes(raw)
-    return read_data(path, NAMES)
+    return read_data(path, names)
 
 
 def changed(**fields: object) -> dict[str, Any]:
@@ -101,11 +106,8 @@ def test_more_entries_than_are_needed(tmp_path: Path) -> None:
 
 
 def test_classes_may_be_named_by_integers(tmp_path: Path) -> None:
-    content = changed(categories_name=[1, 0])
-    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    Image.new("RGB", (64, 64)).save(tmp_path / "b.png")
-    (tmp_path / "set.json").write_text(json.dumps(content))
-    assert read_data(tmp_path / "set.json", {0: "0", 1: "1"}).truth.tolist() == TRUTH
+    names = {0: "0", 1: "1"}
+    assert read(tmp_path, changed(categories_name=[1, 0]), names=names).truth.tolist() == TRUTH
 
 
 def test_ids_that_are_words_stay_words(tmp_path: Path) -> None:
@@ -142,49 +144,43 @@ def test_a_size_that_contradicts_the_image_is_damage(tmp_path: Path, sizes: list
     assert data.truth.tolist() == TRUTH[:1]
 
 
+OUTLINES = ([[4, 4, 24, 20]], [[4, 4, 24, 20, 9]], [[1, 2, 3, 4, 5, None]], [[], 5])
+
+
 @pytest.mark.parametrize(
-    ("content", "words"),
+    "content",
     [
-        (case("one-file-two-ids.json"), ("a.png", "ids, 1 and 3")),
-        (case("one-id-two-files.json"), ("id 1 ", "a.png and b.png")),
-        (changed(images_id=[1, "1"]), ("id 1 ", "a.png and b.png")),
-        (changed(images_file_name=["a.png", "./a.png"]), ("a.png", "ids, 1 and 2")),
-        (changed(categories_id=[1, "1"]), ("category 1 has two names, 'blue' and 'red'",)),
-        (changed(categories_name=["red", "red"]), ("two categories, 1 and 2, are called 'red'",)),
-        (changed(annotations_image_id=[1, 3]), ("image 3, which it lacks",)),
-        (changed(annotations_image_id=[1, None]), ("entry 1 of 'annotations' has no 'image_id'",)),
-        (changed(images_id=[1, [2]]), ("entry 1 of 'images' has the id [2]",)),
-        (changed(images_id=[1, True]), ("entry 1 of 'images' has the id True",)),
-        (
-            changed(images_file_name=["a.png", None]),
-            ("entry 1 of 'images' has the file_name None",),
-        ),
-        (changed(annotations_bbox=[[4, 4, 20, 16], [1, 2, None, 4]]), ("[1, 2, None, 4]",)),
-        (changed(annotations_bbox=[[4, 4, 20, 16], [1]]), ("entry 1", "the bbox [1]")),
-        (changed(annotations_bbox=[[4, 4, 20, 16], []]), ("entry 1", "has no 'bbox', and")),
-        (changed(annotations_bbox=[[4, 4, 20, 16], ...]), ("entry 1", "has no 'bbox', and")),
+        case("one-file-two-ids.json"),
+        case("one-id-two-files.json"),
+        changed(images_id=[1, "1"]),
+        changed(images_file_name=["a.png", "./a.png"]),
+        changed(categories_id=[1, "1"]),
+        changed(categories_name=["red", "red"]),
+        changed(categories_name=["red", "green"]),
+        changed(categories_name=["red", []]),
+        changed(annotations_image_id=[1, 3]),
+        changed(annotations_image_id=[1, None]),
+        changed(annotations_category_id=[1, 3]),
+        changed(images_id=[1, [2]]),
+        changed(images_id=[1, True]),
+        changed(images_file_name=["a.png", None]),
         *(
-            (
-                changed(annotations_bbox=[None, ...], annotations_segmentation=[outline, ...]),
-                ("entry 0", "has no 'bbox', and no polygon"),
-            )
-            for outline in ([[4, 4, 24, 20]], [[4, 4, 24, 20, 9]], [[1, 2, 3, 4, 5, None]], [[], 5])
+            changed(annotations_bbox=[[4, 4, 20, 16], box])
+            for box in ([1, 2, None, 4], [1], [], ..., [0, 0, -1, 4])
         ),
-        (changed(annotations_bbox=[[4, 4, 20, 16], [0, 0, -1, 4]]), ("the bbox [0, 0, -1, 4]",)),
-        (changed(annotations_iscrowd=[0, 2]), ("entry 1", "neither 0 nor 1")),
-        (changed(annotations_area=[0, "large"]), ("entry 1", "an area that is no number")),
-        ({"images": [], "annotations": [], "categories": []}, ("lists no images",)),
+        *(
+            changed(annotations_bbox=[None, ...], annotations_segmentation=[outline, ...])
+            for outline in OUTLINES
+        ),
+        changed(annotations_iscrowd=[0, 2]),
+        changed(annotations_area=[0, "large"]),
+        {"images": [], "annotations": [], "categories": []},
+        {**case("base.json"), "annotations": None},
     ],
 )
-def test_what_can_be_meant_in_two_ways_is_refused(
-    tmp_path: Path, content: dict[str, Any], words: tuple[str, ...]
-) -> None:
-    with pytest.raises(EvaluationError) as caught:
+def test_what_can_be_meant_in_two_ways_is_refused(tmp_path: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(EvaluationError, match=r"^\S+set\.json"):
         read(tmp_path, content)
-    message = str(caught.value)
-    assert message.startswith(str(tmp_path / "set.json"))
-    assert "\n" not in message
-    assert [word for word in words if word not in message] == []
 
 
 def coco_yaml(root: Path, names: list[str]) -> Path:
@@ -217,17 +213,3 @@ def test_cocos_val2017_is_judged_by_cocos_annotations(tmp_path: Path) -> None:
     data = read_data(yaml, NAMES)
     assert [path.name for path in data.images] == ["b.png"]
     assert np.array_equal(data.truth, [[0, 0, 10, 8, 30, 30, 700, 1]])
-
-
-def test_mixed_rows_drop_the_image_as_ultralytics_does(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        (tmp_path / "images" / "val2017").mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (64, 64)).save(tmp_path / "images" / "val2017" / name)
-    yaml = coco_yaml(tmp_path, [*NAMES.values()])
-    mixed = tmp_path / "labels" / "val2017" / "a.txt"
-    mixed.write_text((CASES / "mixed-rows.txt").read_text())
-    data = read_data(yaml, NAMES)
-    (reason,) = data.damaged.values()
-    assert "labels mix segment and detection rows" in reason
-    assert [path.name for path in data.images] == ["b.png"]
-    assert len(data.truth) == 1
