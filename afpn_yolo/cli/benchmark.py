@@ -21,8 +21,7 @@ from typing import Any
 
 from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
 from afpn_yolo.cli.command import PARTLY, complain
-from afpn_yolo.compare.plan import CONTROL, PAPER, parse_necks
-from afpn_yolo.compare.quick import NECKS
+from afpn_yolo.compare.plan import CONTROL, PAPER, QUICK_NECKS, parse_necks
 from afpn_yolo.deploy.cases import (
     PARTS,
     PRECISIONS,
@@ -43,7 +42,7 @@ USUAL: dict[str, Any] = {
     "runs": 50,
 }
 QUICK: dict[str, Any] = {
-    "models": [f"{CONTROL}=yolov5-none.yaml", *NECKS],  # those of afpn compare --quick
+    "models": [f"{CONTROL}=yolov5-none.yaml", *QUICK_NECKS],  # those of afpn compare --quick
     "runtimes": ["pytorch", "onnxruntime"],  # what every benchmark needs anyway
     "precisions": ["fp32"],
     "scales": ["n"],

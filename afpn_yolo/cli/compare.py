@@ -1,14 +1,14 @@
-"""Train and evaluate necks under equal conditions, and set them side by side.
+"""Train and evaluate necks under equal conditions, and compare them.
 
     afpn compare --data my.yaml --quick
 
 tells which neck to take for your data: no neck, PAFPN, AFPN and its lite form, three seeds each, in
-a short schedule, with one bar for all of it. --epochs, --imgsz and the others change it.
+a short schedule, with one progress bar. --epochs, --imgsz and the others change it.
 
     afpn compare --data my.yaml --epochs 100 --seeds 0 1 2 --control
 
 trains PAFPN and AFPN (the paper's Table IV); `--table V` its three fusions. I, II, III and V-rcnn
-are of two-stage detectors, in the paper's schedules, on COCO's folder or a data YAML:
+are two-stage detectors, in the paper's schedules, on COCO's folder or a data YAML:
 
     afpn compare --table I --data coco --device 0,1
 
@@ -16,9 +16,9 @@ Or name any models:
 
     afpn compare PAFPN=yolov5nu.pt AFPN=yolov5n-afpn-start.pt --data my.yaml
 
-Results go to OUT/NAME.json, .md and .html (one file that opens without a network), and two PNGs,
-after every run. Stop it whenever you like: the same command goes on where it stopped. Started
-twice, it shares the runs between both processes.
+Results go to OUT/NAME.json and .md after every run, and to .html (one file that opens without a
+network) and two PNGs at the end. Stop it whenever you like: the same command goes on where it
+stopped. Started twice, both processes share the runs.
 
     afpn compare results/a.json results/b.json --pareto results/benchmark.json
 
@@ -29,19 +29,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from afpn_yolo.cli import twostage_table
 from afpn_yolo.cli.arguments import SCALES, add_json, check_least
 
+if TYPE_CHECKING:
+    from afpn_yolo.compare.plan import Candidate
+    from afpn_yolo.compare.yolo import YoloRuns
+
 STOPPED = "stopped; the same command goes on from here"
-USUAL: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
+DEFAULTS: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
 NOTHING = Path("none")
 FIRST = "looking at data and models ..."
 RANDOM = (
     "the YAMLs start from random weights, which takes long schedules: --backbone FILE starts them "
-    "from the backbone of a checkpoint, a file for each scale; --backbone none leaves this line out"
+    "from the backbone of a checkpoint, a file for each scale; --backbone none hides this line"
 )
 
 
@@ -49,17 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `Command`."""
     add = parser.add_argument
     add("necks", nargs="*", metavar="[LABEL=]MODEL", help="model YAMLs, or .pt files to fine-tune")
-    add(
-        "--table",
-        choices=("I", "II", "III", "IV", "V", "V-rcnn"),
-        help="the paper's table, where no models are named (IV)",
-    )
+    tables = ("I", "II", "III", "IV", "V", "V-rcnn")
+    add("--table", choices=tables, help="the paper's table, where no models are named (IV)")
     add("--data", help="data set, as yolo takes it")
-    add(
-        "--quick",
-        action="store_true",
-        help="a short comparison with a verdict, as far as nothing else is said",
-    )
+    add("--quick", action="store_true", help="a short comparison with a verdict")
     add("--control", action="store_true", help="compare a model without a neck, too")
     add("--scales", nargs="+", choices=SCALES, help="scales of the YAMLs (n, for a table)")
     add("--epochs", type=int, help="epochs of every run (300; --quick: by the number of images)")
@@ -87,9 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--name", help="name of the comparison (the data set's; with --quick: SET-quick)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
-    add(
-        "--runs", type=Path, default=Path("runs/compare"), help="folder of trainings (runs/compare)"
-    )
+    runs = Path("runs/compare")
+    add("--project", type=Path, default=runs, help=f"folder of the trainings ({runs})")
     add("--pareto", type=Path, metavar="BENCH.json", help="draw results over a benchmark's times")
     add("--part", default="model", choices=("model", "neck"), help="of --pareto's times (model)")
     add("--runtime", default="onnxruntime", help="of --pareto's times (onnxruntime)")
@@ -113,74 +110,90 @@ def run(args: argparse.Namespace) -> int:
     if args.resnet:
         raise ValueError("--resnet is for the two-stage tables; name models or YAMLs instead")
     # Here, so that --help needs no torch.
-    from afpn_yolo.compare.baseline import with_control
-    from afpn_yolo.compare.plan import PAPER, parse_necks
-    from afpn_yolo.compare.quick import NECKS
-    from afpn_yolo.compare.run import Comparison
-    from afpn_yolo.upstream.overrides import read_settings
+    from afpn_yolo.base.errors import EvaluationError
+    from afpn_yolo.compare.plan import default_name
+    from afpn_yolo.compare.runner import Comparison
 
-    extra = read_settings(args.set, "--set")
-    scales = args.scales or ([] if args.necks else ["n"])
-    usual = NECKS if args.quick and not args.table else PAPER[args.table or "IV"]
-    necks = parse_necks(args.necks or usual, scales)
-    if args.control or args.quick:
-        necks = with_control(necks)
-    if args.quick:
-        extra = _shorten(args, extra)
-    for name, value in USUAL.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    comparison = Comparison(
-        necks=necks,
-        seeds=args.seeds,
-        data=args.data,
-        epochs=args.epochs,
-        imgsz=args.imgsz,
-        batch=args.batch,
-        backbones=_backbones(args, scales),
-        extra=extra,
-        out=args.out,
-        folder=args.runs,
-        name=args.name or f"{Path(args.data).stem}{'-quick' if args.quick else ''}",
-    )
-    if args.backbone != [NOTHING] and comparison.starts_from_random():
+    name = args.name or f"{default_name(args.data)}{'-quick' if args.quick else ''}"
+    folder = args.project / name
+    yolo = _runs(args, folder)
+    comparison = Comparison(name, args.out, folder, yolo.plan(args.seeds, with_data=False), yolo)
+    missing = comparison.check()
+    try:
+        comparison = Comparison(name, args.out, folder, yolo.plan(args.seeds), yolo)
+    except EvaluationError:
+        if missing:  # the table of finished runs needs no data
+            raise
+    untrained = [run for run in missing if not run.neck.is_checkpoint]
+    if untrained and not yolo.backbones and args.backbone != [NOTHING]:
         print(RANDOM, file=sys.stderr)
-    failed = comparison.carry_out(args.device, args.workers, bar=args.quick)
+    failures = comparison.run(bar=args.quick)
     print(comparison.results().markdown())
     for path in comparison.files():
         print(path)
     if args.json:
-        args.json.write(comparison.records.content())
-    for line in failed:
+        args.json.write(comparison.store.content())
+    for line in failures:
         print(f"error: {line}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failures else 0
+
+
+def _runs(args: argparse.Namespace, folder: Path) -> YoloRuns:
+    """What is compared, and under which settings."""
+    from afpn_yolo.compare.baseline import with_control
+    from afpn_yolo.compare.plan import PAPER, QUICK_NECKS, parse_necks
+    from afpn_yolo.compare.yolo import Settings, YoloRuns
+    from afpn_yolo.upstream.overrides import read_settings
+
+    extra = read_settings(args.set, "--set")
+    scales = args.scales or ([] if args.necks else ["n"])
+    usual = QUICK_NECKS if args.quick and not args.table else PAPER[args.table or "IV"]
+    necks = parse_necks(args.necks or usual, scales)
+    if args.control or args.quick:
+        necks = with_control(necks, folder)
+    if args.quick:
+        extra = _shorten(args, extra)
+    for key, value in DEFAULTS.items():
+        if getattr(args, key) is None:
+            setattr(args, key, value)
+    settings = Settings(args.data, args.epochs, args.imgsz, args.batch, extra)
+    return YoloRuns(necks, settings, _backbones(args, necks), args.device, args.workers)
 
 
 def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
     """Fill in what `--quick` chooses where the user has not; returns the further settings."""
-    from afpn_yolo.compare.quick import SEEDS, schedule
+    from afpn_yolo.compare.plan import QUICK_SEEDS, quick_schedule
     from afpn_yolo.upstream.data import images_of
     from afpn_yolo.upstream.loading import uses_gpu
 
-    epochs, fraction = schedule(len(images_of(args.data, "train")))
+    epochs, fraction = quick_schedule(len(images_of(args.data, "train")))
     if args.epochs is None:
         args.epochs = epochs
         if fraction < 1:
             extra = {"fraction": fraction} | extra
     args.imgsz = args.imgsz or (640 if uses_gpu(args.device) else 320)
-    args.seeds = args.seeds or [*SEEDS]
+    args.seeds = args.seeds or [*QUICK_SEEDS]
     return extra
 
 
-def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
+def _backbones(args: argparse.Namespace, necks: Sequence[Candidate]) -> dict[str | None, Path]:
+    """A file for each scale of the YAMLs, or none."""
+    scales = list(dict.fromkeys(neck.scale for neck in necks if not neck.is_checkpoint))
     if args.backbone == [NOTHING]:
-        return []
-    if args.backbone or not args.quick or not scales:
-        return args.backbone or []
-    from afpn_yolo.upstream.loading import coco_checkpoint
+        return {}
+    if args.backbone:
+        if len(args.backbone) != len(scales):
+            raise ValueError(
+                f"--backbone: {len(args.backbone)} files for {len(scales)} scales of YAMLs; "
+                "give one each"
+            )
+        return dict(zip(scales, args.backbone, strict=True))
+    if not args.quick or None in scales:
+        return {}
+    from afpn_yolo.upstream.loading import find_checkpoint
 
     try:
-        return [coco_checkpoint(scale) for scale in scales]
+        return {scale: find_checkpoint(f"yolov5{scale}u.pt") for scale in scales}
     except ValueError as error:
         raise ValueError(
             f"--quick starts from backbones that know COCO: {error}; name files by --backbone, or "
@@ -191,15 +204,18 @@ def _backbones(args: argparse.Namespace, scales: list[str]) -> list[Path]:
 def _pareto(args: argparse.Namespace) -> int:
     """Draw, instead of training."""
     from afpn_yolo.base.files import written_whole
-    from afpn_yolo.compare.pareto import pareto, untimed
+    from afpn_yolo.compare.pareto import over_cost
 
     if not args.necks or any(Path(word).suffix != ".json" for word in args.necks):
         raise ValueError("--pareto takes results of comparisons: afpn compare A.json B.json ...")
     results = [Path(word) for word in args.necks]
-    times = (args.part, args.runtime, args.precision)
-    figure = pareto(results, args.pareto, *times)
-    if told := untimed(results, args.pareto, *times):
-        print(told, file=sys.stderr)
+    figure, missing = over_cost(results, args.pareto, args.part, args.runtime, args.precision)
+    if missing:
+        print(
+            f"{', '.join(missing)}: no time in {args.pareto}, so over parameters alone; "
+            "measure all necks in one run of afpn benchmark",
+            file=sys.stderr,
+        )
     path = args.out / f"{args.name or 'pareto'}.png"
     with written_whole(path) as part:
         figure.savefig(part, format="png")

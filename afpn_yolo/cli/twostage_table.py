@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from afpn_yolo.cli.train_rcnn import TRAINING, read_option
 
@@ -17,40 +16,34 @@ BATCH = 8  # the paper's
 
 def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, and write the table after every run."""
-    from afpn_yolo.compare.plan import Candidate
+    from afpn_yolo.compare.plan import Candidate, default_name
     from afpn_yolo.compare.results import ENDS, Results
     from afpn_yolo.twostage.paper_tables import Record, carry_out, rows_of
 
     base = _plan(args)
-    name = args.name or f"{Path(args.data).stem or 'data'}-{args.table}"
+    name = args.name or f"{default_name(args.data)}-{args.table}"
     necks = [Candidate(entry.label, entry.label) for entry in rows_of(args.table, args.epochs)]
-    conditions = {
-        "data": base.source.train,
-        "epochs": args.epochs or "the paper's schedules",
-        "imgsz": " to ".join(dict.fromkeys(map(str, (base.sides.shorter[-1], base.sides.longest)))),
-        "batch": base.batch,
-        "backbone": {"": base.weights_backbone} if base.weights_backbone else {},
-        "set": " ".join(args.set),
-    }
 
     def results(records: dict[str, Record]) -> Results:
-        return Results.of(necks, records, conditions, judged=False)
+        return Results.of(necks, cast(Any, records), judged=False)
 
     records = carry_out(
         args.table,
         base,
         args.out / f"{name}.json",
-        args.runs / name,
+        args.project / name,
         seeds=args.seeds or [0],
         device=args.device,
         workers=args.workers,
         backbone=args.resnet,
         epochs=args.epochs,
-        finished=lambda done: results(done).write(args.out, name),
+        finished=lambda done: results(done).write_markdown(args.out, name),
     )
+    results(records).write(args.out, name)
     print(results(records).markdown())
-    for end in (".json", *ENDS):
-        print(args.out / f"{name}{end}")
+    for path in (args.out / f"{name}{end}" for end in (".json", *ENDS)):
+        if path.exists():
+            print(path)
     if args.json:
         args.json.write(records)
     return 0

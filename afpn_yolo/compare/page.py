@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from afpn_yolo.base.records import DIGEST
-from afpn_yolo.compare.figures import bubbles, curves, sizes, svg
-from afpn_yolo.compare.plan import short
-from afpn_yolo.compare.table import COLUMNS, EXPLAINED, Row, shown, versus
-from afpn_yolo.compare.verdict import notes as verdict_notes
+from matplotlib.figure import Figure
+
+from afpn_yolo.compare.table import COLUMNS, cells
+from afpn_yolo.compare.verdict import notes
+from afpn_yolo.evaluation.records import Row
+from afpn_yolo.plots.comparison import svg
 
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --ink: #1f2328;
@@ -34,6 +35,7 @@ th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align
 th { color: var(--dim); font-weight: 600; font-size: .85rem; }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:hover { background: var(--soft); }
+.conditions { width: auto; } .conditions td { text-align: left; white-space: normal; }
 .figures { display: grid; gap: 1.25rem;
   grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 8px; padding: .75rem; }
@@ -46,22 +48,25 @@ ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
 def page(
     name: str,
     table: Sequence[Row],
-    conditions: Mapping[str, Any],
+    conditions: Mapping[str, str],
     verdict: Mapping[str, Any] | None,
-    notes: Sequence[str],
+    figures: Mapping[str, Figure],
+    lists: Mapping[str, Sequence[str]],
+    explained: str,
 ) -> str:
     """Verdict, table, figures and conditions.
 
     Args:
         name: Of the comparison.
         table: A row for every neck.
-        conditions: What all runs shared.
+        conditions: What all runs shared, in words.
         verdict: As `verdict.verdict` gives it.
-        notes: Sentences about versions and data; `**` around one makes it bold.
+        figures: What is drawn.
+        lists: Title -> sentences; `**` around one makes it bold.
+        explained: What the figures of the table are.
     """
-    drawn = "".join(
-        f"<figure>{svg(draw(table))}</figure>" for draw in (curves, bubbles, sizes) if table
-    )
+    drawn = "".join(f"<figure>{svg(figure)}</figure>" for figure in figures.values())
+    settings = (f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in conditions.items())
     return "".join(
         (
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
@@ -69,14 +74,13 @@ def page(
             f"<title>{escape(name)}: comparison of necks</title>\n",
             f"<style>{STYLE}</style>\n</head>\n",
             f"<body>\n<h1>Comparison of necks: {escape(name)}</h1>\n",
-            f'<div class="dim">{escape(shown(conditions))}</div>\n',
             _verdict(verdict),
             "<h2>Accuracy and cost</h2>\n",
             _table(table),
-            f'<p class="dim">{EXPLAINED} of the images above.</p>\n',
+            f'<p class="dim">{escape(explained)}</p>\n',
             f'<h2>Figures</h2>\n<div class="figures">{drawn}</div>\n',
-            _list("Along the way", versus(table)),
-            _list("Conditions", [*notes, *_digests(conditions)]),
+            *(_list(title, items) for title, items in lists.items()),
+            f'<h2>Conditions</h2>\n<table class="conditions">{"".join(settings)}</table>\n',
             "</body>\n</html>\n",
         )
     )
@@ -88,40 +92,27 @@ def _verdict(verdict: Mapping[str, Any] | None) -> str:
     parts = []
     for one in verdict["scales"]:
         title = f"<h2>Scale {escape(one['scale'])}</h2>" if len(verdict["scales"]) > 1 else ""
-        said = "".join(f"<p>{escape(text)}</p>" for text in one["text"])
-        parts.append(f'{title}<div class="verdict">{said}</div>\n')
-    parts += [f'<div class="dim">{note}</div>\n' for note in verdict_notes(verdict)]
+        text = "".join(f"<p>{escape(sentence)}</p>" for sentence in one["text"])
+        parts.append(f'{title}<div class="verdict">{text}</div>\n')
+    parts += [f'<div class="dim">{note}</div>\n' for note in notes(verdict)]
     return "".join(parts)
 
 
 def _table(table: Sequence[Row]) -> str:
-    lines = []
-    for row in table:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row.cells())
-        lines.append(f"<tr>{cells}</tr>")
     head = "".join(f"<th>{key}</th>" for key in COLUMNS)
-    body = "\n".join(lines)
+    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in cells(row)) for row in table)
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>\n"
     )
 
 
-def _digests(conditions: Mapping[str, Any]) -> list[str]:
-    lines = [
-        f"Backbone{' of scale ' + scale if scale else ''}: tensors {short(tensors)}."
-        for scale, tensors in (conditions.get("backbone") or {}).items()
-    ]
-    if digest := conditions.get(DIGEST):
-        lines.append(f"Images and labels: {short(digest)}.")
-    return lines
-
-
 def _list(title: str, items: Sequence[str]) -> str:
     if not items:
         return ""
     listed = "\n".join(f"<li>{_bold(item)}</li>" for item in items)
-    return f"<h2>{title}</h2>\n<ul>\n{listed}\n</ul>\n"
+    return f"<h2>{escape(title)}</h2>\n<ul>\n{listed}\n</ul>\n"
 
 
 def _bold(text: str) -> str:

@@ -1,16 +1,16 @@
-"""What is compared: necks, scales and seeds, and the conditions that all runs share."""
+"""What is compared: necks at scales, runs, and the conditions that runs share."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.errors import short_repr
-from afpn_yolo.base.records import DIGEST
-from afpn_yolo.compare.settings import check_settings
+from afpn_yolo.base.files import is_checkpoint
+from afpn_yolo.evaluation.records import DIGEST, MODEL
 from afpn_yolo.plugin.lookup import scaled
 
 PAPER = {
@@ -20,6 +20,10 @@ PAPER = {
 """The paper's tables: label=model for every neck in them."""
 
 CONTROL = "none"  # the label of a model without a neck
+QUICK_NECKS = (*PAPER["IV"], "lite=yolov5-afpn-lite.yaml")
+QUICK_SEEDS = (0, 1, 2)
+QUICK_IMAGES = 4_000
+"""Of more training images, `--quick` takes as many, spread evenly over the whole list."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +34,21 @@ class Candidate:
         label: What the row is called.
         model: A model YAML, which starts untrained, or a `.pt`, which is fine-tuned as it is.
         scale: The YAML's scale letter; None where the file name has it, and for a `.pt`.
-        digest: Of the tensors of a `.pt`, where it is known; a file can change under its name.
     """
 
     label: str
     model: str
     scale: str | None = None
-    digest: str | None = None
-
-    @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Candidate:
-        """From what `asdict` wrote, among other keys; older files have fewer of ours."""
-        return cls(**{key.name: record[key.name] for key in fields(cls) if key.name in record})
 
     @property
     def name(self) -> str:
         """Label and scale: `AFPN-n`."""
         return f"{self.label}-{self.scale}" if self.scale else self.label
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is a `.pt`."""
+        return is_checkpoint(self.model)
 
     @property
     def file(self) -> str:
@@ -56,86 +58,70 @@ class Candidate:
         """
         return (scaled(self.model, self.scale) if self.scale else None) or self.model
 
-    def is_model_of(self, other: Candidate) -> bool:
-        """Whether both are one model, as far as is known of both."""
-        known = self.digest and other.digest
-        return self.model == other.model and (not known or self.digest == other.digest)
-
-    def __str__(self) -> str:
-        return f"{self.model} (tensors {self.digest[:8]})" if self.digest else self.model
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What all runs of a comparison share.
-
-    Attributes:
-        data: Data set, as `yolo` takes it.
-        epochs: Epochs of every run.
-        imgsz: Image side in pixels, for training and evaluation.
-        batch: Batch size over all GPUs.
-        backbone: Scale letter ("" for any) -> SHA-256 of the tensors that start the backbone.
-        extra: Further arguments of Ultralytics' trainer.
-        data_digest: SHA-256 over files and labels of the data; None where that is not known.
-
-    Raises:
-        ValueError: On an `extra` under which runs could not be compared.
-    """
-
-    data: str
-    epochs: int
-    imgsz: int
-    batch: int
-    backbone: dict[str, str] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-    data_digest: str | None = None
-
-    def __post_init__(self) -> None:
-        check_settings(self.extra)
-
-
-def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Where the conditions of something kept differ: `epochs: 100 there, 300 here`."""
-    different = [
-        f"{key}: {_said(key, there.get(key))} there, {_said(key, value)} here"
-        for key, value in here.items()
-        if there.get(key) != value and key != DIGEST
-    ]
-    known = there.get(DIGEST) and here.get(DIGEST)  # a result of before 0.2 doesn't say
-    if known and there[DIGEST] != here[DIGEST]:
-        different.append("images or labels have changed since")
-    return different
-
-
-def _said(key: str, value: Any) -> str:
-    """A condition in words."""
-    if key == "backbone":
-        given = [
-            f"weights {short(digest)}{scale and f' for {scale}'}"
-            for scale, digest in (value or {}).items()
-        ]
-        return ", ".join(given) or "random weights"
-    if isinstance(value, Mapping):
-        return " ".join(f"{name}={setting}" for name, setting in value.items()) or "nothing"
-    return str(value)
-
-
-def short(tensors: str) -> str:
-    """The start of a digest; a name of weights as it is."""
-    return tensors[:12] if len(tensors) == 64 else tensors
-
 
 @dataclass(frozen=True)
 class Run:
-    """One training."""
+    """One training.
+
+    Attributes:
+        neck: Its row.
+        seed: Of everything random.
+        conditions: All else that decides its result, as plain values for JSON. `model` is what is
+            built, a digest or the settings of this row; every other condition is the same for all
+            runs of a comparison. Either has the `epochs`.
+    """
 
     neck: Candidate
     seed: int
+    conditions: Mapping[str, Any]
 
     @property
     def name(self) -> str:
         """Folder and key: `AFPN-n-seed0`."""
         return f"{self.neck.name}-seed{self.seed}"
+
+    @property
+    def epochs(self) -> int:
+        """Length of the training."""
+        return int(self.conditions.get("epochs") or self.conditions[MODEL]["epochs"])
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Where the conditions of two runs of one row differ: `epochs: 100 before, 300 now`.
+
+    A digest that is None is unknown, and differs from none.
+    """
+    return [
+        _difference(key, before.get(key), now.get(key))
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+        and not (key in (DIGEST, MODEL) and None in (before.get(key), now.get(key)))
+    ]
+
+
+def _difference(key: str, before: Any, now: Any) -> str:
+    if key == DIGEST:
+        return "images or labels have changed since"
+    if key == MODEL and isinstance(before, str):
+        return "another model was trained under this label"
+    if isinstance(before, Mapping) and isinstance(now, Mapping) and key != "backbone":
+        return ", ".join(differences(before, now))
+    return f"{key}: {in_words(key, before)} before, {in_words(key, now)} now"
+
+
+def in_words(key: str, value: Any) -> str:
+    """A condition as reports and messages show it."""
+    if key == "backbone":
+        weights = [f"{f'{s}: ' if s else ''}{short(digest)}" for s, digest in (value or {}).items()]
+        return f"weights {', '.join(weights)}" if weights else "random weights"
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={setting}" for name, setting in value.items())
+    return "not set" if value is None else short(str(value))
+
+
+def short(digest: str) -> str:
+    """The start of a digest; any other text as it is."""
+    return digest[:12] if re.fullmatch("[0-9a-f]{64}", digest) else digest
 
 
 def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
@@ -143,23 +129,23 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
 
     Raises:
         ValueError: On a file that is neither YAML nor .pt, a scale for a name that already has
-            one or for a .pt, and a label that occurs twice.
+            one or for a .pt, and a label that occurs twice or can't name a folder.
     """
     necks = []
     letters: Sequence[str | None] = [*scales] or [None]
     for scale in letters:
         for word in words:
             label, _, model = word.rpartition("=")
-            suffix = Path(model).suffix
-            if suffix not in (".yaml", ".yml", ".pt"):
+            if Path(model).suffix not in (".yaml", ".yml", ".pt"):
                 raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
-            necks.append(Candidate(label or Path(model).stem, model, _scale(model, scale)))
+            necks.append(Candidate(label or Path(model).stem, model, scale))
+            if scale:
+                _check_scalable(necks[-1])
     names = [neck.name for neck in necks]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} occurs twice: give the necks labels, LABEL=MODEL")
-        wrong = re.sub(r"[\w .+-]", "", name)
-        if wrong:
+        if wrong := re.sub(r"[\w .+-]", "", name):
             raise ValueError(
                 f"{name}: a label names a folder, which can't have {short_repr(wrong[0])} in it: "
                 "use letters, digits, blanks and . + - _"
@@ -167,18 +153,34 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
     return necks
 
 
-def _scale(model: str, scale: str | None) -> str | None:
-    path = Path(model)
-    if scale is None:
-        return None
-    if path.suffix == ".pt":  # models are held against those of their scale, and it says none
+def _check_scalable(neck: Candidate) -> None:
+    if neck.is_checkpoint:  # models are held against those of their scale, and it names none
         raise ValueError(
-            f"{model} beside --scales: a .pt has a scale of its own; leave --scales out, and write "
-            "the YAMLs with theirs, yolov5n-afpn.yaml"
+            f"{neck.model} beside --scales: a .pt has a scale of its own; leave --scales out, and "
+            "write the YAMLs with theirs, yolov5n-afpn.yaml"
         )
-    if re.search(r"yolo(e-)?v?\d+[nslmx]", path.stem):
+    if re.search(r"yolo(e-)?v?\d+[nslmx]", Path(neck.model).stem):
         raise ValueError(
-            f"{model} has its scale in its name: write yolov5-afpn.yaml with --scales, "
+            f"{neck.model} has its scale in its name: write yolov5-afpn.yaml with --scales, "
             "or yolov5n-afpn.yaml without"
         )
-    return scale
+
+
+def quick_schedule(images: int) -> tuple[int, float]:
+    """Choose the length of the runs of `--quick` by the number of training images.
+
+    Every run sees about 20,000 images, some 1,250 batches of 16. On Aquarium (448 images, COCO
+    backbone) that is 45 epochs; a model without a neck was then clearly behind in every seed.
+    It is 10 epochs at least, since Ultralytics warms up for three of them, and 100 at most.
+
+    Returns:
+        Epochs of every run, and the fraction of the training images that it uses.
+    """
+    epochs = min(100, max(10, -(-20_000 // max(1, images))))
+    return epochs, round(min(1.0, QUICK_IMAGES / max(1, images)), 4)
+
+
+def default_name(data: str) -> str:
+    """The name of a comparison: the data's file, or its folder where the file is `data.yaml`."""
+    path = Path(data)
+    return (path.absolute().parent.name if path.stem == "data" else path.stem) or "data"

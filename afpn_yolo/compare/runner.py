@@ -1,149 +1,173 @@
-"""Train and evaluate one run; go on where an interrupted one stopped."""
+"""Do the runs of a comparison, each once, and keep their results: of any kind of detector.
+
+    comparison = Comparison("mine", Path("results"), Path("runs"), runs, train)
+    failures = comparison.run()
+
+Nothing is read or written before `check` or `run`.
+"""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from tqdm import tqdm
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.base.records import DIGEST, TRAINED_WITH
-from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
-from afpn_yolo.compare.store import Record
-from afpn_yolo.evaluation.coco import COLUMNS
-from afpn_yolo.evaluation.evaluate import evaluate_model
-from afpn_yolo.upstream.scales import trainable_file
-from afpn_yolo.upstream.train import cost, train, training_versions
+from afpn_yolo.compare.plan import Run, differences
+from afpn_yolo.compare.results import ENDS, Results
+from afpn_yolo.compare.store import Store
+from afpn_yolo.evaluation.records import Record, Result
+from afpn_yolo.upstream.locks import share
+from afpn_yolo.upstream.log import announce, quiet
+from afpn_yolo.upstream.train import training_versions
+
+AfterEpoch: TypeAlias = Callable[[], object]
+Train: TypeAlias = Callable[[Run, Path, AfterEpoch], Result]
+"""Trains a run in its folder, from wherever an earlier call was stopped, and evaluates it. It calls
+the third argument after each epoch."""
 
 REMEDY = "choose another --name, or remove that folder"
-UNKNOWN = {"ultralytics": "unknown"}
 
 
-def carry_out(
-    run: Run,
-    conditions: Conditions,
-    folder: Path,
-    backbone: Path | None = None,
-    device: str | None = None,
-    workers: int = 8,
-    after_epoch: Callable[[], object] | None = None,
-) -> Record:
-    """Train, unless that was done, then evaluate the last weights.
+@dataclass(frozen=True)
+class Comparison:
+    """Runs under equal conditions, and where their results go.
 
-    The last, not the best: the best epoch is chosen on the data that it is then judged by. Boxes
-    are clipped to the image, as Ultralytics does before it saves them for COCO's own tools.
-
-    Args:
-        run: Candidate and seed.
-        conditions: What all runs share.
-        folder: Where Ultralytics keeps this run; what is there is resumed.
-        backbone: Checkpoint whose tensors start the backbone of a YAML.
-        device: As `yolo` takes it; several GPUs train distributed.
-        workers: Processes that load data, per GPU.
-        after_epoch: Called after each epoch of training on one device.
-
-    Raises:
-        ValueError: When the folder holds a run under other conditions, or of another model.
-
-    Returns:
-        Parameters, GFLOPs, seconds, metrics, the curve over epochs, and versions.
+    Attributes:
+        name: Of the comparison; its files are `out/NAME.json`, `.md`, `.html` and two PNGs.
+        out: Folder of the results.
+        folder: Folder of the trainings, one for each run.
+        runs: What is to be done, in this order.
+        train: See `Train`.
+        judged: Whether a verdict is given, for which a model without a neck is needed.
     """
-    arguments: dict[str, Any] = {
-        "data": conditions.data,
-        "epochs": conditions.epochs,
-        "imgsz": conditions.imgsz,
-        "batch": conditions.batch,
-        "seed": run.seed,
-        "workers": workers,
-        "patience": 0,  # all runs equally long
-        "plots": False,
-    } | conditions.extra
-    neck, split = run.neck, str(conditions.extra.get("split", "val"))
-    if backbone and not neck.model.endswith(".pt"):
-        arguments["pretrained"] = str(backbone)
-    kept = _keep_to(folder, neck, asdict(conditions))
-    model = trainable_file(neck.model, neck.scale, folder)
-    last = train(model, folder, arguments, device, after_epoch)
-    report = evaluate_model(
-        last, conditions.data, conditions.imgsz, split, device=device, clip=True
-    )
-    parameters, gflops = cost(last, conditions.imgsz)
-    seconds, curve = read_curve(folder / "results.csv")
-    return {
-        "parameters": parameters,
-        "gflops": round(gflops, 4),
-        "seconds": round(seconds),
-        "metrics": {**{key: report[key] for key in COLUMNS}, "per_class": report["per_class"]},
-        "images": report["images"],
-        "instances": report["instances"],
-        "curve": curve,
-        "area": report["area"],  # which area of an object its size goes by
-        "versions": report["versions"],
-        TRAINED_WITH: kept["versions"],
-        DIGEST: kept[DIGEST],
-    }
+
+    name: str
+    out: Path
+    folder: Path
+    runs: Sequence[Run]
+    train: Train
+    judged: bool = True
+
+    @cached_property
+    def store(self) -> Store:
+        """The finished runs."""
+        return Store(self.out / f"{self.name}.json")
+
+    def check(self) -> list[Run]:
+        """The runs that are still to be done.
+
+        Raises:
+            ValueError: When finished runs of this name were made under other conditions.
+        """
+        finished = self.store.check(self.runs)
+        return [run for run in self.runs if run.name not in finished]
+
+    def results(self) -> Results:
+        """What the finished runs of these rows show."""
+        return self._results(self.store.records())
+
+    def _results(self, records: dict[str, Record]) -> Results:
+        necks = dict.fromkeys(run.neck for run in self.runs)
+        return Results.of(necks, records, self.judged)
+
+    def files(self) -> list[Path]:
+        """The files of results that there are."""
+        paths = [self.out / f"{self.name}{end}" for end in (".json", *ENDS)]
+        return [path for path in paths if path.exists()]
+
+    def run(self, bar: bool = False) -> list[str]:
+        """Do every run that isn't done. JSON and Markdown are written after each.
+
+        Page and figures are drawn at the end, or when it is interrupted. Several processes may do
+        this at once; they share the runs.
+
+        Args:
+            bar: Show one bar with the time left, in place of Ultralytics' messages.
+
+        Returns:
+            A line for every run that failed. The others have been done all the same.
+
+        Raises:
+            ValueError: When finished runs of this name were made under other conditions.
+        """
+        self.check()
+        failures: list[str] = []
+        runs = {run.name: run for run in self.runs}
+
+        def attempt(name: str) -> None:
+            try:
+                self._do(runs[name], progress, bar)
+            except Exception as error:  # one neck's failure must not cost the others
+                failures.append(f"{name}: {type(error).__name__}: {error}")
+                announce(failures[-1])
+
+        try:
+            with tqdm(desc="Comparing", unit=" epochs", disable=None if bar else True) as progress:
+                share({name: self.folder / name for name in runs}, attempt)
+        finally:
+            with self.store.lock:
+                results = self.results()
+                if results.table:
+                    results.write(self.out, self.name)
+        return failures
+
+    def _do(self, run: Run, progress: Any, bar: bool) -> None:
+        """Do one run, unless it is done. Its folder is this process's."""
+        missing = self.check()
+        if run not in missing:
+            return
+        done = len(self.runs) - len(missing)
+        progress.set_description(f"{done} of {len(self.runs)} runs done, {run.name}")
+        # Epochs of other processes shorten what is left, but say nothing of this one's speed.
+        progress.total = progress.n + sum(other.epochs for other in missing)
+        progress.refresh()
+        announce(f"run {done + 1} of {len(self.runs)}: {run.name}")
+        folder = self.folder / run.name
+        begun = _keep_to(folder, run)
+        with quiet() if bar else nullcontext():
+            result = self.train(run, folder, progress.update)
+        record: Record = {
+            "run": run.name,
+            **asdict(run.neck),  # type: ignore[typeddict-item]
+            "seed": run.seed,
+            "conditions": begun["conditions"],
+            **result,
+            "trained_with": begun["versions"],
+        }
+        with self.store.lock:
+            records = self.store.add(run, record, lambda all: self._results(all).verdict)
+            self._results(records).write_markdown(self.out, self.name)
 
 
-def _keep_to(folder: Path, neck: Candidate, conditions: dict[str, Any]) -> dict[str, Any]:
+def _keep_to(folder: Path, run: Run) -> dict[str, Any]:
     """Write down what a folder is for, and with which versions it is trained.
 
     Returns:
-        What stands there now. `versions` are several where a run goes on under others, and the
-        data's digest is None where the run was begun before it was kept.
+        What stands there now. `versions` are several where a run goes on under others.
 
     Raises:
-        ValueError: When a run in it is something else.
+        ValueError: When it holds a run under other conditions, or of another model.
     """
     path = folder / "conditions.json"
-    versions = [training_versions()]
-    if any((folder / "weights").glob("*.pt")):
-        there = _kept(path)
-        _check_kept(folder, there, neck, conditions)
-        before = there.get("versions", [UNKNOWN])
-        versions = before if versions[0] in before else [*before, *versions]
-        conditions = {**conditions, DIGEST: there.get(DIGEST)}
+    conditions, versions = dict(run.conditions), [training_versions()]
+    if any(folder.rglob("*.pt")):
+        if not path.exists():
+            raise ValueError(f"{folder} holds a run of unknown conditions; {REMEDY}")
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if different := differences(before["conditions"], conditions):
+            raise ValueError(
+                f"{folder} holds a run under other conditions ({'; '.join(different)}); {REMEDY}"
+            )
+        earlier = before["versions"]
+        versions = earlier if versions[0] in earlier else [*earlier, *versions]
     # Nothing has been trained under what else stood there before.
-    kept = {"neck": asdict(neck), **conditions, "versions": versions}
-    write_json(path, kept)
-    return kept
-
-
-def _kept(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise ValueError(
-            f"{path.parent} holds a run of which nothing says how it was made; {REMEDY}"
-        )
-    return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _check_kept(
-    folder: Path, there: dict[str, Any], neck: Candidate, conditions: dict[str, Any]
-) -> None:
-    different = differences(there, conditions)
-    trained = Candidate.read(there.get("neck", {"label": "", "model": "?"}))
-    if not trained.is_model_of(neck):
-        different.append(f"model: {trained} there, {neck} here")
-    if different:
-        raise ValueError(
-            f"{folder} holds this run under other conditions ({'; '.join(different)}); {REMEDY}"
-        )
-
-
-def read_curve(path: Path) -> tuple[float, dict[str, list[float]]]:
-    """Seconds of training, and AP and AP50 after each epoch, from Ultralytics' `results.csv`."""
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = [{k.strip(): float(v) for k, v in line.items()} for line in csv.DictReader(file)]
-    seconds, before = 0.0, 0.0
-    for line in lines:
-        # A resumed training counts from zero again.
-        seconds += line["time"] - (before if line["time"] >= before else 0.0)
-        before = line["time"]
-    # A stock model that was killed before its checkpoint was written has its last epoch twice.
-    lines = [*{line["epoch"]: line for line in lines}.values()]
-    return seconds, {
-        "AP": [line["metrics/mAP50-95(B)"] for line in lines],
-        "AP50": [line["metrics/mAP50(B)"] for line in lines],
-    }
+    begun = {"conditions": conditions, "versions": versions}
+    write_json(path, begun)
+    return begun

@@ -1,90 +1,105 @@
-"""What has been run: one JSON file a comparison, safe to be written by several processes."""
+"""The finished runs of a comparison: one JSON file, safe to be written by several processes."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.base.records import DIGEST
-from afpn_yolo.compare.plan import Candidate, Conditions, Run, differences
+from afpn_yolo.compare.plan import Run, differences
+from afpn_yolo.evaluation.records import MODEL, ComparisonFile, Record
 from afpn_yolo.upstream.locks import lock_of
 
-Record = dict[str, Any]
+REMEDY = "choose another --name, or remove the file"
 
 
-class Records:
-    """The finished runs of one comparison.
+class Store:
+    """The JSON file of one comparison. It appears with the first finished run.
 
     Args:
-        path: The JSON file. It appears with the first finished run.
-        conditions: Conditions of the runs.
+        path: The file.
 
     Attributes:
-        lock: Held while a process writes this file, or what is made of it.
-
-    Raises:
-        ValueError: When the file is not one of ours, or was made under other conditions.
+        lock: Held while a process writes this file, or what is derived from it.
     """
 
-    def __init__(self, path: Path, conditions: Conditions) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.conditions = conditions
         self.lock = lock_of(path)
-        self.content()
 
-    def finished(self) -> dict[str, Record]:
-        """Records of finished runs by the run's name, in the order in which they ended."""
-        return {record["run"]: record for record in self.content()["runs"]}
-
-    def has(self, run: Run) -> bool:
-        """Whether a run is finished.
+    def content(self) -> ComparisonFile:
+        """The whole file.
 
         Raises:
-            ValueError: When this neck is another model there, under any seed.
+            ValueError: When it is no comparison of ours.
         """
-        finished, neck = self.finished(), run.neck
-        for name, record in finished.items():
-            there = Candidate.read(record)
-            if there.name == neck.name and not there.is_model_of(neck):
-                raise ValueError(
-                    f"{self.path}: {name} is {there} there, {neck} here; "
-                    "give it another label, LABEL=MODEL, or choose another --name"
-                )
-        return run.name in finished
+        if not self.path.exists():
+            return {"runs": []}
+        with self.lock:  # Windows can't replace a file while somebody reads it
+            return read_comparison(self.path)
 
-    def add(self, run: Run, record: Record) -> None:
-        """Keep the record of a finished run; one of the same run is replaced."""
+    def records(self) -> dict[str, Record]:
+        """Records of the finished runs by name, in the order in which they ended."""
+        return {record["run"]: record for record in self.content()["runs"]}
+
+    def check(self, runs: Iterable[Run]) -> dict[str, Record]:
+        """The finished runs, if these can stand beside them.
+
+        Raises:
+            ValueError: When a finished run was made under other conditions: of one row all of them
+                must be the same, of different rows all but the model.
+        """
+        records = self.records()
+        for run in runs:
+            for record in records.values():
+                same_row = (record["label"], record["scale"]) == (run.neck.label, run.neck.scale)
+                drop = () if same_row else (MODEL,)
+                before, now = (_without(c, drop) for c in (record["conditions"], run.conditions))
+                if different := differences(before, now):
+                    raise ValueError(
+                        f"{self.path}: {record['run']} was made under other conditions "
+                        f"({'; '.join(different)}); {REMEDY}"
+                    )
+        return records
+
+    def add(
+        self, run: Run, record: Record, judge: Callable[[dict[str, Record]], dict[str, Any] | None]
+    ) -> dict[str, Record]:
+        """Keep the record of a finished run; one of the same run is replaced.
+
+        Args:
+            run: The run.
+            record: Its record.
+            judge: Gives the verdict on all finished runs, which the file has, too.
+
+        Returns:
+            All finished runs.
+        """
         with self.lock:
-            others = [r for r in self.content()["runs"] if r["run"] != run.name]
-            whole = {"run": run.name, **asdict(run.neck), "seed": run.seed, **record}
-            whole.setdefault(DIGEST, self.conditions.data_digest)
-            content = {"conditions": asdict(self.conditions), "runs": [*others, whole]}
-            write_json(self.path, content)
+            records = self.check([run])  # another process may have written it since
+            records.pop(run.name, None)
+            records[run.name] = record
+            write_json(self.path, {"runs": [*records.values()], "verdict": judge(records)})
+        return records
 
-    def conclude(self, verdict: dict[str, Any] | None, remarks: dict[str, Any]) -> None:
-        """Keep what follows from the runs, for readers of the file; it is made anew each time."""
-        with self.lock:
-            content = {**self.content(), "verdict": verdict, "remarks": remarks}
-            write_json(self.path, content)
 
-    def content(self) -> dict[str, Any]:
-        """The whole file, for JSON."""
-        try:
-            with self.lock:  # Windows can't replace a file while somebody reads it
-                content = json.loads(self.path.read_text(encoding="utf-8"))
-            content["conditions"].items()
-            [record["run"] for record in content["runs"]]
-        except FileNotFoundError:
-            return {"conditions": asdict(self.conditions), "runs": []}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{self.path} is no result of a comparison: {error}") from None
-        # Each time: another process may have written it since.
-        if different := differences(content["conditions"], asdict(self.conditions)):
-            raise ValueError(
-                f"{self.path} was made under other conditions ({'; '.join(different)}); "
-                "choose another --name, or remove the file"
-            )
-        return dict(content)
+def read_comparison(path: Path) -> ComparisonFile:
+    """Read the JSON of a comparison.
+
+    Raises:
+        OSError: When there is no such file.
+        ValueError: When it is something else.
+    """
+    try:
+        content: ComparisonFile = json.loads(path.read_text(encoding="utf-8"))
+        for record in content["runs"]:
+            _ = record["run"], record["label"], record["scale"], record["conditions"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no result of a comparison: {error}") from None
+    return content
+
+
+def _without(conditions: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in conditions.items() if key not in keys}

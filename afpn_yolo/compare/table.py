@@ -1,102 +1,47 @@
-"""From the records of single runs to a table with mean and spread over seeds."""
+"""The table of a comparison: mean and spread over seeds, and the course of the trainings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import mean, stdev
-from typing import Any
+from statistics import mean
 
-from afpn_yolo.base.markdown import table as markdown_table
-from afpn_yolo.base.records import DIGEST
 from afpn_yolo.compare.plan import Candidate
-from afpn_yolo.compare.store import Record
-from afpn_yolo.evaluation import coco
+from afpn_yolo.evaluation.coco import COLUMNS as METRICS
+from afpn_yolo.evaluation.records import Record, Row, Spread
 
 LEAST = 1.0
 """Points of AP below which a model has learnt nothing to speak of: seeds of one neck differ by as
 much on a few hundred images."""
 SPAN = 10  # epochs over which a neck may not be far behind
-METRICS = coco.COLUMNS[:6]  # without the recall
-EXPLAINED = "AP in points, mean ± standard deviation over seeds; GFLOPs at the size"
 COLUMNS = ("neck", "seeds", "parameters", "GFLOPs", *METRICS)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean over seeds, and the standard deviation where there are two or more."""
-
-    mean: float
-    sd: float | None
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread | None:
-        """Of the values that are there; None of none."""
-        present = [v for v in values if v is not None]
-        if not present:
-            return None
-        return cls(mean(present), stdev(present) if len(present) > 1 else None)
-
-    @property
-    def bar(self) -> float | None:
-        """The standard deviation in points, as a figure's error bar."""
-        return None if self.sd is None else 100 * self.sd
-
-    def points(self) -> str:
-        """In points of 0 to 100: `28.0 ± 0.3`."""
-        spread = f" ± {100 * self.sd:.1f}" if self.sd is not None else ""
-        return f"{100 * self.mean:.1f}{spread}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """All finished runs of one neck at one scale.
-
-    Attributes:
-        scores: AP of each seed after the last epoch, from 0 to 1.
-        curve: Mean AP after each epoch, from Ultralytics' validation.
-        low, high: The lowest and the highest of the seeds.
-    """
-
-    neck: Candidate
-    seeds: tuple[int, ...]
-    parameters: int
-    gflops: float
-    metrics: dict[str, Spread | None]
-    scores: tuple[float, ...]
-    curve: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def cells(self) -> list[str]:
-        """What a table shows of it, by `COLUMNS`."""
-        spreads = [self.metrics[key] for key in METRICS]
-        return [
-            self.neck.name,
-            str(len(self.seeds)),
-            f"{self.parameters:,}",
-            f"{self.gflops:.2f}",
-            *(spread.points() if spread else "-" for spread in spreads),
-        ]
-
-
-def rows(necks: Sequence[Candidate], finished: dict[str, Record]) -> list[Row]:
+def rows(necks: Iterable[Candidate], records: Mapping[str, Record]) -> list[Row]:
     """One row for every neck that has a finished run, in the order of `necks`."""
     result = []
     for neck in necks:
-        runs = [
-            r for r in finished.values() if (r["label"], r["scale"]) == (neck.label, neck.scale)
-        ]
+        key = (neck.label, neck.scale)
+        runs = [run for run in records.values() if (run["label"], run["scale"]) == key]
         if runs:
-            result.append(_row(neck, sorted(runs, key=lambda r: int(r["seed"]))))
+            result.append(_row(neck, sorted(runs, key=lambda run: run["seed"])))
     return result
 
 
-def _row(neck: Candidate, runs: list[Record]) -> Row:
+def necks_of(records: Mapping[str, Record]) -> list[Candidate]:
+    """The necks that have finished runs, in the order of their first."""
+    necks: dict[str, Candidate] = {}
+    for run in records.values():
+        neck = Candidate(run["label"], run["model"], run["scale"])
+        necks.setdefault(neck.name, neck)
+    return [*necks.values()]
+
+
+def _row(neck: Candidate, runs: Sequence[Record]) -> Row:
     epochs = min(len(run["curve"]["AP"]) for run in runs)
     by_epoch = [[run["curve"]["AP"][i] for run in runs] for i in range(epochs)]
     return Row(
-        neck=neck,
+        label=neck.label,
+        scale=neck.scale,
         seeds=tuple(run["seed"] for run in runs),
         parameters=runs[0]["parameters"],
         gflops=runs[0]["gflops"],
@@ -108,43 +53,39 @@ def _row(neck: Candidate, runs: list[Record]) -> Row:
     )
 
 
-def best_ap(table: Sequence[Row]) -> float:
+def cells(row: Row) -> list[str]:
+    """What the table shows of a row, by `COLUMNS`."""
+    spreads = [row.metrics[key] for key in METRICS]
+    return [
+        row.name,
+        str(len(row.seeds)),
+        f"{row.parameters:,}",
+        f"{row.gflops:.2f}",
+        *(spread.points() if spread else "-" for spread in spreads),
+    ]
+
+
+def best_ap(table: Iterable[Row]) -> float:
     """The highest mean AP, in points; 0 where there is none."""
     spreads = (row.metrics["AP"] for row in table)
     return max((100 * spread.mean for spread in spreads if spread), default=0.0)
 
 
-def has_learnt(table: Sequence[Row]) -> bool:
+def has_learnt(table: Iterable[Row]) -> bool:
     """Whether a model has learnt enough for a comparison to say anything."""
     return best_ap(table) >= LEAST
 
 
-def markdown(table: Sequence[Row], conditions: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
-    """The table, how each neck did against the first of its scale, and notes before it."""
-    lines = [*markdown_table(COLUMNS, (row.cells() for row in table))]
-    lines += ["", f"{EXPLAINED} of these images. {shown(conditions)}"]
-    lines += [*notes, "", *(f"- {line}" for line in versus(table))]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def shown(conditions: Mapping[str, Any]) -> str:
-    """The conditions in a line."""
-    hidden = ("backbone", DIGEST)
-    listed = ", ".join(f"{k}={v}" for k, v in conditions.items() if v and k not in hidden)
-    start = "the same given tensors" if conditions.get("backbone") else "random, or the .pt's"
-    return f"{listed}. Backbone: {start}."
-
-
 def versus(table: Sequence[Row]) -> list[str]:
-    """For every neck but the first of its scale: the difference at the end and along the way.
+    """For every neck but the first of its scale: how the trainings went, from the mean curves.
 
     Nothing of a scale whose models have learnt nothing.
     """
     lines = []
-    for scale in dict.fromkeys(row.neck.scale for row in table):
-        base, *others = group = [row for row in table if row.neck.scale == scale]
+    for scale in dict.fromkeys(row.scale for row in table):
+        base, *others = group = [row for row in table if row.scale == scale]
         if has_learnt(group):
-            lines += [_difference(row, base) for row in others]
+            lines += [_course(row, base) for row in others]
     return lines
 
 
@@ -163,12 +104,10 @@ def _gap(row: Row, base: Row) -> list[float]:
     return [100 * (a - b) for a, b in zip(row.curve, base.curve, strict=False)]
 
 
-def _difference(row: Row, base: Row) -> str:
+def _course(row: Row, base: Row) -> str:
     gap = _gap(row, base)
     worst = min(range(len(gap)), key=gap.__getitem__)
-    ours, theirs = row.metrics["AP"], base.metrics["AP"]
-    end = 100 * (ours.mean - theirs.mean) if ours and theirs else gap[-1]
-    behind = [i for i, g in enumerate(gap) if g < 0]
+    behind = [i for i, points in enumerate(gap) if points < 0]
     if not behind:
         since = "never behind"
     elif behind[-1] == len(gap) - 1:
@@ -178,6 +117,6 @@ def _difference(row: Row, base: Row) -> str:
     span = worst_span(row, base)
     ten = f", over ten epochs {span[0]:+.1f} from epoch {span[1]} on" if span else ""
     return (
-        f"{row.neck.name} against {base.neck.name}: {end:+.1f} AP at the end; lowest "
-        f"{gap[worst]:+.1f} at epoch {worst + 1}{ten}; {since} (curves of the means)."
+        f"{row.name} against {base.name}: {gap[-1]:+.1f} AP at the last epoch; lowest "
+        f"{gap[worst]:+.1f} at epoch {worst + 1}{ten}; {since}."
     )

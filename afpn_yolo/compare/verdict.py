@@ -11,7 +11,8 @@ from typing import Any
 from scipy import stats
 
 from afpn_yolo.compare.plan import CONTROL
-from afpn_yolo.compare.table import Row, best_ap, has_learnt
+from afpn_yolo.compare.table import best_ap, has_learnt
+from afpn_yolo.evaluation.records import Row
 
 CONFIDENCE, POWER = 0.95, 0.8
 MOST_SEEDS = 100
@@ -62,7 +63,7 @@ def difference(row: Row, base: Row) -> Difference:
         low, high = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(CONFIDENCE)
     few = min(len(ours), len(theirs))
     more = 0 if not low <= 0 <= high else _seeds_more(ap, spread, few)
-    return Difference(row.neck.name, base.neck.name, ap, float(low), float(high), more)
+    return Difference(row.name, base.name, ap, float(low), float(high), more)
 
 
 def _seeds_more(ap: float, spread: float, now: int) -> int | None:
@@ -83,18 +84,18 @@ def verdict(table: Sequence[Row]) -> dict[str, Any]:
         don't show it), the differences, `best`, `level_with_best`, and the `text` in sentences.
         Where there can be none, nothing but the text, which says why.
     """
-    scales = dict.fromkeys(row.neck.scale for row in table)
-    found = [_of_scale([row for row in table if row.neck.scale == scale]) for scale in scales]
+    scales = dict.fromkeys(row.scale for row in table)
+    found = [_of_scale([row for row in table if row.scale == scale]) for scale in scales]
     return {"confidence": CONFIDENCE, "scales": found}
 
 
 def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
     enough = [row for row in table if len(row.scores) >= 2]
-    control = next((row for row in enough if row.neck.label == CONTROL), None)
+    control = next((row for row in enough if row.label == CONTROL), None)
     necks = [row for row in enough if row is not control]
     if control is None or not necks or not has_learnt(table):
         return {
-            "scale": table[0].neck.scale,
+            "scale": table[0].scale,
             "necks_matter": None,
             "against_control": None,
             "against_first": [],
@@ -109,12 +110,12 @@ def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
     level = [r for r in enough if r is not best and not difference(r, best).seen]
     text = [_matter(gain, first, control), *map(_against, gaps), _advice(best, level)]
     return {
-        "scale": table[0].neck.scale,
+        "scale": table[0].scale,
         "necks_matter": gain.ap > 0 if gain.seen else None,
         "against_control": asdict(gain),
         "against_first": [asdict(gap) for gap in gaps],
-        "best": best.neck.name,
-        "level_with_best": [row.neck.name for row in level],
+        "best": best.name,
+        "level_with_best": [row.name for row in level],
         "text": text,
     }
 
@@ -126,7 +127,7 @@ def _why_none(table: Sequence[Row]) -> str:
             f"nothing has been learnt (AP {best_ap(table):.1f} at most); train longer (--epochs), "
             "or start from weights (--backbone)"
         )
-    controls = [row for row in table if row.neck.label == CONTROL]
+    controls = [row for row in table if row.label == CONTROL]
     needs = []
     if not controls:
         needs.append(f"a model without a neck beside the others (--control, or {CONTROL}=MODEL)")
@@ -140,7 +141,7 @@ def _why_none(table: Sequence[Row]) -> str:
 def _matter(gain: Difference, first: Row, control: Row) -> str:
     n, m = len(first.scores), len(control.scores)
     seeds = f"{n} seeds each" if n == m else f"{n} and {m} seeds"
-    told = f"{first.neck.name} against no neck: {gain}, {seeds}"
+    told = f"{first.name} against no neck: {gain}, {seeds}"
     if gain.seen and gain.ap > 0:
         return f"Necks matter on these data. {told}."
     if gain.seen:
@@ -168,7 +169,7 @@ def _needed(gap: Difference) -> str:
 
 def _advice(best: Row, level: Sequence[Row]) -> str:
     if not level:
-        return f"{best.neck.name} has the highest AP, and every other row is clearly below it."
+        return f"{best.name} has the highest AP, and every other row is clearly below it."
     lean = min([best, *level], key=lambda row: row.parameters)
     highest = f"{best_ap([best]):.1f}"  # as the table shows it
     equal = [best, *(row for row in level if f"{best_ap([row]):.1f}" == highest)]
@@ -176,13 +177,13 @@ def _advice(best: Row, level: Sequence[Row]) -> str:
     if rest := [row for row in level if row not in equal]:
         told += f"; {_names(rest)} can't be told from {_names(equal[:1]) if equal[1:] else 'it'}"
     return (
-        f"{told}. Of these, {lean.neck.name} has the fewest parameters; afpn benchmark measures "
+        f"{told}. Of these, {lean.name} has the fewest parameters; afpn benchmark measures "
         "their time."
     )
 
 
 def _names(table: Sequence[Row]) -> str:
-    return ", ".join(row.neck.name for row in table)
+    return ", ".join(row.name for row in table)
 
 
 def sentences(found: Mapping[str, Any] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from afpn_yolo.evaluation.coco_dataset import read_files
 from afpn_yolo.upstream.data import label_path, listed, open_data
+from afpn_yolo.upstream.models import empty_model
+from afpn_yolo.upstream.scales import read_model_yaml
 
 
 def data_digest(data: str, splits: Sequence[str]) -> str:
@@ -77,3 +80,21 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor.float().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def model_digest(model: str, scale: str | None = None) -> str:
+    """SHA-256 of what a model YAML builds at a scale, whatever its name and its classes.
+
+    Its rows and settings count, and the names and shapes of its tensors.
+
+    Raises:
+        OSError, ValueError: As `empty_model`.
+    """
+    content = read_model_yaml(model, scale)
+    scales = content.get("scales") or {}
+    loose = ("nc", "names", "scale", "scales", "yaml_file")
+    settings = {key: value for key, value in content.items() if key not in loose}
+    settings["scale"] = scales.get(content.get("scale") or next(iter(scales), ""))
+    tensors = empty_model(content | {"nc": 1}).state_dict()
+    settings["shapes"] = {name: [*tensor.shape] for name, tensor in tensors.items()}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()

@@ -15,8 +15,8 @@ from filelock import BaseFileLock
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import write_json
-from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.evaluation.coco import COLUMNS
+from afpn_yolo.evaluation.records import DIGEST, TRAINED_WITH
 from afpn_yolo.twostage.design import Design
 from afpn_yolo.twostage.plan import Plan, differences
 from afpn_yolo.twostage.provenance import changed, source_digest

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from afpn_yolo.base.records import DIGEST, TRAINED_WITH
 from afpn_yolo.evaluation.fingerprint import coco_digest, data_digest
+from afpn_yolo.evaluation.records import DIGEST, TRAINED_WITH
 from afpn_yolo.twostage.data import SPLITS, Source
 from afpn_yolo.upstream.train import training_versions
 

@@ -116,13 +116,16 @@ def _device(device: str | None) -> torch.device:
     return chosen
 
 
-def coco_checkpoint(scale: str) -> Path:
-    """The YOLOv5u checkpoint of a scale, trained on COCO.
+def find_checkpoint(name: str) -> Path:
+    """A `.pt` that is here, or one of Ultralytics' own, which is downloaded.
 
     Raises:
-        ValueError: When it is neither here nor can be downloaded.
+        FileNotFoundError: When there is no checkpoint of this name.
+        ValueError: When it can't be downloaded.
     """
-    name = f"yolov5{scale}u.pt"
+    if Path(name).is_file():
+        return Path(name)
+    check_exists(name)
     try:
         path = Path(attempt_download_asset(name))
         reason = "it is not here"

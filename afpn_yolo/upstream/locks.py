@@ -1,4 +1,4 @@
-"""Runs and files that several processes share: each is one process's at a time."""
+"""File locks, so that several processes can share one comparison without repeating a run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from afpn_yolo.upstream.log import announce
 
 
 def lock_of(path: Path) -> FileLock:
-    """The lock to hold while one reads or writes a file that others write, too.
+    """The lock to hold while reading or writing a file that other processes write, too.
 
-    Its folder is made. Held twice by one process, it must be the same object.
+    Its folder is made. To lock twice within a process, use the same object.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 @contextmanager
-def claim(folder: Path) -> Iterator[bool]:
-    """Whether this process may work in a run's folder: False while another one does."""
+def try_lock(folder: Path) -> Iterator[bool]:
+    """Lock the folder of a run; False while another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -37,32 +37,32 @@ def claim(folder: Path) -> Iterator[bool]:
 
 
 def share(folders: Mapping[str, Path], do: Callable[[str], None]) -> list[str]:
-    """Do each piece of work in its folder, unless another process is at it.
+    """Do each job in its folder, unless another process has locked it.
 
-    What was another's is tried again after the rest, for that one may have been stopped meanwhile,
-    and so on until a round brings nothing.
+    Locked ones are tried again after the rest, since the other process may have been stopped
+    meanwhile, and so on until a round does nothing.
 
     Args:
-        folders: A folder for each piece of work, by its name.
-        do: Does the work of that name, while this process holds its folder.
+        folders: A folder for each job, by its name.
+        do: Does the job of that name, while this process holds its folder.
 
     Returns:
-        What another process is still at.
+        The jobs that another process is still doing.
     """
     rest = list(folders)
     while rest:
-        others = [name for name in rest if not _done(name, folders[name], do)]
-        if len(others) == len(rest):
+        locked = [name for name in rest if not _done(name, folders[name], do)]
+        if len(locked) == len(rest):
             break
-        rest = others
+        rest = locked
     for name in rest:
-        announce(f"{name}: another process is at it; should that be stopped, start this again")
+        announce(f"{name}: another process is doing it; if that one is stopped, start this again")
     return rest
 
 
 def _done(name: str, folder: Path, do: Callable[[str], None]) -> bool:
-    """Do the work if the folder is free."""
-    with claim(folder) as mine:
-        if mine:
+    """Do the job if its folder is free."""
+    with try_lock(folder) as free:
+        if free:
             do(name)
-    return mine
+    return free

@@ -6,6 +6,7 @@ Ultralytics reads a scale from file names of its own pattern only, `yolov5s-own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,13 @@ def read_model_yaml(model: str, scale: str | None = None) -> dict[str, Any]:
 
     Raises:
         OSError: When there is no such file.
-        ValueError: When it has no such scale, or its name promises one that would not be built.
+        ValueError: When it is no model YAML, or has no such scale, or its name promises one that
+            would not be built.
     """
     content: dict[str, Any] = yaml_model_load(scaled(model, scale) or model if scale else model)
+    if missing := [key for key in ("backbone", "head") if not content.get(key)]:
+        hint = "; a data YAML goes to --data" if "train" in content or "val" in content else ""
+        raise ValueError(f"{model} is no model YAML: it has no {missing[0]}{hint}")
     scales = content.get("scales") or {}
     wanted = scale or (content.get("scale") if scales else None)
     if wanted and wanted not in scales:
@@ -48,6 +53,15 @@ def read_model_yaml(model: str, scale: str | None = None) -> dict[str, Any]:
     return content
 
 
+def write_model_yaml(content: Mapping[str, Any], path: Path) -> None:
+    """Write what `read_model_yaml` gave, without the scale that it was read for."""
+    content = {key: value for key, value in content.items() if key not in ("scale", "yaml_file")}
+    with written_whole(path) as part:
+        # Ultralytics writes YAMLs into files that end in .yaml only.
+        YAML.save(part.with_suffix(".yaml"), content)
+        part.with_suffix(".yaml").replace(part)
+
+
 def trainable_file(model: str, scale: str | None, folder: Path) -> str:
     """What Ultralytics must be asked for, to train a model YAML at a scale.
 
@@ -63,9 +77,5 @@ def trainable_file(model: str, scale: str | None, folder: Path) -> str:
     if name := scaled(model, scale):
         return name
     path = folder / f"yolo0{scale}-{Path(model).stem}.yaml"
-    content = {key: value for key, value in content.items() if key not in ("scale", "yaml_file")}
-    with written_whole(path) as part:
-        # Ultralytics writes YAMLs into files that end in .yaml only.
-        YAML.save(part.with_suffix(".yaml"), content)
-        part.with_suffix(".yaml").replace(part)
+    write_model_yaml(content, path)
     return str(path)

@@ -9,11 +9,14 @@ from typing import Any, cast
 from torch import nn
 from ultralytics import YOLO
 from ultralytics.nn.tasks import torch_safe_load
+from ultralytics.utils import YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo import __version__
+from afpn_yolo.base.files import written_whole
 from afpn_yolo.base.versions import installed
 from afpn_yolo.base.yaml_rows import backbone_rows
+from afpn_yolo.upstream.data import listed, open_data
 from afpn_yolo.upstream.log import warn
 from afpn_yolo.upstream.models import empty_model, load_exactly, load_model, read_tensors
 
@@ -29,7 +32,7 @@ def train(
 
     Args:
         model: Model YAML or `.pt`.
-        folder: Where the run is kept.
+        folder: Of the run.
         arguments: Arguments of `YOLO.train`; a run that is resumed keeps its own.
         device: As `yolo` takes it.
         after_epoch: Called after each epoch; not where several GPUs train in processes of their
@@ -92,7 +95,39 @@ def _epoch(checkpoint: Path) -> int:
 def training_versions() -> dict[str, str]:
     """Versions of what a training's result depends on."""
     # As an evaluation's report has them: `torch.__version__` also names the build, `+cu130`.
-    return {"afpn_yolo": __version__, **installed(("ultralytics", "torch"))}
+    return {"afpn_yolo": __version__, **installed(("ultralytics", "torch", "torchvision"))}
+
+
+def spread_evenly(data: str, fraction: int | float, path: Path) -> str:
+    """Write a data YAML with a part of a data set's training images.
+
+    They are spread evenly over the sorted list. Ultralytics' own `fraction=` takes the first ones,
+    which loses classes where the files are sorted by class.
+
+    Args:
+        data: A data YAML, as `yolo` takes it.
+        fraction: Share of the training images, or their number if it is an int.
+        path: The data YAML to write; a list of images is written beside it.
+
+    Raises:
+        EvaluationError: When the data can't be opened.
+    """
+    content = open_data(data)
+    images = sorted(listed(data, "train", content))
+    count = fraction if isinstance(fraction, int) else max(1, round(fraction * len(images)))
+    count = min(count, len(images))
+    with written_whole(path.with_suffix(".txt")) as part:
+        lines = (f"{images[i * len(images) // count]}\n" for i in range(count))
+        part.write_text("".join(lines), encoding="utf-8")
+    splits: dict[str, Any] = {k: _plain(content[k]) for k in ("val", "test") if content.get(k)}
+    same = {key: content[key] for key in ("names", "channels", "kpt_shape") if key in content}
+    splits["train"] = str(path.with_suffix(".txt").resolve())
+    YAML.save(path, splits | same)
+    return str(path.resolve())
+
+
+def _plain(value: Any) -> Any:
+    return [str(item) for item in value] if isinstance(value, list) else str(value)
 
 
 def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:

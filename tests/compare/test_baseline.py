@@ -1,35 +1,42 @@
-"""The model without a neck that a comparison finds for what it compares."""
+"""The model without a neck that a comparison makes of what it compares."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from afpn_yolo.compare.baseline import same_but_neck, with_control
+from afpn_yolo.compare.baseline import with_control
 from afpn_yolo.compare.plan import Candidate
+from afpn_yolo.evaluation.fingerprint import model_digest
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.scales import read_model_yaml
-from tests.processes import ROOT, afpn
+from tests.processes import ROOT
+
+OWN = (ROOT / "models" / "yolov5-afpn.yaml").read_text("utf-8")
 
 
-@pytest.mark.parametrize("scale", ["n", "s", "m", "l", "x"])
-def test_control(scale: str) -> None:
-    pafpn = Candidate("PAFPN", "yolov5.yaml", scale)
-    necks = with_control([pafpn])
-    assert necks == [pafpn, Candidate("none", "yolov5-none.yaml", scale)]
-    assert with_control(necks) == necks
+def control_of(model: str, scale: str | None, folder: Path) -> str:
+    """Digest of the control; its YAML must be built at the scale that was asked for."""
+    first, control = with_control([Candidate("a", model, scale)], folder)
+    assert (first.label, control.label, control.scale) == ("a", "none", scale)
+    assert with_control([first, control], folder) == [first, control]
+    return model_digest(control.model, scale)
+
+
+@pytest.mark.parametrize("scale", ["n", "s", "x"])
+def test_control_is_the_one_that_we_ship(scale: str, tmp_path: Path) -> None:
+    shipped = model_digest("yolov5-none.yaml", scale)
+    assert control_of("yolov5.yaml", scale, tmp_path) == shipped
+    assert control_of("yolov5-afpn.yaml", scale, tmp_path) == shipped
+    assert control_of(f"yolov5{scale}-afpn-lite.yaml", None, tmp_path) == shipped
     if scale == "n":
         model: Any = empty_model("yolov5-none.yaml", 80, scale)
-        assert model.stride.tolist() == [8, 16, 32]
         # That of yolov5n, less PAFPN, and three 1x1 convolutions with BatchNorm for it.
         levels = sum(width * width + 2 * width for width in (64, 128, 256))
         assert sum(p.numel() for p in model.parameters()) == 2_654_816 - 710_784 + levels
-    named = with_control([Candidate("a", f"yolov5{scale}-afpn.yaml")])
-    assert named[1].model == f"yolov5{scale}-none.yaml"
 
 
 @pytest.mark.parametrize(
@@ -41,8 +48,10 @@ def test_control(scale: str) -> None:
         ("yolov9t.yaml", None, "yolov9t-none.yaml"),
     ],
 )
-def test_control_of_another_family(model: str, scale: str | None, control: str) -> None:
-    assert with_control([Candidate("a", model, scale)])[1:] == [Candidate("none", control, scale)]
+def test_control_of_another_family(
+    model: str, scale: str | None, control: str, tmp_path: Path
+) -> None:
+    assert control_of(model, scale, tmp_path) == model_digest(control, scale)
 
 
 def test_a_model_of_the_users_that_is_the_control_is_not_trained_twice(tmp_path: Path) -> None:
@@ -54,62 +63,37 @@ def test_a_model_of_the_users_that_is_the_control_is_not_trained_twice(tmp_path:
         ("n", ("yolov5-afpn.yaml", str(copy))),
     ):
         necks = [Candidate(label, model, scale) for label, model in zip("ab", models, strict=True)]
-        named = {neck.label: neck.model for neck in with_control(necks)}
+        named = {neck.label: neck.model for neck in with_control(necks, tmp_path)}
         own = next(model for model in models if "none" in model or model == str(copy))
         assert len(named) == 2
         assert named["none"] == own
 
 
-OWN = (ROOT / "models" / "yolov5-afpn.yaml").read_text("utf-8")
-
-
 @pytest.mark.parametrize(
     "text",
     [
-        # Four levels on the same backbone: three levels would be no control of that.
+        OWN,
         OWN.replace("[[26, 27, 28], 1, D", "[[2, 26, 27, 28], 1, D"),
-        # Three others, and as many as the control has.
-        OWN.replace("[[26, 27, 28], 1, D", "[[2, 4, 6], 1, D"),
-        # Of other widths.
-        OWN.replace("AFPNConv, [512]]", "AFPNConv, [640]]"),
         OWN.replace("n: [0.33, 0.25, 1024]", "n: [0.33, 0.5, 1024]"),
         OWN + "activation: nn.ReLU()\n",
-        OWN + "channels: 4\n",
+        re.sub(r"(?m)^  [nsmlx]: .*\n", "", OWN),
     ],
-    ids=["levels", "other levels", "widths read", "width", "activation", "channels"],
+    ids=["as ours", "levels", "width", "activation", "no scales"],
 )
 def test_control_of_a_file_of_ones_own(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "own.yaml"
-    path.write_text(OWN, "utf-8")
-    assert with_control([Candidate("a", str(path), "n")])[1].model == "yolov5-none.yaml"
-    assert text != OWN
-    path.write_text(text, "utf-8")
-    with pytest.raises(ValueError, match="--control: no name gives the model") as refusal:
-        with_control([Candidate("a", str(path), "n")])
-    command, named = str(refusal.value).split("make it, ")[1].split(", and name it, none=")
-    afpn(*shlex.split(command)[1:], cwd=tmp_path)
-    control, model = (read_model_yaml(str(file), "n") for file in (named, path))
-    assert same_but_neck(control, model)
-    levels = len(model["head"][-1][0])
-    assert [row[2] for row in control["head"]] == ["AFPNConv"] * levels + ["Detect"]
+    (tmp_path / "own.yaml").write_text(text, "utf-8")
+    scale = "n" if "\n  n: " in text else None
+    _, control = with_control([Candidate("a", str(tmp_path / "own.yaml"), scale)], tmp_path)
+    content, own = (read_model_yaml(f, scale) for f in (control.model, str(tmp_path / "own.yaml")))
+    levels = len(own["head"][-1][0])
+    assert [row[2] for row in content["head"]] == ["AFPNConv"] * levels + ["Detect"]
+    different = model_digest(control.model, scale) != model_digest("yolov5-none.yaml", "n")
+    assert different == (text != OWN)
+    keys = own.keys() - {"head", "yaml_file", "scale"}
+    assert {key: content[key] for key in keys if own[key]} == {k: own[k] for k in keys if own[k]}
 
 
-def test_control_of_a_file_with_a_blank_key_for_scales(tmp_path: Path) -> None:
-    path = tmp_path / "own.yaml"
-    path.write_text(re.sub(r"(?m)^  [nsmlx]: .*\n", "", OWN), "utf-8")
-    assert read_model_yaml(str(path))["scales"] is None
-    with pytest.raises(ValueError, match=r"make it, afpn graft \S+own\.yaml --neck none"):
-        with_control([Candidate("a", str(path))])
-
-
-@pytest.mark.parametrize("model", ["rtdetr-l.yaml", "yolov8-cls.yaml"])
-def test_no_control_of_what_has_no_pyramid(model: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"--control: {model}: it ends in .*; name your own, none"
-    ):
-        with_control([Candidate("a", model, None)])
-
-
-def test_no_control_of_another_head() -> None:
-    content = read_model_yaml("yolo26.yaml", "n") | {"end2end": False}
-    assert not same_but_neck(read_model_yaml("yolo26-none.yaml", "n"), content)
+@pytest.mark.parametrize("model", ["rtdetr-l.yaml", "yolov8-cls.yaml", "best.pt"])
+def test_no_control_of_what_has_no_pyramid(model: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name your own, none"):
+        with_control([Candidate("a", model, None)], tmp_path)

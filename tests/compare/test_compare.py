@@ -10,8 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,14 @@ from ultralytics.utils import YAML
 
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.results import Results
-from afpn_yolo.compare.run import Comparison
-from afpn_yolo.evaluation.fingerprint import data_digest, tensor_digest
+from afpn_yolo.compare.runner import Comparison
+from afpn_yolo.compare.yolo import Settings, YoloRuns
+from afpn_yolo.evaluation.fingerprint import data_digest, model_digest, tensor_digest
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
-from tests.compare.test_plan import record
+from afpn_yolo.upstream.train import spread_evenly
+from tests.compare.test_plan import result
 from tests.processes import AFPN, ROOT, afpn, run
 
 
@@ -76,7 +76,6 @@ def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
         "small.json",
         "small.md",
         "small.html",
-        "small-bubbles.png",
         "small-curves.png",
     }
     # With a learning rate of zero the weights are as they started.
@@ -104,21 +103,23 @@ def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
     } == {path: t for path, t in times.items() if "backbone" not in path.name}
 
 
-def test_a_failing_run_does_not_cost_the_others_and_each_has_its_scale(
-    small_data: Path, tmp_path: Path
-) -> None:
+def test_each_scale_is_built_that_was_asked_for(small_data: Path, tmp_path: Path) -> None:
     """Ultralytics reads no scale from `own5n.yaml`: what was named must be what was built."""
     content = YAML.load(shipped("models", "yolov5-afpn.yaml"))
     YAML.save(tmp_path / "own5.yaml", content)
-    YAML.save(tmp_path / "bad5.yaml", content | {"head": [[-1, 1, "Nonsense", [8]]]})
-    necks = ("bad=bad5.yaml", "own=own5.yaml", "--scales", "s")
-    output = afpn(*words(small_data, *necks), "--epochs", "1", cwd=tmp_path, fails=True)
-    assert output.returncode == 1
-    assert "error: bad-s-seed0" in output.stderr
+    command = words(small_data, "own=own5.yaml", "--scales", "s", "--set", "fraction=0.5")
+    afpn(*command, "--epochs", "1", cwd=tmp_path)
     result = json.loads((tmp_path / "results" / "small.json").read_text())
     built = {run["run"]: run["parameters"] for run in result["runs"]}
     expected = build_model("yolov5-afpn.yaml", "s", 4)  # not n, which comes first in the file
     assert built == {"own-s-seed0": sum(p.numel() for p in expected.parameters())}
+    # What was trained on is a part of the set, from all over it.
+    folder = tmp_path / "runs" / "compare" / "small" / "own-s-seed0"
+    images = (folder / "part.txt").read_text("utf-8").splitlines()
+    every = sorted(map(str, (Path(YAML.load(small_data)["path"]) / "images" / "train").iterdir()))
+    assert [Path(image).name for image in images] == [Path(image).name for image in every[::2]]
+    assert YAML.load(folder / "args.yaml")["data"] == str((folder / "part.yaml").resolve())
+    assert "| fraction | 0.5, spread evenly" in (tmp_path / "results" / "small.md").read_text()
 
 
 ON_A_TERMINAL = """
@@ -130,67 +131,106 @@ main(["compare", "--data", "my.yaml", "--json", "-"])
 
 
 def test_a_terminal_shows_a_line_before_anything_heavy_is_imported(tmp_path: Path) -> None:
-    def told(terminal: bool) -> list[str]:
+    def lines(terminal: bool) -> list[str]:
         code = ON_A_TERMINAL.format(terminal=terminal)
         # -S: no installed package can be imported, so that it ends where it would take long.
         alone = run(sys.executable, "-S", "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
         assert not alone.stdout
         return alone.stderr.splitlines()
 
-    first, error = told(terminal=True)
+    first, error = lines(terminal=True)
     assert first == "looking at data and models ..."
     assert error.startswith("error: ")
-    assert told(terminal=False) == [error]
+    assert lines(terminal=False) == [error]
 
 
 def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any) -> Comparison:
-    choice: dict[str, Any] = {"backbones": [], "extra": {}, "name": "x", **more}
-    places: dict[str, Any] = {"out": folder / "results", "folder": folder / "runs"}
-    return Comparison(necks, [0], str(data), 3, 64, 4, **choice, **places)
+    backbones, name = more.pop("backbones", {}), more.pop("name", "x")
+    yolo = YoloRuns(necks, Settings(str(data), 3, 64, 4, **more), backbones)
+    return Comparison(name, folder / "results", folder / "runs" / name, yolo.plan([0]), yolo)
 
 
-def test_another_backbone_leaves_that_of_a_running_comparison_alone(
+def keep_first(first: Comparison) -> None:
+    """As if its first run had been done."""
+    run = first.runs[0]
+    record: Any = {"run": run.name, **vars(run.neck), "seed": 0, "conditions": run.conditions}
+    first.store.add(run, record, lambda records: None)
+
+
+NECKS = [Candidate("PAFPN", "yolov5.yaml", "n")]
+
+
+def test_the_digest_of_a_backbone_is_a_condition(
     backbone: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
-    first = comparison(small_data, tmp_path, necks, backbones=[backbone])
-    first.records.add(first.runs[0], {"seconds": 1})
-    before = first.backbones["n"].read_bytes()
-    taken = tensor_digest(read_tensors(first.backbones["n"]))
-    assert first.conditions.backbone == {"n": taken}
-
-    def again(number: int) -> Path:
-        other = comparison(small_data, tmp_path, necks, backbones=[backbone], name="y")
-        return other.backbones["n"]
-
-    with ThreadPoolExecutor(4) as pool:  # in one process
-        (path,) = {*pool.map(again, range(4))}
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-    tensors = {name: array + 1 for name, array in np.load(backbone).items()}
-    np.savez(tmp_path / "other.npz", **tensors)
-    with pytest.raises(ValueError, match=r"backbone: .* there"):
-        comparison(small_data, tmp_path, necks, backbones=[tmp_path / "other.npz"])
-    assert first.backbones["n"].read_bytes() == before
+    first = comparison(small_data, tmp_path, NECKS, backbones={"n": backbone})
+    weights = {k: v for k, v in read_tensors(backbone).items() if int(k.split(".")[1]) < 10}
+    assert first.runs[0].conditions["backbone"] == {"n": tensor_digest(weights)}
+    keep_first(first)
+    np.savez(tmp_path / "b.npz", **{name: array + 1 for name, array in np.load(backbone).items()})
+    other = comparison(small_data, tmp_path, NECKS, backbones={"n": tmp_path / "b.npz"})
+    with pytest.raises(ValueError, match="backbone"):
+        other.check()
 
 
 def test_a_backbone_of_another_scale(small_data: Path, backbone: Path, tmp_path: Path) -> None:
     command = words(small_data, "--backbone", backbone, "--scales", "s")
     output = afpn(*command, cwd=tmp_path, fails=True)
     assert output.returncode == 2
-    assert "whole.npz" in output.stderr
     assert "model.0.conv.weight has the shape (16, 3, 6, 6), (32, 3, 6, 6)" in output.stderr
     assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_a_checkpoint_is_told_apart_by_its_tensors(small_data: Path, tmp_path: Path) -> None:
-    def digest(seed: int) -> str | None:
+    def digest(seed: int) -> object:
         torch.manual_seed(seed)
         Model("yolov5n.yaml").save(tmp_path / "start.pt")
         neck = Candidate("start", str(tmp_path / "start.pt"))
-        return comparison(small_data, tmp_path, [neck]).necks[0].digest
+        return comparison(small_data, tmp_path, [neck]).runs[0].conditions["model"]
 
     assert digest(0) == digest(0)
     assert digest(0) != digest(1)
+
+
+def test_a_yaml_is_told_apart_by_what_it_builds(small_data: Path, tmp_path: Path) -> None:
+    """Another neck in a file of the same name must not share a row with the first."""
+    yaml = tmp_path / "mine.yaml"
+    mine = [Candidate("mine", str(yaml), "n")]
+    text = Path(shipped("models", "yolov5-afpn.yaml") or "").read_text("utf-8")
+    yaml.write_text(text, "utf-8")
+    keep_first(comparison(small_data, tmp_path, mine))
+    yaml.write_text(f"# Only a comment.\n{text.replace('nc: 80', 'nc: 4')}", "utf-8")
+    assert not comparison(small_data, tmp_path, mine).check()
+    yaml.write_text(text.replace("AFPNFusion", "AFPNSum"), "utf-8")
+    with pytest.raises(ValueError, match="another model"):
+        comparison(small_data, tmp_path, mine).check()
+
+
+@pytest.mark.parametrize("change", ["activation: nn.ReLU()", "channels: 4"])
+def test_settings_of_a_yaml_count_in_its_digest(change: str, tmp_path: Path) -> None:
+    text = Path(shipped("models", "yolov5-afpn.yaml") or "").read_text("utf-8")
+    digests = []
+    for content in (text, f"{text}{change}\n"):
+        (tmp_path / "own.yaml").write_text(content, "utf-8")
+        digests.append(model_digest(str(tmp_path / "own.yaml"), "n"))
+    assert digests[0] != digests[1]
+    assert digests[0] == model_digest("yolov5n-afpn.yaml")
+
+
+def test_a_part_of_a_set_has_images_of_all_of_it(small_data: Path, tmp_path: Path) -> None:
+    """Ultralytics' own fraction= takes the first by name, which may be of one class only."""
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    for i in range(10):
+        (root / "images" / f"{'ab'[i // 5]}{i}.png").touch()
+    YAML.save(
+        root / "data.yaml",
+        {"path": str(root), **dict.fromkeys(("train", "val"), "images")} | {"names": ["a"]},
+    )
+    for fraction, names in ((0.4, "a0 a2 b5 b7"), (2, "a0 b5"), (0.01, "a0")):
+        part = YAML.load(spread_evenly(str(root / "data.yaml"), fraction, tmp_path / "part.yaml"))
+        assert [Path(p).stem for p in Path(part["train"]).read_text().split()] == names.split()
+        assert part["val"] == str(root / "images")
 
 
 def test_a_set_is_the_same_wherever_it_lies(
@@ -231,11 +271,8 @@ def test_data_that_have_changed_since(change: str, small_data: Path, tmp_path: P
     root, yaml = tmp_path / "set", tmp_path / "own.yaml"
     shutil.copytree(YAML.load(small_data)["path"], root)
     yaml.write_text(small_data.read_text().replace(YAML.load(small_data)["path"], str(root)))
-    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
-    first = comparison(yaml, tmp_path, necks)
-    assert first.conditions.data_digest == comparison(yaml, tmp_path, necks).conditions.data_digest
-    first.records.add(first.runs[0], {"seconds": 1})
-    comparison(yaml, tmp_path, necks)
+    keep_first(comparison(yaml, tmp_path, NECKS))
+    assert not comparison(yaml, tmp_path, NECKS).check()
     image = min((root / "images" / "train").iterdir())
     label = root / "labels" / "train" / f"{image.stem}.txt"
     if change == "label":
@@ -246,33 +283,37 @@ def test_data_that_have_changed_since(change: str, small_data: Path, tmp_path: P
         image.unlink()
     else:
         label.unlink()
-    with pytest.raises(ValueError, match=r"x\.json.*images or labels have changed since"):
-        comparison(yaml, tmp_path, necks, name="x")
-    comparison(yaml, tmp_path, necks, name="another")
+    with pytest.raises(ValueError, match="labels have changed"):
+        comparison(yaml, tmp_path, NECKS).check()
+    comparison(yaml, tmp_path, NECKS, name="another").check()
 
 
-def test_a_table_of_finished_runs_needs_no_data(small_data: Path, tmp_path: Path) -> None:
-    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
-    first = comparison(small_data, tmp_path, necks)
-    first.records.add(first.runs[0], {"seconds": 1})
-    first.records.conditions = replace(first.conditions, data="gone.yaml")
-    first.records.path.write_text(first.records.path.read_text().replace(str(small_data), "gone"))
-    comparison(Path("gone"), tmp_path, necks)
-    with pytest.raises(ValueError, match="gone"):
-        comparison(Path("gone"), tmp_path, [*necks, Candidate("AFPN", "yolov5-afpn.yaml", "n")])
+def do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the command come to a result without a training, and pictures are left out."""
+    monkeypatch.setattr(YoloRuns, "__call__", lambda *_: result(0.5, [0.5] * 3))
+    monkeypatch.setattr(Results, "write", lambda *_: None)
+
+
+def test_a_table_of_finished_runs_needs_no_data(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do_nothing(monkeypatch)
+    data = tmp_path / "own.yaml"
+    data.write_bytes(small_data.read_bytes())
+    command = words(data, "PAFPN=yolov5n.yaml")
+    afpn(*command, cwd=tmp_path)
+    data.unlink()
+    assert "| PAFPN | 1 |" in afpn(*command, cwd=tmp_path).stdout
+    assert afpn(*command, "--seeds", "1", cwd=tmp_path, fails=True).returncode == 2
 
 
 @pytest.mark.parametrize(
     ("model", "scale", "message"),
     [
-        ("own5.yaml", "x", r"own5\.yaml has no scale x, it has only n, s"),
-        ("yolo5x-own.yaml", None, r"yolo5x-own\.yaml has no scale x, it has only n, s"),
-        ("flat.yaml", "n", r"flat\.yaml has no scale n, it has no scales at all"),
-        (
-            "own5s.yaml",
-            None,
-            r"own5s\.yaml: .* would build scale n; write own5\.yaml with --scales",
-        ),
+        ("own5.yaml", "x", r"has no scale x, it has only n, s"),
+        ("yolo5x-own.yaml", None, r"has no scale x, it has only n, s"),
+        ("flat.yaml", "n", r"has no scale n, it has no scales at all"),
+        ("own5s.yaml", None, r"would build scale n; write own5\.yaml with --scales"),
     ],
 )
 def test_a_scale_that_would_not_be_built(
@@ -289,26 +330,23 @@ def test_a_scale_that_would_not_be_built(
         read_model_yaml(model, scale)
 
 
-def test_a_start_from_random_weights_is_told(
+def test_a_start_from_random_weights_is_announced(
     small_data: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("afpn_yolo.compare.run.carry_out", lambda *rest: record(0.5, [0.5] * 3))
-    monkeypatch.setattr(Results, "write", lambda *rest: None)
+    do_nothing(monkeypatch)
 
-    def told(*more: str | Path) -> list[str]:
+    def announced(*more: str | Path) -> bool:
         command = words(small_data, "none=yolov5n-none.yaml", *more)
-        lines = afpn(*command, cwd=tmp_path).stderr.splitlines()
-        return [line for line in lines if "random weights" in line]
+        return "random weights" in afpn(*command, cwd=tmp_path).stderr
 
-    assert not told("--backbone", backbone, "--name", "given")
-    assert not told("--backbone", "none", "--name", "meant")
-    assert "--backbone FILE" in told()[0]
-    assert not told(), "nothing is left to train"
-    assert len(told("--quick")) == 1, "it has weights for its own models only"
+    assert not announced("--backbone", backbone, "--name", "given")
+    assert not announced("--backbone", "none", "--name", "meant")
+    assert announced()
+    assert not announced(), "nothing is left to train"
+    assert announced("--quick"), "it has weights for its own models only"
 
 
 def test_rows_of_a_neck_are_not_frozen(small_data: Path, tmp_path: Path) -> None:
-    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
-    comparison(small_data, tmp_path, necks, extra={"freeze": 10})
-    with pytest.raises(ValueError, match="row 10 is no row of PAFPN's backbone, which has 10"):
-        comparison(small_data, tmp_path, necks, extra={"freeze": 11})
+    comparison(small_data, tmp_path, NECKS, extra={"freeze": 10})
+    with pytest.raises(ValueError, match="row 10"):
+        comparison(small_data, tmp_path, NECKS, extra={"freeze": 11})

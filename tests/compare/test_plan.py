@@ -1,51 +1,68 @@
-"""Comparisons of necks: what is planned, kept and reported; nothing is trained."""
+"""Comparisons of necks: what is planned, stored and run; nothing is trained."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
-import numpy as np
 import pytest
 
-from afpn_yolo.compare.figures import bubbles, curves, sizes
-from afpn_yolo.compare.plan import PAPER, Candidate, Conditions, Run, parse_necks
-from afpn_yolo.compare.runner import carry_out, read_curve
-from afpn_yolo.compare.store import Records
-from afpn_yolo.compare.table import markdown, rows, versus
-from afpn_yolo.upstream.locks import claim, share
+from afpn_yolo.compare.plan import (
+    PAPER,
+    Candidate,
+    Run,
+    default_name,
+    differences,
+    parse_necks,
+    quick_schedule,
+)
+from afpn_yolo.compare.runner import Comparison
+from afpn_yolo.compare.store import Store
+from afpn_yolo.compare.table import rows, versus
+from afpn_yolo.compare.yolo import check_settings, read_curve
+from afpn_yolo.evaluation.coco import COLUMNS
+from afpn_yolo.evaluation.records import Record, Result
+from afpn_yolo.plots.comparison import LEAST_SPAN, bubbles, curves, pareto_front, sizes
+from afpn_yolo.upstream.locks import share, try_lock
+from afpn_yolo.upstream.overrides import read_settings
 from afpn_yolo.upstream.train import training_versions
 
-CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)
+CONDITIONS = {"data": "my.yaml", "epochs": 3, "imgsz": 64, "batch": 4, "model": "ab"}
+NECKS = (Candidate("PAFPN", "yolov5.yaml", "n"), Candidate("AFPN", "yolov5-afpn.yaml", "n"))
 
 
-def record(ap: float, curve: list[float]) -> dict[str, Any]:
-    metrics = dict.fromkeys(("AP", "AP50", "AP75", "APM", "APL"), ap) | {"APS": None}
+def result(ap: float, curve: list[float]) -> Result:
+    metrics: Any = dict.fromkeys(COLUMNS, ap) | {"APS": None}
     return {
         "parameters": 2_452_597,
         "gflops": 6.9,
         "metrics": metrics,
         "curve": {"AP": curve, "AP50": curve},
+        "versions": {},
     }
 
 
-def finished(path: Path) -> Records:
-    """Two necks, two seeds: AFPN starts lower and ends higher."""
-    records = Records(path, CONDITIONS)
-    pafpn, afpn = NECKS
-    records.add(Run(pafpn, 0), record(0.50, [0.30, 0.45, 0.50]))
-    records.add(Run(pafpn, 1), record(0.52, [0.32, 0.47, 0.52]))
-    records.add(Run(afpn, 0), record(0.54, [0.20, 0.46, 0.54]))
-    records.add(Run(afpn, 1), record(0.55, [0.20, 0.47, 0.55]))
-    return records
+def record(neck: Candidate, seed: int, ap: float, curve: list[float], **more: Any) -> Record:
+    run = {"run": Run(neck, seed, {}).name, **vars(neck), "seed": seed, "trained_with": []}
+    whole: Any = {**run, **result(ap, curve), "conditions": CONDITIONS | more}
+    return cast(Record, whole)
 
 
-NECKS = (Candidate("PAFPN", "yolov5.yaml", "n"), Candidate("AFPN", "yolov5-afpn.yaml", "n"))
+def records(*all: Record) -> dict[str, Record]:
+    return {one["run"]: one for one in all}
+
+
+TWO_AND_TWO = records(  # AFPN starts lower and ends higher
+    record(NECKS[0], 0, 0.50, [0.30, 0.45, 0.50]),
+    record(NECKS[0], 1, 0.52, [0.32, 0.47, 0.52]),
+    record(NECKS[1], 0, 0.54, [0.20, 0.46, 0.54]),
+    record(NECKS[1], 1, 0.55, [0.20, 0.47, 0.55]),
+)
 
 
 @pytest.mark.parametrize(
@@ -69,13 +86,13 @@ def test_necks_at_scales(words: list[str], scales: list[str], files: str) -> Non
 @pytest.mark.parametrize(
     ("words", "scales", "message"),
     [
-        (["yolov5n"], [], "expected .* .yaml or a .pt"),
-        (["a=yolov5n.yaml", "a=yolov5s.yaml"], [], "a occurs twice"),
+        (["yolov5n"], [], "expected"),
+        (["a=yolov5n.yaml", "a=yolov5s.yaml"], [], "twice"),
         (["yolov5n-afpn.yaml"], ["n"], "scale in its name"),
-        (["a/b=yolov5n.yaml"], [], "^a/b: a label names a folder, which can't have '/' in it"),
-        (["a, b=yolov5n.yaml"], [], "^a, b: .* can't have ','"),
+        (["a/b=yolov5n.yaml"], [], "names a folder"),
+        (["a, b=yolov5n.yaml"], [], "names a folder"),
         # It would be held against nothing: models are compared within a scale.
-        (["start=best.pt", "yolov5.yaml"], ["n"], "best.pt beside --scales: .* leave --scales out"),
+        (["start=best.pt", "yolov5.yaml"], ["n"], "beside --scales"),
     ],
 )
 def test_words_that_name_no_neck(words: list[str], scales: list[str], message: str) -> None:
@@ -83,121 +100,142 @@ def test_words_that_name_no_neck(words: list[str], scales: list[str], message: s
         parse_necks(words, scales)
 
 
-def test_other_conditions_are_refused(tmp_path: Path) -> None:
-    finished(tmp_path / "x.json")
-    with pytest.raises(ValueError, match=r"x\.json.*epochs: 3 there, 100 here.*--name"):
-        Records(tmp_path / "x.json", Conditions("my.yaml", epochs=100, imgsz=64, batch=4))
+@pytest.mark.parametrize(
+    ("images", "epochs", "fraction"),
+    [(1, 100, 1), (292, 69, 1), (448, 45, 1), (2000, 10, 1), (4000, 10, 1), (118287, 10, 0.0338)],
+)
+def test_schedule(images: int, epochs: int, fraction: float) -> None:
+    assert quick_schedule(images) == (epochs, fraction)
 
 
-def test_other_weights_and_settings_are_told_in_words(tmp_path: Path) -> None:
-    backbone, extra = {"n": "ab" * 32, "s": "cd" * 32}, {"lr0": 0.1, "amp": False}
-    given = replace(CONDITIONS, backbone=backbone, extra=extra)
-    Records(tmp_path / "x.json", given).add(Run(NECKS[0], 0), record(0.5, [0.5]))
-    with pytest.raises(ValueError, match=r"x\.json was made under other conditions") as refusal:
-        Records(tmp_path / "x.json", CONDITIONS)
-    said = str(refusal.value).partition("(")[2].partition(")")[0]
-    assert said == (
-        "backbone: weights abababababab for n, weights cdcdcdcdcdcd for s there, random weights "
-        "here; extra: lr0=0.1 amp=False there, nothing here"
-    )
-
-
-def test_conditions_that_another_process_wrote_meanwhile(tmp_path: Path) -> None:
-    first = Records(tmp_path / "x.json", CONDITIONS)
-    other = Records(tmp_path / "x.json", Conditions("my.yaml", epochs=9, imgsz=64, batch=4))
-    first.add(Run(NECKS[0], 0), record(0.5, [0.5]))
-    with pytest.raises(ValueError, match="epochs: 3 there, 9 here"):
-        other.add(Run(NECKS[0], 0), record(0.6, [0.6]))
-    assert first.finished()["PAFPN-n-seed0"]["metrics"]["AP"] == 0.5
-
-
-def test_a_run_of_another_model_is_not_taken_for_this_one(tmp_path: Path) -> None:
-    records = finished(tmp_path / "x.json")
-    assert records.has(Run(NECKS[1], 0))
-    assert not records.has(Run(NECKS[1], 7))
-    with pytest.raises(ValueError, match=r"seed0 is yolov5-afpn\.yaml there, own5\.yaml here"):
-        records.has(Run(Candidate("AFPN", "own5.yaml", "n"), 0))
-    with pytest.raises(ValueError, match=r"give it another label"):  # else they'd share a row
-        records.has(Run(Candidate("AFPN", "own5.yaml", "n"), 7))
-
-
-def test_a_checkpoint_that_has_changed_under_its_name(tmp_path: Path) -> None:
-    records = Records(tmp_path / "x.json", CONDITIONS)
-    records.add(Run(Candidate("start", "best.pt", digest="aa" * 32), 0), record(0.5, [0.5]))
-    assert records.has(Run(Candidate("start", "best.pt"), 0)), "one that is still to be downloaded"
-    with pytest.raises(ValueError, match=r"tensors a{8}\) there, best\.pt \(tensors b{8}\) here"):
-        records.has(Run(Candidate("start", "best.pt", digest="bb" * 32), 1))
-
-
-def test_a_folder_with_a_run_under_other_conditions(
+def test_two_sets_in_files_of_one_name_have_names_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Reached(Exception):
-        pass
-
-    def train(*_: object) -> None:
-        raise Reached
-
-    monkeypatch.setattr("afpn_yolo.compare.runner.train", train)
-    pafpn, afpn = (Run(neck, 0) for neck in NECKS)
-    others = Conditions("my.yaml", epochs=9, imgsz=64, batch=4)
-    for conditions in (others, CONDITIONS):  # the first came to nothing, as with a mistaken --set
-        with pytest.raises(Reached):
-            carry_out(pafpn, conditions, tmp_path)
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "last.pt").touch()
-    known = replace(CONDITIONS, data_digest="ab")
-    with pytest.raises(Reached):  # goes on
-        carry_out(pafpn, known, tmp_path)
-    kept = json.loads((tmp_path / "conditions.json").read_text())
-    assert kept["data_digest"] is None, "begun on nobody knows which state of the data"
-    assert kept["versions"] == [training_versions()]
-    monkeypatch.setattr("afpn_yolo.compare.runner.training_versions", lambda: {"torch": "9"})
-    with pytest.raises(Reached):
-        carry_out(pafpn, known, tmp_path)
-    kept = json.loads((tmp_path / "conditions.json").read_text())
-    assert kept["versions"] == [training_versions(), {"torch": "9"}]
-    with pytest.raises(ValueError, match=r"epochs: 3 there, 9 here.*remove that folder"):
-        carry_out(pafpn, others, tmp_path)
-    with pytest.raises(ValueError, match=r"model: yolov5\.yaml there, yolov5-afpn\.yaml here"):
-        carry_out(afpn, CONDITIONS, tmp_path)
-    (tmp_path / "conditions.json").unlink()
-    with pytest.raises(ValueError, match="nothing says how it was made"):
-        carry_out(pafpn, CONDITIONS, tmp_path)
+    (tmp_path / "fish").mkdir()
+    monkeypatch.chdir(tmp_path / "fish")
+    assert default_name("sets/birds/data.yaml") == "birds"
+    assert default_name("data.yaml") == "fish"
+    assert default_name("sets/coco8.yaml") == "coco8"
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"runs": []}', '{"conditions": {}, "runs": [1]}'])
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        *(({key: 1}, key) for key in ("epochs", "seed", "val", "device")),
+        ({"compile": True}, "compile=True"),
+        ({"split": "train"}, "trained on"),
+        ({"save": False}, "go on"),
+        ({"classes": [0]}, "these classes"),
+        ({"single_cls": True}, "one class"),
+        ({"fraction": [0.5, 0.5]}, "all of its images"),
+        ({"freeze": ["23.cv2"]}, "each neck"),
+    ],
+)
+def test_settings_under_which_runs_could_not_be_compared(
+    extra: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_settings({"lr0": 0.1} | extra)
+
+
+def test_settings_that_reach_every_neck_alike() -> None:
+    fair = {"rect": True, "multi_scale": 0.5, "split": "test", "freeze": 10, "fraction": 0.5}
+    check_settings(fair | {"classes": None, "single_cls": False, "freeze": None})
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("lr0=1e-3", 0.001), ("cache=None", None), ("cache=ram", "ram"), ("freeze=[0,1]", [0, 1])],
+)
+def test_settings_are_read_as_yolo_reads_them(word: str, value: object) -> None:
+    assert read_settings([word], "--set") == {word.partition("=")[0]: value}
+
+
+@pytest.mark.parametrize("word", ["lr0", "lr0=", "lro=1e-3", "cos_lr=maybe", "lr0=2"])
+def test_settings_that_yolo_would_refuse(word: str) -> None:
+    with pytest.raises(ValueError, match=f"--set {word}"):
+        read_settings([word], "--set")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        ({"epochs": 3}, {"epochs": 9}, ["epochs: 3 before, 9 now"]),
+        ({"lr0": 0.1}, {}, ["lr0: 0.1 before, not set now"]),
+        ({"data_digest": None, "model": "a"}, {"data_digest": "b", "model": None}, []),
+        ({"model": {"neck": "fpn", "p6": "pool"}}, {"model": {"neck": "afpn", "p6": "pool"}}, None),
+        ({"backbone": {"n": "ab" * 32}}, {"backbone": {}}, None),
+    ],
+)
+def test_differences(before: Any, now: Any, words: list[str] | None) -> None:
+    different = differences(before, now)
+    assert different == words if words is not None else len(different) == 1
+    assert not differences(before, before)
+
+
+def stored(path: Path) -> Store:
+    store = Store(path)
+    for neck, seed in ((NECKS[0], 0), (NECKS[1], 0)):
+        run = Run(neck, seed, CONDITIONS)
+        store.add(run, record(neck, seed, 0.5, [0.5]), lambda records: None)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("neck", "seed", "conditions", "message"),
+    [
+        (NECKS[0], 0, {"epochs": 9}, "epochs: 3 before, 9 now"),
+        (NECKS[0], 1, {"model": "cd"}, "PAFPN-n-seed0 .*another model"),  # at another seed
+        (Candidate("new", "x.yaml", "n"), 0, {"imgsz": 32}, "imgsz"),  # in another row
+        (Candidate("new", "x.yaml", "n"), 0, {"model": "cd"}, None),
+        (NECKS[0], 1, {}, None),
+    ],
+)
+def test_runs_under_other_conditions_are_refused(
+    neck: Candidate, seed: int, conditions: dict[str, Any], message: str | None, tmp_path: Path
+) -> None:
+    store = stored(tmp_path / "x.json")
+    run = Run(neck, seed, CONDITIONS | conditions)
+    if message is None:
+        assert len(store.check([run])) == 2
+        return
+    with pytest.raises(ValueError, match=message):
+        store.check([run])
+    with pytest.raises(ValueError, match=message):  # another process wrote it meanwhile
+        store.add(run, record(neck, seed, 0.5, [0.5]), lambda records: None)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"conditions": {}}', '{"runs": [1]}'])
 def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ValueError, match=r"x\.json is no result"):
-        Records(tmp_path / "x.json", CONDITIONS)
+        Store(tmp_path / "x.json").records()
 
 
 def _add(path: Path, seed: int) -> None:
-    Records(path, CONDITIONS).add(Run(NECKS[0], seed), record(0.5, [0.5]))
+    run = Run(NECKS[0], seed, CONDITIONS)
+    Store(path).add(run, record(NECKS[0], seed, 0.5, [0.5]), lambda records: None)
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     with multiprocessing.get_context("fork").Pool(4) as pool:
         pool.starmap(_add, [(path, seed) for seed in range(16)])
-    assert len(Records(path, CONDITIONS).finished()) == 16
+    assert len(Store(path).records()) == 16
 
 
-def test_a_run_is_claimed_once(tmp_path: Path) -> None:
-    with claim(tmp_path) as first, claim(tmp_path) as second:
+def test_a_folder_is_locked_once(tmp_path: Path) -> None:
+    with try_lock(tmp_path) as first, try_lock(tmp_path) as second:
         assert (first, second) == (True, False)
-    with claim(tmp_path) as again:
+    with try_lock(tmp_path) as again:
         assert again
 
 
-def test_a_run_whose_process_was_stopped_is_done_after_the_others(
-    tmp_path: Path,
-) -> None:
+def test_a_run_whose_process_was_stopped_is_done_after_the_others(tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in ("stopped", "alive", "free")}
     done: list[str] = []
-    with claim(folders["alive"]), ExitStack() as other:
-        other.enter_context(claim(folders["stopped"]))
+    with try_lock(folders["alive"]), ExitStack() as other:
+        other.enter_context(try_lock(folders["stopped"]))
 
         def do(name: str) -> None:
             done.append(name)
@@ -207,66 +245,138 @@ def test_a_run_whose_process_was_stopped_is_done_after_the_others(
     assert done == ["free", "stopped"]
 
 
-def test_table(tmp_path: Path) -> None:
-    table = rows(NECKS, finished(tmp_path / "x.json").finished())
-    text = markdown(table, {"data": "my.yaml", "epochs": 3})
-    assert "| PAFPN-n | 2 | 2,452,597 | 6.90 | 51.0 ± 1.4 |" in text
-    assert "seeds; GFLOPs at the size of these images. data=my.yaml" in text
-    assert "| AFPN-n | 2 | 2,452,597 | 6.90 | 54.5 ± 0.7 |" in text
-    assert " - | " in text  # no small objects, no figure
-    assert versus(table) == [
-        "AFPN-n against PAFPN-n: +3.5 AP at the end; lowest -11.0 at epoch 1; "
-        "ahead for good from epoch 2 (curves of the means)."
+class Trainer:
+    """Trains nothing. Leaves a checkpoint, and fails or is interrupted where it is asked to."""
+
+    def __init__(self, **ends: BaseException) -> None:
+        self.ends = ends
+        self.runs: list[str] = []
+
+    def __call__(self, run: Run, folder: Path, after_epoch: Any) -> Result:
+        self.runs.append(run.name)
+        (folder / "last.pt").touch()
+        for _ in range(run.epochs):
+            after_epoch()
+        if error := self.ends.get(run.neck.label):
+            raise error
+        return result(0.5 + run.seed / 100, [0.3, 0.4, 0.5])
+
+
+def comparison(
+    folder: Path, train: Trainer, seeds: Sequence[int] = (0,), **conditions: Any
+) -> Comparison:
+    runs = [Run(neck, seed, CONDITIONS | conditions) for seed in seeds for neck in NECKS]
+    return Comparison("x", folder / "results", folder / "runs", runs, train)
+
+
+def test_a_comparison_is_harmless_until_it_is_run(tmp_path: Path) -> None:
+    comparison(tmp_path, Trainer())
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_run_is_done_once_and_one_failure_does_not_cost_the_others(tmp_path: Path) -> None:
+    failing = Trainer(PAFPN=ValueError("no"))
+    (line,) = comparison(tmp_path, failing, (0, 1)).run()[:1]
+    assert line == "PAFPN-n-seed0: ValueError: no"
+    assert len(failing.runs) == 4
+    again = Trainer()
+    whole = comparison(tmp_path, again, (0, 1))
+    assert not whole.run()
+    assert again.runs == ["PAFPN-n-seed0", "PAFPN-n-seed1"]
+    assert not whole.check()
+    content = json.loads((tmp_path / "results" / "x.json").read_text())
+    assert content == whole.store.content()
+    first = content["runs"][0]
+    assert first["conditions"] == CONDITIONS
+    assert first["trained_with"] == [training_versions()]
+    assert {path.name for path in whole.files()} == {
+        *("x.json", "x.md", "x.html", "x-bubbles.png", "x-curves.png")
+    }
+
+
+def test_figures_are_drawn_at_the_end_or_when_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(
+        "afpn_yolo.compare.results.Results.write", lambda self, *_: drawn.append(len(self.table))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        comparison(tmp_path, Trainer(AFPN=KeyboardInterrupt())).run()
+    assert drawn == [1]
+    assert (tmp_path / "results" / "x.md").exists()
+
+
+def test_a_folder_with_a_run_under_other_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Trainer(PAFPN=ValueError("stopped"), AFPN=ValueError("stopped"))
+    comparison(tmp_path, stopped).run()
+    for different in ({"epochs": 9}, {"model": "cd"}):  # the YAML has another neck meanwhile
+        (line, _) = comparison(tmp_path, Trainer(), **different).run()
+        assert "under other conditions" in line
+    versions = training_versions()
+    monkeypatch.setattr("afpn_yolo.compare.runner.training_versions", lambda: {"torch": "9"})
+    assert not comparison(tmp_path, Trainer()).run()
+    (first, _) = comparison(tmp_path, Trainer()).store.content()["runs"]
+    assert first["trained_with"] == [versions, {"torch": "9"}]
+    (tmp_path / "results" / "x.json").unlink()
+    (tmp_path / "runs" / "PAFPN-n-seed0" / "conditions.json").unlink()
+    (line,) = comparison(tmp_path, Trainer()).run()
+    assert "unknown conditions" in line
+
+
+def test_how_trainings_went() -> None:
+    """In one measure of AP, the validation's during training: the table has COCO's."""
+    assert versus(rows(NECKS, TWO_AND_TWO)) == [
+        "AFPN-n against PAFPN-n: +3.5 AP at the last epoch; lowest -11.0 at epoch 1; "
+        "ahead for good from epoch 2."
     ]
-
-
-def test_a_neck_that_stays_behind(tmp_path: Path) -> None:
-    records = Records(tmp_path / "x.json", CONDITIONS)
-    records.add(Run(NECKS[0], 0), record(0.5, [0.4, 0.5]))
-    records.add(Run(NECKS[1], 0), record(0.4, [0.5, 0.4]))
-    (line,) = versus(rows(NECKS, records.finished()))
-    assert "-10.0 AP at the end" in line
-    assert "behind at the last epoch" in line
-
-
-def test_a_neck_that_is_level_throughout(tmp_path: Path) -> None:
-    records = Records(tmp_path / "x.json", CONDITIONS)
-    for neck in NECKS:
-        records.add(Run(neck, 0), record(0.5, [0.5, 0.5]))
-    (line,) = versus(rows(NECKS, records.finished()))
-    assert "never behind" in line
+    behind = records(record(NECKS[0], 0, 0.5, [0.4, 0.5]), record(NECKS[1], 0, 0.6, [0.5, 0.4]))
+    (line,) = versus(rows(NECKS, behind))
+    assert "-10.0 AP at the last epoch; lowest -10.0 at epoch 2" in line
+    level = records(*(record(neck, 0, 0.5, [0.5, 0.5]) for neck in NECKS))
+    assert "never behind" in versus(rows(NECKS, level))[0]
 
 
 def test_figures_show_every_neck(tmp_path: Path) -> None:
-    table = rows(NECKS, finished(tmp_path / "x.json").finished())
+    table = rows(NECKS, TWO_AND_TWO)
     for draw in (bubbles, curves, sizes):
         draw(table).savefig(tmp_path / "one.png")
         draw(table[:1]).savefig(tmp_path / "other.png")
         one, other = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("one", "other"))
         assert one is not None
         assert other is not None
-        colours = [len(np.unique(image @ [1, 256, 65536])) for image in (one, other)]
+        colours = [len({*map(bytes, image.reshape(-1, 3))}) for image in (one, other)]
         assert colours[0] > colours[1]
 
 
-def test_seconds_of_a_resumed_training(tmp_path: Path) -> None:
-    head = "epoch,time,metrics/mAP50(B),metrics/mAP50-95(B)\n"
-    (tmp_path / "results.csv").write_text(head + "1,10,0,0\n2,20,.5,.2\n3,7,.6,.3\n4,15,.7,.4\n")
-    seconds, curve = read_curve(tmp_path / "results.csv")
-    assert seconds == 35
-    assert curve["AP"] == [0, 0.2, 0.3, 0.4]
+def test_axes_do_not_magnify_noise() -> None:
+    near = records(record(NECKS[0], 0, 0.5, [0.001, 0.002]), record(NECKS[1], 0, 0.501, [0.0, 0.0]))
+    for draw in (bubbles, curves):
+        (axes,) = draw(rows(NECKS, near)).axes
+        low, high = axes.get_ylim()
+        assert high - low >= LEAST_SPAN
+    ticks = axes.get_xticks()
+    assert all(tick == round(tick) for tick in ticks), "there is no epoch 1.5"
 
 
-def test_an_epoch_that_a_killed_training_repeats_counts_once(tmp_path: Path) -> None:
+def test_the_front_has_what_nothing_beats() -> None:
+    assert pareto_front([(2, 20), (1, 10), (3, 15), (1, 12)]) == [(1, 12), (2, 20)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "curve"),
+    [
+        ("1,10,0,0\n2,20,.5,.2\n3,7,.6,.3\n4,15,.7,.4\n", [0, 0.2, 0.3, 0.4]),  # resumed
+        ("1,10,0,0\n2,20,.5,.2\n2,7,.6,.25\n3,15,.7,.4\n", [0, 0.25, 0.4]),  # an epoch repeated
+    ],
+)
+def test_curve_and_seconds_of_a_resumed_training(
+    lines: str, curve: list[float], tmp_path: Path
+) -> None:
     head = "epoch,time,metrics/mAP50(B),metrics/mAP50-95(B)\n"
-    (tmp_path / "results.csv").write_text(head + "1,10,0,0\n2,20,.5,.2\n2,7,.6,.25\n3,15,.7,.4\n")
-    seconds, curve = read_curve(tmp_path / "results.csv")
+    (tmp_path / "results.csv").write_text(head + lines)
+    seconds, read = read_curve(tmp_path / "results.csv")
     assert seconds == 35  # all of it was spent
-    assert curve["AP"] == [0, 0.25, 0.4]
-
-
-def test_training_and_evaluation_call_one_version_the_same() -> None:
-    """torch's own name of its version has its build, `+cu130`; an installed package's hasn't."""
-    from afpn_yolo.evaluation.evaluate import _versions
-
-    assert training_versions().items() <= _versions().items()
+    assert read["AP"] == curve

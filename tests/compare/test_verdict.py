@@ -1,11 +1,9 @@
-"""Verdicts, remarks, pictures and the quick comparison; nothing is trained."""
+"""Verdicts, notes, the page and the quick comparison; nothing is trained."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,33 +11,26 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from afpn_yolo.compare import run as comparing
-from afpn_yolo.compare.notes import remarks, sentences
-from afpn_yolo.compare.page import page
-from afpn_yolo.compare.pareto import front, pareto, read_table
-from afpn_yolo.compare.plan import Candidate, Conditions, Run
-from afpn_yolo.compare.progress import Progress
-from afpn_yolo.compare.quick import schedule
-from afpn_yolo.compare.results import Results
-from afpn_yolo.compare.store import Records
+from afpn_yolo.compare.pareto import over_cost, read_table
+from afpn_yolo.compare.plan import Candidate, Run
+from afpn_yolo.compare.results import Results, notes, shared
 from afpn_yolo.compare.table import rows, worst_span
 from afpn_yolo.compare.verdict import NOTE, UNSEEN, difference, verdict
-from tests.compare.test_plan import record
+from afpn_yolo.compare.yolo import YoloRuns
+from afpn_yolo.evaluation.records import Record, Result
+from tests.compare.test_plan import record, records, result
 from tests.processes import ROOT, afpn
 
-CONDITIONS = Conditions("my.yaml", epochs=3, imgsz=64, batch=4)
 
-
-def finished(**scores: tuple[float, ...]) -> tuple[list[Candidate], dict[str, Any]]:
+def finished(**scores: tuple[float, ...]) -> tuple[list[Candidate], dict[str, Record]]:
     """Candidates by label, with an AP in points for each seed."""
     necks = [Candidate(label, f"{label}.yaml", "n") for label in scores]
-    runs = {}
-    for neck in necks:
-        for seed, ap in enumerate(scores[neck.label]):
-            name = Run(neck, seed).name
-            made = record(ap / 100, [ap / 200, ap / 100])
-            runs[name] = {"run": name, **vars(neck), "seed": seed, **made}
-    return necks, runs
+    runs = (
+        record(neck, seed, ap / 100, [ap / 200, ap / 100])
+        for neck in necks
+        for seed, ap in enumerate(scores[neck.label])
+    )
+    return necks, records(*runs)
 
 
 def table(**scores: tuple[float, ...]) -> list[Any]:
@@ -65,8 +56,8 @@ def test_more_seeds_where_a_difference_is_not_seen() -> None:
 
 
 def test_one_more_seed_is_one_seed() -> None:
-    said = str(verdict(table(none=(69.4, 69.25), PAFPN=(71.2, 72.2))))
-    assert "About 1 more seed of each would show a difference of this size." in said
+    text = str(verdict(table(none=(69.4, 69.25), PAFPN=(71.2, 72.2))))
+    assert "About 1 more seed of each would show a difference of this size." in text
 
 
 @pytest.mark.parametrize(
@@ -116,7 +107,7 @@ SEEDS_LACK = r"at least two seeds of each neck \(--seeds 0 1 2\)"
 def test_where_there_is_no_verdict_one_sentence_says_why(
     scores: dict[str, tuple[float, ...]], says: str
 ) -> None:
-    shown = Results.of(*finished(**scores), vars(CONDITIONS))
+    shown = Results.of(*finished(**scores))
     (one,) = shown.verdict["scales"] if shown.verdict else []
     assert (one["necks_matter"], one["best"], len(one["text"])) == (None, None, 1)
     assert re.match(rf"No verdict yet: {says}", one["text"][0])
@@ -126,8 +117,8 @@ def test_where_there_is_no_verdict_one_sentence_says_why(
 
 
 def test_curves_of_models_that_have_learnt_nothing_are_not_compared() -> None:
-    nothing = Results.of(*finished(PAFPN=(0.0, 0.0), none=(0.0, 0.0)), vars(CONDITIONS))
-    something = Results.of(*finished(PAFPN=(2.0, 2.0), none=(2.0, 2.0)), vars(CONDITIONS))
+    nothing = Results.of(*finished(PAFPN=(0.0, 0.0), none=(0.0, 0.0)))
+    something = Results.of(*finished(PAFPN=(2.0, 2.0), none=(2.0, 2.0)))
     assert "never behind" in something.markdown()
     assert "behind" not in nothing.markdown()
 
@@ -135,17 +126,17 @@ def test_curves_of_models_that_have_learnt_nothing_are_not_compared() -> None:
 def test_no_highest_among_equals_and_no_seeds_for_no_difference() -> None:
     level = verdict(table(PAFPN=(20.0, 21.0), none=(20.02, 21.02)))["scales"][0]
     assert level["against_control"]["seeds_more"] is None
-    said = " ".join(level["text"])
-    assert "none-n, PAFPN-n share the highest AP. Of these, " in said
-    assert "would" not in said
+    text = " ".join(level["text"])
+    assert "none-n, PAFPN-n share the highest AP. Of these, " in text
+    assert "would" not in text
     others = {"PAFPN": (20.0, 21.0), "AFPN": (19.9, 20.9), "none": (20.02, 21.02)}
-    said = " ".join(verdict(table(**others))["scales"][0]["text"])
-    assert "none-n, PAFPN-n share the highest AP; AFPN-n can't be told from none-n. Of" in said
+    text = " ".join(verdict(table(**others))["scales"][0]["text"])
+    assert "none-n, PAFPN-n share the highest AP; AFPN-n can't be told from none-n. Of" in text
 
 
 def test_a_verdict_is_a_list_with_an_item_a_sentence_at_each_scale() -> None:
     necks, runs = finished(PAFPN=(20.0, 20.4), AFPN=(17.0, 17.2), none=(14.0, 14.1))
-    text = Results.of(necks, runs, vars(CONDITIONS)).markdown()
+    text = Results.of(necks, runs).markdown()
     before = text.split("\n\n| neck")[0].splitlines()
     assert before[:2] == ["Verdict:", ""]
     assert [line[:8] for line in before[2:5]] == ["- Necks ", "- AFPN-n", "- PAFPN-"]
@@ -154,8 +145,9 @@ def test_a_verdict_is_a_list_with_an_item_a_sentence_at_each_scale() -> None:
     for neck in small:
         for seed in (0, 1):
             run = runs[f"{neck.label}-n-seed{seed}"]
-            runs[Run(neck, seed).name] = {**run, "run": Run(neck, seed).name, "scale": "s"}
-    text = Results.of([*necks, *small], runs, vars(CONDITIONS)).markdown()
+            name = Run(neck, seed, {}).name
+            runs[name] = {**run, "run": name, "scale": "s"}
+    text = Results.of([*necks, *small], runs).markdown()
     assert "Verdict, scale n:\n\n- Necks" in text
     assert "Verdict, scale s:\n\n- Necks" in text
 
@@ -172,39 +164,33 @@ def test_the_worst_ten_epochs() -> None:
     assert span[1] == 12
 
 
-def test_versions_and_data_are_marked() -> None:
+def test_different_versions_are_marked() -> None:
     _, runs = finished(PAFPN=(20.0, 21.0))
     one, other = runs.values()
     one |= {"versions": {"ultralytics": "8.4.190", "torch": "2.14.1"}, "area": "the box's area"}
-    other |= {"versions": {"ultralytics": "8.4.0", "torch": "2.14.1"}, "data_digest": "ab"}
-    found = remarks(runs.values())
-    assert found["mixed"] == ["ultralytics"]
-    assert found["data_unknown"] == ["PAFPN-n-seed0"]
-    told = " ".join(sentences(found))
-    assert "Different versions of ultralytics: 8.4.190 (PAFPN-n-seed0), 8.4.0" in told
-    other["area"] = one["area"]
-    assert "Small, medium and large go by the box's area." in sentences(remarks(runs.values()))
+    other |= {"versions": {"ultralytics": "8.4.0", "torch": "2.14.1"}, "area": "another"}
+    assert notes([one, other]) == [
+        "Made with torch 2.14.1.",
+        "**Different versions of ultralytics: 8.4.190 (PAFPN-n-seed0), 8.4.0 (PAFPN-n-seed1).**",
+    ]
     other |= {"versions": one["versions"], "trained_with": [{"ultralytics": "8.4.50"}]}
-    assert "ultralytics" in remarks(runs.values())["mixed"]
+    assert "8.4.50 (PAFPN-n-seed1)" in notes([one, other])[-1]
+    assert notes([one]) == [
+        "Small, medium and large go by the box's area.",
+        "Made with ultralytics 8.4.190, torch 2.14.1.",
+    ]
 
 
-def test_results_of_before_the_digest_are_read_and_marked(tmp_path: Path) -> None:
-    path = shutil.copy(ROOT / "results" / "bccd-scratch.json", tmp_path / "old.json")
-    old = json.loads(Path(path).read_text())
-    conditions = Conditions(**old["conditions"], data_digest="ab" * 32)
-    records = Records(Path(path), conditions)
-    records.add(Run(Candidate("AFPN", "yolov5-afpn.yaml", "n"), 9), record(0.5, [0.5]))
-    unknown = remarks(records.finished().values())["data_unknown"]
-    assert len(unknown) == len(old["runs"])
-    assert "AFPN-n-seed9" not in unknown
-
-
-@pytest.mark.parametrize(
-    ("images", "epochs", "fraction"),
-    [(1, 100, 1), (292, 69, 1), (448, 45, 1), (2000, 10, 1), (4000, 10, 1), (118287, 10, 0.0338)],
-)
-def test_schedule(images: int, epochs: int, fraction: float) -> None:
-    assert schedule(images) == (epochs, fraction)
+def test_conditions_are_shown_that_all_runs_share() -> None:
+    neck, digest = Candidate("a", "a.yaml"), "ab" * 32
+    runs = [
+        record(neck, 0, 0.5, [0.5], lr0=0.1, fraction=0.5, backbone={"n": digest}),
+        record(neck, 1, 0.5, [0.5], lr0=0.2, fraction=0.5, backbone={"n": digest}),
+    ]
+    conditions = shared(runs)
+    assert conditions.keys() == {*("data", "epochs", "imgsz", "batch", "fraction", "backbone")}
+    assert "evenly" in conditions["fraction"]
+    assert conditions["backbone"] == f"weights n: {digest[:12]}"
 
 
 class Page(HTMLParser):
@@ -224,39 +210,32 @@ class Page(HTMLParser):
 
 def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command, but for the training."""
-    begun = []
+    begun: list[Run] = []
     ap = {"none": 0.14, "PAFPN": 0.20, "AFPN": 0.17, "lite": 0.199}
 
-    def carry_out(run: Run, conditions: Conditions, *rest: Any) -> dict[str, Any]:
-        begun.append((run.name, conditions))
-        for _ in range(conditions.epochs):
-            rest[-1]()
+    def train(self: YoloRuns, run: Run, folder: Path, after_epoch: Any) -> Result:
+        begun.append(run)
+        for _ in range(run.epochs):
+            after_epoch()
         value = ap[run.neck.label] + run.seed / 1000
-        return record(value, [value] * conditions.epochs)
+        return result(value, [value] * run.epochs)
 
-    monkeypatch.setattr(comparing, "carry_out", carry_out)
-    write = Results.write
-
-    def write_at_the_end(results: Results, *place: Any) -> None:  # pictures take their time
-        if sum(len(row.seeds) for row in results.table) == 12:
-            write(results, *place)
-
-    monkeypatch.setattr(Results, "write", write_at_the_end)
+    monkeypatch.setattr(YoloRuns, "__call__", train)
     words = ("compare", "--data", small_data, "--quick", "--backbone", "none", "--device", "cpu")
     output = afpn(*words, "--json", "out.json", cwd=tmp_path).stdout
     assert len(begun) == 12
-    assert {name.partition("-")[0] for name, _ in begun} == {*ap}
-    conditions = begun[0][1]
-    assert (conditions.epochs, conditions.imgsz, conditions.extra) == (100, 320, {})
+    assert {run.neck.label for run in begun} == {*ap}
+    assert (begun[0].conditions["epochs"], begun[0].conditions["imgsz"]) == (100, 320)
+    assert len({run.conditions["model"] for run in begun}) == 4
     assert "Necks matter on these data. PAFPN-n against no neck: +6.0 AP (95 %" in output
     assert f"lite-n and PAFPN-n: {UNSEEN}" in output
-    kept = json.loads((tmp_path / "results" / "small-quick.json").read_text())
-    assert kept == json.loads((tmp_path / "out.json").read_text())
-    assert kept["verdict"]["scales"][0]["necks_matter"] is True
-    shown = Page((tmp_path / "results" / "small-quick.html").read_text(encoding="utf-8"))
-    assert shown.tags.count("figure") == 3
-    assert "script" not in shown.tags
-    assert all(link.startswith("#") for link in shown.links)
+    content = json.loads((tmp_path / "results" / "small-quick.json").read_text())
+    assert content == json.loads((tmp_path / "out.json").read_text())
+    assert content["verdict"]["scales"][0]["necks_matter"] is True
+    page = Page((tmp_path / "results" / "small-quick.html").read_text(encoding="utf-8"))
+    assert page.tags.count("figure") == 3
+    assert "script" not in page.tags
+    assert all(link.startswith("#") for link in page.links)
     begun.clear()
     afpn(*words, cwd=tmp_path)
     assert not begun, "the same command has nothing left to do"
@@ -266,75 +245,40 @@ def test_quick_names_the_remedy_where_nothing_can_be_downloaded(
     small_data: Path, tmp_path: Path
 ) -> None:
     words = ("compare", "--data", small_data, "--quick")
-    told = afpn(*words, cwd=tmp_path, fails=True).stderr
-    assert "yolov5nu.pt can't be downloaded" in told
-    assert "--backbone none" in told
+    message = afpn(*words, cwd=tmp_path, fails=True).stderr
+    assert "yolov5nu.pt can't be downloaded" in message
+    assert "--backbone none" in message
 
 
-def test_a_page_escapes_what_users_name() -> None:
-    necks, runs = finished(PAFPN=(20.0,))
-    shown = Results.of(necks, runs, {"data": "<script>alert(1)</script>"})
-    text = page("<b>", shown.table, shown.conditions, shown.verdict, [])
-    assert "script" not in Page(text).tags
-    assert "No verdict yet: it takes a model without a neck" in text
+def test_a_page_escapes_what_users_name(tmp_path: Path) -> None:
+    neck = Candidate("PAFPN", "x.yaml")
+    runs = records(record(neck, 0, 0.2, [0.2], data="<script>alert(1)</script>"))
+    Results.of([neck], runs).write(tmp_path, "x")
+    assert "script" not in Page((tmp_path / "x.html").read_text("utf-8")).tags
+
+
+def test_a_comparison_that_has_learnt_nothing_draws_no_bubbles(tmp_path: Path) -> None:
+    for ap, files in ((20.0, "bubbles curves"), (0.5, "curves")):  # older bubbles go
+        Results.of(*finished(PAFPN=(ap,), none=(0.0,))).write(tmp_path, "x")
+        assert {path.stem for path in tmp_path.glob("*.png")} == {f"x-{n}" for n in files.split()}
 
 
 def test_pareto(tmp_path: Path) -> None:
     results, bench = ROOT / "results", ROOT / "results" / "benchmark.json"
-    files = ("results/bccd-scratch.json", "results/bccd-pretrained.json")
-    words = [str(ROOT / file) for file in files]
-    drawn = afpn("compare", *words, "--pareto", bench, "--name", "p", cwd=tmp_path).stdout
-    assert (tmp_path / drawn.strip()).read_bytes().startswith(b"\x89PNG")
-    assert {row.neck.label for row in read_table(results / "bccd-scratch.json")} >= {"AFPN"}
-    figure = pareto([results / "bccd-scratch.json"], bench, "neck", "ncnn")
+    names = ("deeppcb-quick", "aquarium-s")
+    words = [str(results / f"{name}.json") for name in names]
+    output = afpn("compare", *words, "--pareto", bench, "--name", "p", cwd=tmp_path)
+    assert (tmp_path / output.stdout.strip()).read_bytes().startswith(b"\x89PNG")
+    assert "none-n, lite-n" in output.stderr
+    figure, missing = over_cost([results / "deeppcb-quick.json"], bench, "neck", "ncnn")
+    assert sorted(missing) == ["lite-n", "none-n"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["n", "n"]
     legend = figure.axes[1].get_legend()
     assert legend is not None
     shown = {text.get_text() for text in legend.get_texts()}
-    assert shown == {"bccd-scratch", "PAFPN", "AFPN"}
+    assert shown == {"deeppcb-quick", "PAFPN", "AFPN", "lite", "none"}
     with pytest.raises(ValueError, match="has no model, tensorrt fp32 of any neck"):
-        pareto([results / "bccd-scratch.json"], bench, runtime="tensorrt")
+        over_cost([results / "deeppcb-quick.json"], bench, runtime="tensorrt")
     with pytest.raises(ValueError, match=r"benchmark\.json is no result of a comparison"):
         read_table(bench)
     assert afpn("compare", "--pareto", bench, cwd=tmp_path, fails=True).returncode == 2
-
-
-def test_what_a_benchmark_has_not_timed_is_named_with_the_command_that_measures_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results, bench = ROOT / "results" / "deeppcb-quick.json", ROOT / "results" / "benchmark.json"
-    told = afpn("compare", results, "--pareto", bench, cwd=tmp_path).stderr
-    assert f"none-n, lite-n: no time in {bench}, so over parameters alone; afpn benchmark" in told
-    planned: list[Any] = []
-
-    def measure(wanted: list[Any], args: Any) -> list[Any]:
-        planned.extend(wanted)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("afpn_yolo.cli.benchmark.measure", measure)
-    command = shlex.split(told.partition("; afpn ")[2].partition(" measures all")[0])
-    afpn(*command, cwd=tmp_path, fails=True)
-    assert {(case.part, case.runtime, case.precision) for case in planned} == {
-        ("model", "onnxruntime", "fp32")
-    }
-    there = {row.neck.name for row in read_table(results)}
-    assert {neck.name for neck in planned[0].necks} == there
-    both = afpn("compare", ROOT / "results" / "bccd-scratch.json", "--pareto", bench, cwd=tmp_path)
-    assert "no time" not in both.stderr
-
-
-def test_the_bar_counts_what_other_processes_did_but_not_as_speed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with Progress(runs=4, epochs=10, shown=True) as progress:
-        progress.disable = False
-        progress.run("a", 0)
-        for _ in range(10):
-            progress.update()
-        progress.run("b", 3)
-        assert (progress.n, progress.n - progress.initial) == (30, 10)
-
-
-def test_the_front_has_what_nothing_beats() -> None:
-    assert front([(2, 20), (1, 10), (3, 15), (1, 12)]) == [(1, 12), (2, 20)]

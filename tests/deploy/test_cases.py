@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.compare.plan import PAPER, parse_necks
-from afpn_yolo.compare.quick import NECKS
+from afpn_yolo.compare.plan import PAPER, QUICK_NECKS, parse_necks
 from afpn_yolo.deploy.cases import Case, Choice, cases, check_installed
 from afpn_yolo.deploy.figure import bars
 from afpn_yolo.deploy.measure import Benchmark
@@ -123,7 +122,7 @@ def test_quick_measures_the_necks_of_a_quick_comparison(
     assert ways() == usual
     assert len(planned) == 4
     assert {n.label for n in planned[0].necks} == {
-        *("none", *(neck.label for neck in parse_necks(NECKS, [])))
+        *("none", *(neck.label for neck in parse_necks(QUICK_NECKS, [])))
     }
     assert {n.scale for n in planned[0].necks} == {"n"}
     assert (planned[0].baseline.label, planned[0].imgsz, planned[0].batch) == ("PAFPN", 320, 1)

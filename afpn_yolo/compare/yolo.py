@@ -1,0 +1,228 @@
+"""Runs of YOLO models: what is planned, and how one is trained and evaluated."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from afpn_yolo.base.yaml_rows import backbone_rows
+from afpn_yolo.compare.plan import Candidate, Run
+from afpn_yolo.compare.runner import AfterEpoch
+from afpn_yolo.evaluation.coco import COLUMNS
+from afpn_yolo.evaluation.evaluate import evaluate_model
+from afpn_yolo.evaluation.fingerprint import data_digest, model_digest, tensor_digest
+from afpn_yolo.evaluation.records import DIGEST, MODEL, Curve, Result
+from afpn_yolo.upstream.loading import find_checkpoint
+from afpn_yolo.upstream.models import load_model, save_checkpoint
+from afpn_yolo.upstream.scales import read_model_yaml, trainable_file
+from afpn_yolo.upstream.train import backbone_of, cost, spread_evenly, train
+
+OWN = frozenset(
+    (
+        *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
+        *("device", "workers", "project", "name", "exist_ok", "resume", "save_dir"),
+        *("time", "val", "mode", "task", "cfg"),  # with these it would be another comparison
+    )
+)
+"""Arguments of Ultralytics' that a comparison sets itself."""
+
+UNFAIR: Mapping[str, str] = {
+    "classes": "the evaluation would count the others, too; write a data YAML of these classes",
+    "single_cls": "the evaluation would tell the classes apart; write a data YAML of one class",
+    "compile": "it leaves out the last batch of an epoch",
+    "distill_model": "the necks would learn from a teacher; a trained start is LABEL=FILE.pt",
+    "quantize": "quantization-aware training is no part of a comparison; see afpn quantize",
+}
+"""Arguments under which necks could not be compared, and why."""
+
+
+def check_settings(extra: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for an argument of Ultralytics under which runs can't be compared."""
+    if own := sorted(extra.keys() & OWN):
+        raise ValueError(f"{', '.join(own)}: set by the comparison itself, not by --set")
+    for key, value in extra.items():
+        if reason := _unfair(key, value):
+            raise ValueError(f"--set {key}={value}: {reason}")
+
+
+def _unfair(key: str, value: Any) -> str | None:
+    if key in UNFAIR:
+        return UNFAIR[key] if value not in (None, False) else None
+    if key == "save" and not value:
+        return "an interrupted run could not go on"
+    if key == "split" and value not in ("val", "test"):
+        return "a model is judged on val or test, not on what it was trained on"
+    if key == "fraction" and isinstance(value, list):
+        return "the evaluation takes all of its images; one number is the share of training images"
+    rows = [value] if isinstance(value, int) else value or []
+    if key == "freeze" and not (isinstance(rows, list) and all(type(row) is int for row in rows)):
+        return "a row by name is another one in each neck; give how many rows of the backbone"
+    return None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all runs share.
+
+    Attributes:
+        data: Data set, as `yolo` takes it.
+        epochs: Epochs of every run.
+        imgsz: Image side in pixels, for training and evaluation.
+        batch: Batch size over all GPUs.
+        extra: Further arguments of Ultralytics' trainer.
+    """
+
+    data: str
+    epochs: int
+    imgsz: int
+    batch: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def split(self) -> str:
+        """What the runs are judged on."""
+        return str(self.extra.get("split", "val"))
+
+
+@dataclass(frozen=True)
+class YoloRuns:
+    """Necks x seeds under one set of conditions; a `Train` for the runner.
+
+    Attributes:
+        necks: What is compared; the first of each scale is what the others are held against.
+        settings: What all runs share.
+        backbones: For a scale, the file whose backbone starts its YAMLs.
+        device: As `yolo` takes it; several GPUs train distributed.
+        workers: Processes that load data, per GPU.
+    """
+
+    necks: Sequence[Candidate]
+    settings: Settings
+    backbones: Mapping[str | None, Path] = field(default_factory=dict)
+    device: str | None = None
+    workers: int = 8
+
+    def plan(self, seeds: Sequence[int], with_data: bool = True) -> list[Run]:
+        """The runs, each with its conditions.
+
+        Args:
+            seeds: One run of every neck for each.
+            with_data: Look at the data, too.
+
+        Raises:
+            ValueError: When a setting would make the comparison unfair, a model can't be built, or
+                a backbone doesn't fit.
+            EvaluationError: When the data can't be opened.
+        """
+        settings = self.settings
+        check_settings(settings.extra)
+        self._check_frozen()
+        models = {neck: self._digest(neck) for neck in self.necks}
+        starts = {neck.scale: self._backbone(neck) for neck in self.necks if self._start(neck)}
+        conditions = {
+            "data": settings.data,
+            "epochs": settings.epochs,
+            "imgsz": settings.imgsz,
+            "batch": settings.batch,
+            **settings.extra,
+            "backbone": {s or "": tensor_digest(b.state_dict()) for s, b in starts.items()},
+            DIGEST: data_digest(settings.data, ("train", settings.split)) if with_data else None,
+        }
+        # Seeds outside: after the first round every neck has been seen once.
+        return [
+            Run(neck, seed, {**conditions, MODEL: models[neck]})
+            for seed in dict.fromkeys(seeds)
+            for neck in self.necks
+        ]
+
+    def _digest(self, neck: Candidate) -> str:
+        if neck.is_checkpoint:
+            return tensor_digest(load_model(find_checkpoint(neck.model)).state_dict())
+        return model_digest(neck.model, neck.scale)
+
+    def _start(self, neck: Candidate) -> Path | None:
+        return None if neck.is_checkpoint else self.backbones.get(neck.scale)
+
+    def _backbone(self, neck: Candidate) -> nn.Module:
+        return backbone_of(self.backbones[neck.scale], neck.model, neck.scale)
+
+    def _check_frozen(self) -> None:
+        value = self.settings.extra.get("freeze")
+        rows = range(value) if isinstance(value, int) else value or []
+        for neck in self.necks if rows else ():
+            if neck.is_checkpoint:
+                backbone = backbone_rows(load_model(find_checkpoint(neck.model)))
+            else:
+                backbone = len(read_model_yaml(neck.model, neck.scale)["backbone"])
+            if wrong := [row for row in rows if not 0 <= row < backbone]:
+                raise ValueError(
+                    f"--set freeze: row {wrong[0]} is not in {neck.label}'s backbone, which has "
+                    f"{backbone} rows; the rows after it differ from neck to neck"
+                )
+
+    def __call__(self, run: Run, folder: Path, after_epoch: AfterEpoch) -> Result:
+        """Train a run, unless that was done, then evaluate the last weights.
+
+        The last, not the best: the best epoch is chosen on the data that it is then judged by.
+        Boxes are clipped to the image, as Ultralytics does before it saves them for COCO's tools.
+        """
+        settings = self.settings
+        arguments: dict[str, Any] = {
+            "data": settings.data,
+            "epochs": settings.epochs,
+            "imgsz": settings.imgsz,
+            "batch": settings.batch,
+            "seed": run.seed,
+            "workers": self.workers,
+            "patience": 0,  # all runs equally long
+            "plots": False,
+        } | dict(settings.extra)
+        if self._start(run.neck):
+            digest = run.conditions["backbone"][run.neck.scale or ""]
+            # By its content: another process may use another backbone in this folder.
+            path = folder.parent / f"backbone-{digest[:12]}.pt"
+            if not path.exists():  # Windows replaces no file that a training has open
+                save_checkpoint(self._backbone(run.neck), path)
+            arguments["pretrained"] = str(path)
+        if (fraction := arguments.pop("fraction", 1.0)) != 1.0 or isinstance(fraction, int):
+            arguments["data"] = spread_evenly(settings.data, fraction, folder / "part.yaml")
+        model = trainable_file(run.neck.model, run.neck.scale, folder)
+        last = train(model, folder, arguments, self.device, after_epoch)
+        report = evaluate_model(
+            last, settings.data, settings.imgsz, settings.split, device=self.device, clip=True
+        )
+        parameters, gflops = cost(last, settings.imgsz)
+        seconds, curve = read_curve(folder / "results.csv")
+        return {
+            "parameters": parameters,
+            "gflops": round(gflops, 4),
+            "seconds": round(seconds),
+            "metrics": {key: report[key] for key in (*COLUMNS, "instances")},  # type: ignore
+            "per_class": report["per_class"],
+            "images": report["images"],
+            "curve": curve,
+            "area": report["area"],
+            "versions": report["versions"],
+        }
+
+
+def read_curve(path: Path) -> tuple[float, Curve]:
+    """Seconds of training, and AP and AP50 after each epoch, from Ultralytics' `results.csv`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [{k.strip(): float(v) for k, v in line.items()} for line in csv.DictReader(file)]
+    seconds, before = 0.0, 0.0
+    for line in lines:
+        # A resumed training counts from zero again.
+        seconds += line["time"] - (before if line["time"] >= before else 0.0)
+        before = line["time"]
+    # A stock model that was killed before its checkpoint was written has its last epoch twice.
+    lines = [*{line["epoch"]: line for line in lines}.values()]
+    return seconds, {
+        "AP": [line["metrics/mAP50-95(B)"] for line in lines],
+        "AP50": [line["metrics/mAP50(B)"] for line in lines],
+    }

@@ -1,0 +1,193 @@
+"""Charts of a comparison: AP over cost, AP over epochs, and AP by the size of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from itertools import cycle
+from typing import Any, TypeVar
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from afpn_yolo.evaluation.coco import Column
+from afpn_yolo.evaluation.records import Row
+from afpn_yolo.plots.palette import COLOURS, INK, LINES, MARKERS, new_figure
+
+LARGEST = 1500  # area of the largest bubble, in points squared
+LEAST_SPAN = 5.0
+"""Points of AP that an axis spans at least: differences of a tenth would look large else."""
+
+SIZES: dict[Column, str] = {"APS": "small", "APM": "medium", "APL": "large"}
+AP_LABEL = "AP (bars: standard deviation over seeds)"
+# Of a legend right of the axes: names beside points would cover one another where necks are alike.
+BESIDE: dict[str, Any] = {
+    "loc": "upper left",
+    "bbox_to_anchor": (1, 1),
+    "frameon": False,
+    "labelcolor": INK,
+    "fontsize": 9,
+}
+Cost = tuple[float, float, float]
+"""Median, low and high end of what a model costs."""
+
+Key = TypeVar("Key")
+
+
+def bubbles(table: Sequence[Row]) -> Figure:
+    """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
+    figure, axes = new_figure("AP over parameters; bubble area: GFLOPs")
+    most = max(row.gflops for row in table)
+    colours, markers = _colours(table), _styles((row.scale for row in table), MARKERS)
+    for row in table:
+        if not (spread := row.metrics["AP"]):
+            continue
+        x, y, colour = row.parameters / 1e6, 100 * spread.mean, colours[row.label]
+        area = LARGEST * row.gflops / most
+        axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
+        style = {"color": colour, "capsize": 4, "fmt": markers[row.scale]}
+        label = f"{row.name}: {row.gflops:.2f} GFLOPs"
+        axes.errorbar(x, y, yerr=spread.bar, label=label, **style)
+    axes.legend(**BESIDE)
+    axes.margins(x=0.2, y=0.25)
+    _span_at_least(axes)
+    axes.set_xlabel("parameters, millions")
+    axes.set_ylabel(AP_LABEL)
+    return figure
+
+
+def curves(table: Sequence[Row]) -> Figure:
+    """AP after each epoch: the mean of the seeds, and a band from the lowest to the highest."""
+    figure, axes = new_figure("AP over epochs, mean and range over seeds")
+    colours, styles = _colours(table), _styles((row.scale for row in table), LINES)
+    for row in table:
+        epochs = range(1, len(row.curve) + 1)
+        mean, low, high = ([100 * v for v in line] for line in (row.curve, row.low, row.high))
+        label = f"{row.name} ({len(row.seeds)} seed{'s' * (len(row.seeds) > 1)})"
+        axes.plot(epochs, mean, styles[row.scale], color=colours[row.label], label=label)
+        axes.fill_between(epochs, low, high, color=colours[row.label], alpha=0.2, linewidth=0)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("AP (validation during training)")
+    _from_zero(axes)
+    axes.legend(loc="lower right", frameon=False, labelcolor=INK)
+    return figure
+
+
+def sizes(table: Sequence[Row]) -> Figure:
+    """AP of small, medium and large objects; a size of which there is none has no point."""
+    figure, axes = new_figure("AP by the size of objects")
+    colours = _colours(table)
+    for number, row in enumerate(table):
+        shift = (number - (len(table) - 1) / 2) * 0.7 / len(table)
+        label: str | None = row.name
+        for place, key in enumerate(SIZES):
+            if spread := row.metrics[key]:
+                style = {"fmt": MARKERS[number % len(MARKERS)], "color": colours[row.label]}
+                y = 100 * spread.mean
+                axes.errorbar(place + shift, y, spread.bar, capsize=3, label=label, **style)
+                label = None  # once in the legend
+    axes.set_xticks(range(len(SIZES)), [*SIZES.values()])
+    axes.set_xlim(-0.5, len(SIZES) - 0.5)
+    _from_zero(axes)
+    axes.set_ylabel(AP_LABEL)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return figure
+
+
+def pareto(
+    tables: Mapping[str, Sequence[Row]],
+    times: Mapping[tuple[str, str | None], Cost],
+    what: str,
+) -> Figure:
+    """AP over milliseconds and over parameters, a point for every row.
+
+    Bars: standard deviation of AP over seeds, 10th to 90th percentile of the milliseconds. A line
+    joins the points of each comparison than which none is both better and cheaper.
+
+    Args:
+        tables: Rows by the comparison's name, a marker each.
+        times: Milliseconds of an image by label and scale; a row without is drawn over parameters
+            only.
+        what: Which times these are, for the title.
+    """
+    figure, (by_time, by_size) = new_figure(f"AP over cost ({what})", 2, 12)
+    colours = _colours([row for table in tables.values() for row in table])
+    for (name, table), marker in zip(tables.items(), cycle(MARKERS), strict=False):
+        timed = [(row, times[row.label, row.scale]) for row in table if _key(row) in times]
+        _points(by_time, timed, colours, marker)
+        _points(by_size, [(row, (row.parameters / 1e6,) * 3) for row in table], colours, marker)
+        by_size.plot([], [], marker, color=INK, label=name)
+    for label, colour in colours.items():
+        by_size.plot([], [], "-", linewidth=4, color=colour, label=label)
+    for axes in (by_time, by_size):
+        axes.margins(x=0.15, y=0.12)
+        _span_at_least(axes)
+    by_time.set_xlabel("milliseconds an image (bars: 10th to 90th percentile)")
+    by_size.set_xlabel("parameters of the whole model, millions")
+    by_time.set_ylabel(AP_LABEL)
+    by_size.legend(**BESIDE)
+    return figure
+
+
+def _key(row: Row) -> tuple[str, str | None]:
+    return row.label, row.scale
+
+
+def _points(
+    axes: Axes, rows: Iterable[tuple[Row, Cost]], colours: Mapping[str, str], marker: str
+) -> None:
+    points = []
+    for row, (middle, low, high) in rows:
+        if not (spread := row.metrics["AP"]):
+            continue
+        x, y = middle, 100 * spread.mean
+        points.append((x, y))
+        bars: dict[str, Any] = {"yerr": spread.bar, "capsize": 3}
+        if high > low:
+            bars["xerr"] = [[middle - low], [high - middle]]
+        axes.errorbar(x, y, fmt=marker, color=colours[row.label], markersize=7, **bars)
+        # A colour is that of a label, at whatever scale.
+        place: dict[str, Any] = {"xytext": (6, 6), "textcoords": "offset points"}
+        axes.annotate(row.scale or "", (x, y), fontsize=9, color=INK, **place)
+    edge = pareto_front(points)
+    axes.plot([x for x, _ in edge], [y for _, y in edge], ":", color=INK, alpha=0.5, zorder=0)
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those (cost, AP) than which none is both cheaper and better, from the cheapest on."""
+    best: list[tuple[float, float]] = []
+    for cost, ap in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or ap > best[-1][1]:
+            best.append((cost, ap))
+    return best
+
+
+def svg(figure: Figure) -> str:
+    """An SVG element for a page: no background, and lines and letters in the page's own colour."""
+    text = StringIO()
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    element = text.getvalue()
+    return element[element.index("<svg") :].replace(INK.lower(), "currentColor")
+
+
+def _span_at_least(axes: Axes) -> None:
+    low, high = axes.get_ylim()
+    if (missing := LEAST_SPAN - (high - low)) > 0:
+        axes.set_ylim(low - missing / 2, high + missing / 2)
+
+
+def _from_zero(axes: Axes) -> None:
+    axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
+
+
+def _colours(table: Iterable[Row]) -> dict[str, str]:
+    return _styles((row.label for row in table), COLOURS)
+
+
+def _styles(keys: Iterable[Key], styles: Sequence[str]) -> dict[Key, str]:
+    """One of the styles for each different key."""
+    return dict(zip(dict.fromkeys(keys), cycle(styles), strict=False))
