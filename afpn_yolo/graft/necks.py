@@ -19,13 +19,13 @@ class NeckConfig:
     """What the kinds of AFPN differ in.
 
     Attributes:
-        about: Goes on behind "YOLO with AFPN as its neck." in a YAML's first lines.
+        about: Follows "YOLO with AFPN as its neck." in a YAML's first lines.
         fusion: The layer that fuses levels.
-        options: Words behind the target in a fusion's row.
+        options: Words after the target in a fusion's row.
         shares: The widths within, as shares of those that the head reads: finest level first, the
             last one for all levels that are left.
         lateral: Whether every level has a second 1x1 convolution before it is fused.
-        units: Residual units behind every fusion.
+        units: Residual units after every fusion.
         taps: Whether the backbone's own features stand beside the fused ones at the end.
     """
 
@@ -95,9 +95,9 @@ class Row:
 
     Attributes:
         content: `[from, number, module, args]`.
-        note: Stands behind it.
-        heading: Stands above it.
-        gap: Whether a part begins with it, so that a line is left empty above.
+        note: A comment after it.
+        heading: Comment lines above it.
+        gap: Whether an empty line is left above it.
     """
 
     content: list[Any]
@@ -161,17 +161,16 @@ def neck_rows(
     if config.taps:
         heading = "Expand to the widths that the head reads, with the backbone's features in sight."
         pairs = [[source, x.tap] for source, x in zip(fused, read, strict=True)]
-        fused = rows.add(read, pairs, "Concat", [[1]] * len(read), heading)
+        fused = rows.add(read, pairs, "Concat", [[1] for _ in read], heading)
         heading = ""
     return rows.rows, rows.add(read, fused, "AFPNConv", widths, heading, "P")
 
 
 def _reduce(config: NeckConfig, levels: Sequence[Level], rows: Rows) -> list[int]:
     """Every level at the neck's own width, and its lateral."""
-    *others, last = [str(Fraction(share)) for share in config.shares]
-    listed, order = (
-        (f"{', '.join(others)} and {last}", ", finest level first") if others else (last, "")
-    )
+    shares = [str(Fraction(share)) for share in config.shares]
+    listed = " and ".join(filter(None, (", ".join(shares[:-1]), shares[-1])))
+    order = ", finest level first" if len(shares) > 1 else ""
     headings = [
         f"Reduce: the neck works at {listed} of the widths that the head reads{order}.",
         "Lateral: one more 1x1 convolution per level.",
