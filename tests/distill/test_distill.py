@@ -223,16 +223,6 @@ def test_an_npz_teaches_without_a_head(teacher: Path, images: list[Path], tmp_pa
     np.testing.assert_array_equal(backbone.numpy(), tensors["model.3.conv.weight"])
 
 
-def test_a_file_that_was_not_named_is_not_overwritten(
-    teacher: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("yolov5n-afpn.pt").write_text("another model")
-    with pytest.raises(FileExistsError, match=r"yolov5n-afpn\.pt"):
-        distill(teacher, images, model="yolov5n-afpn.yaml", schedule=SHORT)
-    assert Path("yolov5n-afpn.pt").read_text() == "another model"
-
-
 def test_a_teacher_with_quantizers_is_refused(
     teacher: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
