@@ -96,7 +96,7 @@ BEST := $(DEMO)/train/weights/best
 YOLO := $(BIN)/yolo
 demo: $(READY) ## Train, validate, export, predict on generated data (under 10 minutes)
 	$(YOLO) settings datasets_dir=$(DEMO)/datasets > $(VENV)/settings.log
-	$(YOLO) train model=yolov5n-afpn.yaml data=shapes.yaml epochs=13 imgsz=192 batch=8 mosaic=0 \
+	$(YOLO) train model=yolov5n-afpn.yaml data=shapes.yaml epochs=24 imgsz=192 batch=8 mosaic=0 scale=0.2 \
 		warmup_epochs=1 optimizer=AdamW lr0=0.0025 momentum=0.9 workers=1 project=$(DEMO) name=train exist_ok=True
 	$(YOLO) val model=$(BEST).pt data=shapes.yaml imgsz=192 project=$(DEMO) name=val exist_ok=True
 	$(YOLO) export model=$(BEST).pt format=onnx imgsz=192

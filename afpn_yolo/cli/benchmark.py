@@ -5,10 +5,8 @@
     afpn benchmark --models PAFPN=yolov5n.yaml mine=my/net.yaml --parts neck
 
 Writes a JSON list of rows after every case, and beside it a Markdown table and a bar chart. The
-models are untrained: time doesn't depend on what they have learnt. To put the table of an earlier
-run into a document, between its two marks:
-
-    afpn benchmark --json results/benchmark.json --render docs/edge.md
+models are untrained: time doesn't depend on what they have learnt. On a busy machine, or where the
+times of neighbouring calls vary too much, a warning says so.
 """
 
 from __future__ import annotations
@@ -16,8 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
 from afpn_yolo.cli.command import PARTLY, complain
@@ -26,12 +23,16 @@ from afpn_yolo.deploy.cases import (
     PARTS,
     PRECISIONS,
     RUNTIMES,
+    TITLES,
+    TRAINING,
     Case,
-    Choice,
     cases,
     check_installed,
     left_out,
 )
+
+if TYPE_CHECKING:
+    from afpn_yolo.deploy.table import Row
 
 USUAL: dict[str, Any] = {
     "models": [*PAPER["IV"]],
@@ -39,7 +40,7 @@ USUAL: dict[str, Any] = {
     "scales": ["n", "s"],
     "imgsz": [640, 320, 480, 960, 1280],
     "batch": [1, 4, 8],
-    "runs": 50,
+    "repeats": 50,
 }
 QUICK: dict[str, Any] = {
     "models": [f"{CONTROL}=yolov5-none.yaml", *QUICK_NECKS],  # those of afpn compare --quick
@@ -48,7 +49,7 @@ QUICK: dict[str, Any] = {
     "scales": ["n"],
     "imgsz": [320],
     "batch": [1],
-    "runs": 10,
+    "repeats": 10,
 }
 
 
@@ -80,14 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch", nargs="+", type=int, help="batch sizes, each at the first of the sides (1 4 8)")
     add("--train-batch", type=int, default=8, help="batch size of pytorch-train (8)")
-    add("--runs", type=int, help="timed calls of each model (50)")
+    add("--repeats", type=int, help="timed calls of each model (50)")
     add("--warmup", type=int, default=10, help="calls before them (10)")
     add("--threads", type=int, default=2, help="of every runtime (2)")
     add(
         "--quick",
         action="store_true",
         help="the necks of compare --quick in PyTorch and ONNX Runtime, float32, scale n, 320 "
-        "pixels, batch 1, 10 runs, as far as nothing else is said",
+        "pixels, batch 1, 10 repeats, where no other option says otherwise",
     )
     add(
         "--json",
@@ -96,53 +97,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="results/benchmark.json",
         help="(results/benchmark.json); - is standard output, and no other file is written",
     )
-    add("--render", type=Path, metavar="FILE.md", help="measure nothing, put the table in there")
 
 
 def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     complete(args)
-    if args.render:
-        from afpn_yolo.deploy.table import read
+    planned = plan(args)  # it says what isn't installed, before that is imported
+    from afpn_yolo.deploy.measure import BenchmarkError
 
-        rows = read(args.json.path)
-    else:
-        planned = plan(args)  # it says what isn't installed, before that is imported
-        from afpn_yolo.deploy.measure import BenchmarkError
-
-        try:
-            rows = measure(planned, args)
-        except BenchmarkError as error:
-            complain(error)
-            return PARTLY
-    report(rows, args.json, args.render)
+    try:
+        report(measure(planned, args), args.json)
+    except BenchmarkError as error:
+        complain(error)
+        return PARTLY
     return 0
 
 
 def complete(args: argparse.Namespace) -> None:
-    """Fill in what wasn't said, and refuse what can't be."""
+    """Fill in the defaults, and refuse values that can't be."""
     if args.models and args.scales is None:
         args.scales = []  # they stand in the names
     for name, value in (QUICK if args.quick else USUAL).items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    check_least(args, runs=1, threads=1, train_batch=1, warmup=0, batch=1)
+    check_least(args, repeats=1, threads=1, train_batch=1, warmup=0, batch=1)
     if wrong := [size for size in args.imgsz if size < 32 or size % 32]:
         raise ValueError(f"--imgsz must be multiples of 32, got {wrong[0]}")
     path = args.json.path
     if path and path.suffix != ".json":
         raise ValueError(f"--json {path}: the name must end in .json")
-    if args.render and not path:
-        raise ValueError("--render takes the table from a file: name it by --json")
 
 
 def plan(args: argparse.Namespace) -> list[Case]:
     """What to measure, all of it possible here."""
     necks = parse_necks(args.models, args.scales)
-    sizes, batches = dict.fromkeys(args.imgsz), dict.fromkeys(args.batch)
-    runtimes = args.runtimes or RUNTIMES
-    choice = Choice(args.parts, runtimes, args.precisions, [*sizes], [*batches], args.train_batch)
-    planned = cases(necks, choice)
+    planned = cases(
+        necks,
+        args.parts,
+        args.runtimes or RUNTIMES,
+        args.precisions,
+        [*dict.fromkeys(args.imgsz)],
+        [*dict.fromkeys(args.batch)],
+        args.train_batch,
+    )
     if args.runtimes is None:
         gone = left_out(planned)
         names = " ".join(dict.fromkeys(" ".join(gone.values()).split()))
@@ -154,40 +151,42 @@ def plan(args: argparse.Namespace) -> list[Case]:
     return planned
 
 
-def measure(planned: list[Case], args: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(planned: list[Case], args: argparse.Namespace) -> list[Row]:
     """Measure, and write after every case."""
-    # A package that is installed, or a word that is said, in the middle would be measured, too.
+    # Installing a package or printing in the middle would be measured, too.
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     from tqdm import tqdm
 
     from afpn_yolo.deploy.measure import Benchmark
 
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     try:
         with tqdm(total=len(planned), desc="Measuring", unit=" cases", disable=None) as bar:
-            for case, found in Benchmark(args.runs, args.warmup, args.threads).measure(planned):
-                rows += found
+            for case, new in Benchmark(args.repeats, args.warmup, args.threads).measure(planned):
+                rows += new
                 if args.json.path:
                     args.json.write(rows)
                 bar.set_description(case.name)
                 bar.update()
     except KeyboardInterrupt:
-        kept = f"; what was measured is in {args.json.path}" if rows and args.json.path else ""
-        raise KeyboardInterrupt(f"stopped{kept}") from None
+        saved = f"; what was measured is in {args.json.path}" if rows and args.json.path else ""
+        raise KeyboardInterrupt(f"stopped{saved}") from None
     return rows
 
 
-def report(rows: list[dict[str, Any]], target: JsonTarget, document: Path | None) -> None:
+def report(rows: list[Row], target: JsonTarget) -> None:
     """Print the table; beside the JSON, write it and draw the chart."""
-    from afpn_yolo.deploy.figure import bars
-    from afpn_yolo.deploy.table import insert, markdown
+    from afpn_yolo.deploy.table import markdown, quality
+    from afpn_yolo.plots.bars import bars
 
     text = markdown(rows)
-    if document:
-        insert(document, text)
     if target.path:
         target.path.with_suffix(".md").write_text(text, encoding="utf-8")
-        bars(rows, target.path.with_suffix(".png"))
+        # Training takes several times as long: its bars would dwarf the others.
+        drawn = [row for row in rows if row["runtime"] != TRAINING] or rows
+        bars(drawn, target.path.with_suffix(".png"), TITLES)
     else:
         target.write(rows)
     print(text)
+    for sentence in quality(rows):
+        print(f"warning: {sentence}", file=sys.stderr)

@@ -4,7 +4,7 @@
     afpn quantize best.onnx my.yaml
     afpn evaluate best-int8.onnx my.yaml
 
-Some of your own images, of the training split, show which values occur. The last convolutions of
+Some images of the training split show the range of the values. The last convolutions of
 the head and the decoding of boxes stay in float: in INT8 they would find nothing. The result opens
 wherever the float model does.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from afpn_yolo.cli.arguments import add_json, check_least
 
@@ -24,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL.onnx", type=Path, help="exported by Ultralytics, in float32")
     add("data", metavar="DATA", help="data YAML, or an image, a folder, a pattern in quotes")
-    add("--out", type=Path, metavar="FILE.onnx", help="file to write (MODEL-int8.onnx)")
-    add("--images", type=int, default=200, help="look at so many images at most (200)")
+    add("-o", "--output", type=Path, metavar="FILE.onnx", help="file to write (MODEL-int8.onnx)")
+    add("--count", type=int, default=200, help="calibrate on so many images at most (200)")
     add("--split", default="train", help="of a data YAML: train, val or test (train)")
     add(
         "--keep",
@@ -39,47 +38,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="7-bit weights, for x86 processors without VNNI, where 8 bits overflow",
     )
-    add("--runs", type=int, default=50, help="timed calls of each model, in turn; 0: none (50)")
+    add("--repeats", type=int, default=50, help="timed calls of each model, in turn; 0: none (50)")
     add("--threads", type=int, default=2, help="for the timing (2)")
     add_json(parser, "sizes and times")
 
 
 def run(args: argparse.Namespace) -> int:
     """See `Command`."""
-    check_least(args, images=1, runs=0, threads=1)
-    out = args.out or args.model.with_name(f"{args.model.stem}-int8.onnx")
+    check_least(args, count=1, repeats=0, threads=1)
+    out = args.output or args.model.with_name(f"{args.model.stem}-int8.onnx")
     if out.suffix != ".onnx":
-        raise ValueError(f"--out {out}: the name must end in .onnx")
-    from afpn_yolo.deploy.cpu import overflows
-    from afpn_yolo.deploy.detector import quantize_detector
+        raise ValueError(f"--output {out}: the name must end in .onnx")
+    from afpn_yolo.deploy.detector import calibration_images, overflows, quantize_detector
 
-    result = quantize_detector(
-        args.model, out, args.data, args.split, args.images, args.keep, args.reduce_range
-    )
+    images = calibration_images(args.data, args.split, args.count)
+    floats, shape = quantize_detector(args.model, out, images, args.keep, args.reduce_range)
     if overflows() and not args.reduce_range:
         print(
             "warning: this processor has no VNNI, so sums of 8-bit products can overflow on it and "
             "cost accuracy; measure the result by afpn evaluate, or quantise with --reduce-range",
             file=sys.stderr,
         )
-    kept = result.kept
-    print(f"{out}: calibrated on {result.images} images")
-    more = f", and {len(kept.asked)} that you asked for" if kept.asked else ""
-    print(f"in float: {len(kept.decoding)} nodes of the head's end and its decoding{more}")
     size, before = out.stat().st_size, args.model.stat().st_size
+    asked = ", and those of --keep" if args.keep else ""
+    print(f"{out}: calibrated on {len(images)} images")
+    print(f"in float: {len(floats)} nodes, the head's end and its decoding{asked}")
     print(f"{size / 1e6:.2f} MB, {size / before:.2f} of the float model")
-    times = speed([args.model, out], result.shape, args.runs, args.threads) if args.runs else {}
-    for name, figures in times.items():
-        spread = "{median_ms:.2f} ms ({p10_ms:.2f}-{p90_ms:.2f})".format(**figures)
-        print(f"{name:6}{spread}, {figures['ratio_to_baseline']:.2f} of float")
+    times = speed([args.model, out], shape, args.repeats, args.threads) if args.repeats else {}
     if args.json:
         args.json.write(
             {
                 "model": str(out),
-                "images": result.images,
+                "images": len(images),
                 "bytes": size,
                 "float_bytes": before,
-                "float_nodes": kept.all(),
+                "float_nodes": floats,
                 "times": times,
             }
         )
@@ -87,13 +80,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def speed(
-    paths: list[Path], shape: tuple[int, ...], runs: int, threads: int
+    paths: list[Path], shape: tuple[int, ...], repeats: int, threads: int
 ) -> dict[str, dict[str, float]]:
-    """Times of the float and the INT8 model, their calls in turn."""
+    """Time the float and the INT8 model, their calls in turn, and print what came out."""
+    from afpn_yolo.deploy.machine import is_unsteady, load, warnings
     from afpn_yolo.deploy.timing import summary
     from afpn_yolo.deploy.worker import work
 
+    others = load()
     models = [{"path": str(path), "shapes": [shape]} for path in paths]
-    job: dict[str, Any] = {"runtime": "onnxruntime", "threads": threads, "runs": runs, "warmup": 10}
+    job = {"runtime": "onnxruntime", "threads": threads, "runs": repeats, "warmup": 10}
     first, second = work({**job, "models": models})["times"]
-    return {"float": summary(first, first), "INT8": summary(second, first)}
+    times = {"float": summary(first, first), "INT8": summary(second, first)}
+    for name, figures in times.items():
+        spread = "{median_ms:.2f} ms ({p10_ms:.2f}-{p90_ms:.2f})".format(**figures)
+        print(f"{name:6}{spread}, {figures['ratio_to_baseline']:.2f} of float")
+    for sentence in warnings([is_unsteady(times["INT8"])], others, threads):
+        print(f"warning: {sentence}", file=sys.stderr)
+    return times

@@ -1,4 +1,4 @@
-"""What is measured: one case a runtime, precision, size and batch, for a group of necks."""
+"""What a benchmark measures: a case for each runtime, precision, size and batch of some necks."""
 
 from __future__ import annotations
 
@@ -67,55 +67,44 @@ class Case:
         return next((n for n in self.necks if n.label == "PAFPN"), self.necks[0])
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the user chose; see `cases`.
-
-    Attributes:
-        train_batch: The batch size of the training rows.
-    """
-
-    parts: Sequence[str]
-    runtimes: Sequence[str]
-    precisions: Sequence[str]
-    sizes: Sequence[int]
-    batches: Sequence[int]
-    train_batch: int = 8
-
-
-def cases(necks: Sequence[Candidate], choice: Choice) -> list[Case]:
+def cases(
+    necks: Sequence[Candidate],
+    parts: Sequence[str],
+    runtimes: Sequence[str],
+    precisions: Sequence[str],
+    sizes: Sequence[int],
+    batches: Sequence[int],
+    train_batch: int = 8,
+) -> list[Case]:
     """All cases, those of one model beside each other.
 
     Every size is measured at the first batch size, and every batch size at the first size: all
-    combinations would take hours and say little more. Training is measured for the neck only,
-    at the first size.
+    combinations would take hours and show little more. Training is measured for the neck only,
+    at the first size and `train_batch`.
 
     Raises:
         ValueError: When nothing is left to measure.
     """
-    pairs = [(size, choice.batches[0]) for size in choice.sizes]
-    pairs += [(choice.sizes[0], batch) for batch in choice.batches[1:]]
+    pairs = [(size, batches[0]) for size in sizes]
+    pairs += [(sizes[0], batch) for batch in batches[1:]]
     groups = [tuple(group) for _, group in groupby(necks, key=lambda neck: neck.scale)]
-    ways = [w for w in WAYS if w[0] in choice.runtimes and w[1] in choice.precisions]
+    ways = [w for w in WAYS if w[0] in runtimes and w[1] in precisions]
     result = [
         Case(group, part, *way, imgsz, batch)
         for group in groups
-        for part in choice.parts
+        for part in parts
         for imgsz, batch in pairs
         for way in ways
         if way[0] != TRAINING
     ]
-    if "neck" in choice.parts:
-        result += [
-            Case(group, "neck", *way, choice.sizes[0], choice.train_batch)
-            for group in groups
-            for way in ways
-            if way[0] == TRAINING
-        ]
+    training = [way for way in ways if way[0] == TRAINING and "neck" in parts]
+    result += [
+        Case(group, "neck", *way, sizes[0], train_batch) for group in groups for way in training
+    ]
     if not result:
         raise ValueError(
-            f"nothing to measure: {', '.join(choice.runtimes)} can't run in "
-            f"{', '.join(choice.precisions)} for the part {', '.join(choice.parts)}"
+            f"nothing to measure: {', '.join(runtimes)} can't run in "
+            f"{', '.join(precisions)} for the part {', '.join(parts)}"
         )
     return result
 

@@ -1,4 +1,4 @@
-"""A model or its neck, made into the files that each runtime opens."""
+"""Convert a model or its neck into the file that each runtime opens."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from afpn_yolo.shapes import generate
 from afpn_yolo.upstream.export import export_model, export_onnx
 from afpn_yolo.upstream.neck import NeckModule, Shapes, feature_shapes, gflops
 
-CALIBRATION = 8  # batches of noise or pictures: what is measured is speed, not accuracy
+CALIBRATION = 8  # batches of noise or pictures: we measure speed, not accuracy
 
 
 class Subject:
-    """A model or its neck at one size and batch; files are made when they are first asked for.
+    """A model or its neck at one size and batch; a file is written when it is first needed.
 
     Args:
         model: The whole model, unfused.
@@ -39,7 +39,7 @@ class Subject:
         self.shapes: Shapes = [(batch, image_channels(model), imgsz, imgsz)]
         if part == "neck":
             self.shapes = feature_shapes(model, batch, imgsz)
-        self._made: dict[tuple[str, str], Path] = {}
+        self._files: dict[tuple[str, str], Path] = {}
 
     def module(self, fused: bool) -> nn.Module:
         """The part in PyTorch, a copy."""
@@ -58,17 +58,17 @@ class Subject:
         return {
             "parameters": sum(p.numel() for p in module.parameters()),
             "gflops": round(gflops(module, [(1, *shape[1:]) for shape in self.shapes]), 4),
-            "nodes": len(onnx.load(self.made("onnxruntime", "fp32")).graph.node),
+            "nodes": len(onnx.load(self.file("onnxruntime", "fp32")).graph.node),
         }
 
-    def made(self, runtime: str, precision: str) -> Path:
+    def file(self, runtime: str, precision: str) -> Path:
         """The file or folder that a runtime opens."""
         key = (runtime, precision)
-        if key not in self._made:
+        if key not in self._files:
             folder = self.folder / f"{runtime}-{precision}"
             folder.mkdir()
-            self._made[key] = MAKERS[key](self, folder)
-        return self._made[key]
+            self._files[key] = MAKERS[key](self, folder)
+        return self._files[key]
 
 
 def size_of(path: Path) -> int:
@@ -106,7 +106,7 @@ def _noise(subject: Subject) -> Iterator[list[NDArray[np.float32]]]:
 
 
 def _onnx_int8(subject: Subject, folder: Path) -> Path:
-    source, target = subject.made("onnxruntime", "fp32"), folder / "int8.onnx"
+    source, target = subject.file("onnxruntime", "fp32"), folder / "int8.onnx"
     names = [value.name for value in onnx.load(source).graph.input]
     noise = (dict(zip(names, arrays, strict=True)) for arrays in _noise(subject))
     quantize(source, target, noise, detector=subject.part == "model")
@@ -118,7 +118,7 @@ def _openvino(subject: Subject, folder: Path) -> Path:
         return export_model(subject.model, folder, "openvino", subject.imgsz, subject.batch)
     import openvino as ov
 
-    model = ov.convert_model(subject.made("onnxruntime", "fp32"))
+    model = ov.convert_model(subject.file("onnxruntime", "fp32"))
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
     return folder
 
@@ -132,7 +132,7 @@ def _openvino_int8(subject: Subject, folder: Path) -> Path:
     import nncf
     import openvino as ov
 
-    source = subject.made("openvino", "fp32") / "neck.xml"
+    source = subject.file("openvino", "fp32") / "neck.xml"
     data = nncf.Dataset([*_noise(subject)])
     model = nncf.quantize(ov.Core().read_model(source), data, preset=nncf.QuantizationPreset.MIXED)
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)

@@ -1,9 +1,10 @@
-"""What a benchmark ran on."""
+"""The machine that times are taken on, and whether it was quiet enough for them."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from afpn_yolo import __version__
@@ -14,6 +15,11 @@ PACKAGES = (
     *("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim"),
     *("openvino", "nncf", "ncnn", "pnnx"),
 )
+ROOM = 0.5
+"""Processes more than cores, on average over a minute, from which a machine counts as busy."""
+UNSTEADY = 1.5
+"""Ratios of neighbouring calls are unsteady when their 90th percentile is so many times the 10th.
+On quiet machines it is 1.05 to 1.5 times."""
 
 
 @cache
@@ -32,3 +38,43 @@ def versions() -> dict[str, str]:
     """Of what the figures depend on, where it is installed."""
     own = {"afpn_yolo": __version__, "python": platform.python_version()}
     return own | installed(PACKAGES)
+
+
+def load() -> float:
+    """Processes that wanted a core, mean of the last minute; 0 where the system doesn't say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows has none
+        return 0.0
+
+
+def is_busy(others: float, threads: int) -> bool:
+    """Whether `others`, the load without our own threads, leaves us too few cores."""
+    return others + threads > max(os.cpu_count() or 1, threads) + ROOM
+
+
+def is_unsteady(figures: Mapping[str, float]) -> bool:
+    """Whether a ratio to the baseline, see `timing.summary`, is more noise than figure."""
+    return figures["ratio_p90"] > UNSTEADY * figures["ratio_p10"]
+
+
+def warnings(unsteady: Sequence[bool], others: float, threads: int) -> list[str]:
+    """One sentence for each reason not to trust times; none on a quiet machine.
+
+    Args:
+        unsteady: Of each ratio, `is_unsteady`.
+        others: The load without our own threads.
+        threads: Our own.
+    """
+    sentences = []
+    if is_busy(others, threads):
+        sentences.append(
+            f"the machine was busy: a load of {others:.1f} from other processes beside our "
+            f"{threads} threads on {os.cpu_count()} cores; measure again when it is idle"
+        )
+    if any(unsteady):
+        sentences.append(
+            f"{sum(unsteady)} of {len(unsteady)} ratios are unsteady: they vary by more than "
+            f"{UNSTEADY} times between neighbouring calls"
+        )
+    return sentences

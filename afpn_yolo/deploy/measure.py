@@ -1,4 +1,4 @@
-"""Carry a benchmark out: case by case, each in processes of its own."""
+"""Run a benchmark: case by case, each in processes of its own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from torch import nn
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.deploy.cases import Case
 from afpn_yolo.deploy.convert import Subject, size_of
-from afpn_yolo.deploy.machine import machine, versions
+from afpn_yolo.deploy.machine import is_unsteady, load, machine, versions
+from afpn_yolo.deploy.table import Row
 from afpn_yolo.deploy.timing import summary
 from afpn_yolo.upstream.log import one_line, quiet
 from afpn_yolo.upstream.models import empty_model, load_model
 from afpn_yolo.upstream.weights import randomize
-
-Row = dict[str, Any]
 
 
 class BenchmarkError(RuntimeError):
@@ -43,6 +42,7 @@ class Benchmark:
     def __init__(self, runs: int, warmup: int, threads: int) -> None:
         self._runs, self._warmup, self._threads = runs, warmup, threads
         self._models: dict[Candidate, nn.Module] = {}
+        self._others = load()  # before our own work is a part of it
 
     def measure(self, cases: Sequence[Case]) -> Iterator[tuple[Case, list[Row]]]:
         """Measure one case after the other, and give a row for each of its necks.
@@ -76,7 +76,7 @@ class Benchmark:
         for neck, subject in zip(case.necks, subjects, strict=True):
             try:
                 with quiet():
-                    files.append(subject.made(case.runtime, case.precision))
+                    files.append(subject.file(case.runtime, case.precision))
                     costs.append(subject.cost())
             except Exception as error:  # each format's library has its own kinds
                 what = f"{case.name}, {neck.name}: the export failed: {one_line(error)}"
@@ -86,10 +86,13 @@ class Benchmark:
             for path, subject in zip(files, subjects, strict=True)
         ]
         times = self._job(case, models, self._runs)["times"]
+        self._others = max(self._others, load() - self._threads)
         alone = [self._job(case, [model], 0) for model in models]
         baseline = times[case.necks.index(case.baseline)]
-        return [
-            {
+        rows: list[Row] = []
+        for i, neck in enumerate(case.necks):
+            figures = summary(times[i], baseline)
+            row: Any = {
                 "neck": neck.label,
                 "scale": neck.scale,
                 "part": case.part,
@@ -97,30 +100,30 @@ class Benchmark:
                 "precision": case.precision,
                 "imgsz": case.imgsz,
                 "batch": case.batch,
-                **summary(taken, baseline),
-                **cost,
-                "bytes": size_of(path),
-                "peak_memory_mb": round(memory["peak_mb"], 1),
-                "base_memory_mb": round(memory["base_mb"], 1),
+                **figures,
+                "unsteady": is_unsteady(figures),
+                **costs[i],
+                "bytes": size_of(files[i]),
+                "peak_memory_mb": round(alone[i]["peak_mb"], 1),
+                "base_memory_mb": round(alone[i]["base_mb"], 1),
                 "runs": self._runs,
                 "warmup": self._warmup,
                 "threads": self._threads,
+                "load": round(self._others, 2),
                 "baseline": case.baseline.label,
                 "model": neck.file,
                 "machine": machine(),
                 "versions": versions(),
             }
-            for neck, taken, cost, path, memory in zip(
-                case.necks, times, costs, files, alone, strict=True
-            )
-        ]
+            rows.append(row)
+        return rows
 
     def _job(self, case: Case, models: list[dict[str, Any]], runs: int) -> dict[str, Any]:
-        """One process of `worker`."""
+        """Run one process of `worker`."""
         job = {"runtime": case.runtime, "threads": self._threads, "models": models}
         # Without runs it is about memory, which a model needs when it runs.
         job |= {"runs": runs, "warmup": self._warmup if runs else max(1, self._warmup)}
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "afpn_yolo.deploy.worker"],
             input=json.dumps(job),
             capture_output=True,
@@ -128,8 +131,8 @@ class Benchmark:
             check=False,
             env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},
         )
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-            raise BenchmarkError(f"{case.name}: exit code {done.returncode}: {last[0]}")
-        answer: dict[str, Any] = json.loads(done.stdout)
+        if process.returncode:
+            last = process.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+            raise BenchmarkError(f"{case.name}: exit code {process.returncode}: {last[0]}")
+        answer: dict[str, Any] = json.loads(process.stdout)
         return answer

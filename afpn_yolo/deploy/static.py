@@ -1,4 +1,4 @@
-"""From a float ONNX file to one in 8-bit integers."""
+"""Quantise an ONNX file to 8-bit integers, and find the nodes that should stay in float."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -22,19 +23,6 @@ from onnxruntime.quantization import (
 )
 
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.deploy.graph import decoding, matching
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Names of the nodes that stayed in float, by the reason."""
-
-    decoding: frozenset[str]
-    asked: frozenset[str]
-
-    def all(self) -> list[str]:
-        """Every name once, sorted."""
-        return sorted(self.decoding | self.asked)
 
 
 def quantize(
@@ -44,7 +32,7 @@ def quantize(
     keep: Sequence[str] = (),
     reduce_range: bool = False,
     detector: bool = True,
-) -> Kept:
+) -> list[str]:
     """Quantise a model statically: weights by channel to signed, features to unsigned 8 bits.
 
     The result computes with integers in ONNX Runtime (QDQ format), has the source's inputs, outputs
@@ -58,6 +46,9 @@ def quantize(
         reduce_range: 7-bit weights, for x86 processors without VNNI, which saturate with 8.
         detector: Whether its outputs are decoded boxes; a neck's are features.
 
+    Returns:
+        Names of the nodes that stay in float.
+
     Raises:
         ValueError: When the model is quantised already, computes in half precision, or gives
             nothing that ONNX Runtime opens; or when a pattern matches nothing.
@@ -66,17 +57,14 @@ def quantize(
     if any(node.op_type == "DequantizeLinear" for node in original.graph.node):
         raise ValueError(f"{source} is quantised already; give the float model")
     if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in original.graph.initializer):
-        raise ValueError(f"{source} computes in half precision; export it without half=True")
+        raise ValueError(f"{source} computes in half precision; export it in float32")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         prepared = Path(folder) / "prepared.onnx"
         # ONNX's own shape inference knows all that a detector has; the symbolic one wants sympy.
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         model = _named(onnx.load(prepared))
         onnx.save(model, prepared)
-        kept = Kept(
-            frozenset(decoding(model.graph) if detector else ()),
-            frozenset(matching(model.graph, keep)),
-        )
+        floats = matching(model.graph, keep) | (decoding(model.graph) if detector else set())
         with written_whole(target) as part:
             quantize_static(
                 str(prepared),
@@ -87,11 +75,11 @@ def quantize(
                 reduce_range=reduce_range,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                nodes_to_exclude=kept.all(),
+                nodes_to_exclude=sorted(floats),
             )
             _finish(part, original)
             _check_opens(part, source)
-    return kept
+    return sorted(floats)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -140,3 +128,56 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.root.setLevel(before)
+
+
+PLAIN = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
+"""Operators that only rearrange numbers."""
+
+
+def decoding(graph: GraphProto) -> set[str]:
+    """Names of the last convolution of each branch of the head, and of all nodes behind them.
+
+    Scores from 0 to 1 and box sides of hundreds of pixels leave in one tensor: 256 steps for both
+    would make most scores equal.
+
+    Args:
+        graph: Every node must have a name.
+    """
+    made_by = {tensor: node for node in graph.node for tensor in node.output}
+    names: set[str] = set()
+    todo = [output.name for output in graph.output]
+    while todo:
+        node = made_by.get(todo.pop())
+        if node is None or node.name in names:
+            continue
+        names.add(node.name)
+        last = node.op_type == "Conv" and not _averages(node, made_by)
+        if not last and node.op_type != "Shape":  # a size is no value of the features
+            todo += node.input
+    return names
+
+
+def _averages(convolution: NodeProto, made_by: Mapping[str, NodeProto]) -> bool:
+    """Whether a convolution takes the mean of a softmax, which is a part of the decoding."""
+    node = made_by.get(convolution.input[0])
+    while node is not None and node.op_type in PLAIN:
+        node = made_by.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
+
+
+def matching(graph: GraphProto, patterns: Iterable[str]) -> set[str]:
+    """Names of the nodes that shell patterns match: `/model.9/*`.
+
+    A pattern may come from a shell of Windows: with its backslashes, and in quotes.
+
+    Raises:
+        ValueError: When a pattern matches none.
+    """
+    names: set[str] = set()
+    for pattern in patterns:
+        plain = pattern.strip("'\"").replace("\\", "/")
+        matches = {node.name for node in graph.node if fnmatchcase(node.name, plain)}
+        if not matches:
+            raise ValueError(f"--keep {pattern!r} matches no node, such as {graph.node[0].name!r}")
+        names |= matches
+    return names

@@ -1,43 +1,53 @@
-"""From the rows of a benchmark to Markdown tables, in a file or between marks in a document."""
+"""The rows of a benchmark, and Markdown tables of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from afpn_yolo.base.files import written_whole
 from afpn_yolo.base.markdown import table
 from afpn_yolo.deploy.cases import TITLES
+from afpn_yolo.deploy.machine import warnings
 
-Row = dict[str, Any]
 Key = tuple[Any, ...]
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
-NEEDED = (
-    *("neck", "scale", "part", "runtime", "precision", "imgsz", "batch", "baseline"),
-    *("median_ms", "p10_ms", "p90_ms", "ratio_to_baseline", "ratio_p10", "ratio_p90"),
-    *("parameters", "gflops", "nodes", "bytes", "peak_memory_mb"),
-    *("runs", "warmup", "threads", "machine", "versions"),
-)
 
 
-def read(path: Path) -> list[Row]:
-    """Read the rows that a benchmark wrote.
+class Row(TypedDict):
+    """One neck in one case, as it stands in the JSON.
 
-    Raises:
-        OSError: When there is no such file.
-        ValueError: When it is none of a benchmark.
+    `neck` is its label, `model` its file. Times are milliseconds, `ratio_*` are of the times to the
+    `baseline`'s, `unsteady` says that these vary too much to mean anything. `gflops` are of one
+    image, unfused; `bytes` of the runtime's file. `load` is the machine's without our own threads.
     """
-    try:
-        rows = list(json.loads(path.read_text(encoding="utf-8")))
-        absent = [key for row in rows for key in NEEDED if key not in row]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no result of a benchmark: {error}") from None
-    if absent or not rows:
-        what = f"a row lacks {absent[0]}" if absent else "it has no rows"
-        raise ValueError(f"{path} is no result of a benchmark: {what}")
-    return rows
+
+    neck: str
+    scale: str | None
+    part: str
+    runtime: str
+    precision: str
+    imgsz: int
+    batch: int
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+    ratio_to_baseline: float
+    ratio_p10: float
+    ratio_p90: float
+    unsteady: bool
+    parameters: int
+    gflops: float
+    nodes: int
+    bytes: int
+    peak_memory_mb: float
+    base_memory_mb: float
+    runs: int
+    warmup: int
+    threads: int
+    load: float
+    baseline: str
+    model: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -48,18 +58,27 @@ def markdown(rows: Sequence[Row]) -> str:
 def _conditions(rows: Sequence[Row]) -> list[str]:
     first = rows[0]
     machine, versions = first["machine"], first["versions"]
-    shown = ", ".join(f"{name} {number}" for name, number in versions.items())
-    runs, warmup = first["runs"], first["warmup"]
-    return [
+    listed = ", ".join(f"{name} {number}" for name, number in versions.items())
+    lines = [
         f"{machine['cpu']}, {machine['cores']} cores ({machine['architecture']}), "
-        f"{first['threads']} threads. {shown}.",
+        f"{first['threads']} threads. {listed}.",
         "",
-        f"Milliseconds: median of {runs} calls after {warmup} to warm up, in brackets the 10th and "
-        "the 90th percentile. The necks' calls alternate. "
+        f"Milliseconds: median of {first['runs']} calls after {first['warmup']} to warm up, in "
+        "brackets the 10th and the 90th percentile. The necks' calls alternate. "
         f"Ratio: of the medians to {first['baseline']}'s; in brackets the 10th and the 90th "
-        "percentile over pairs of neighbouring calls. Memory: peak of a process that runs this "
-        "model alone, interpreter and runtime included.",
+        "percentile over pairs of neighbouring calls, `?` where these are too far apart. Memory: "
+        "peak of a process that runs this model alone, interpreter and runtime included. GFLOPs: "
+        "of one image, unfused.",
     ]
+    for sentence in quality(rows):
+        lines += ["", f"**Careful**: {sentence}."]
+    return lines
+
+
+def quality(rows: Sequence[Row]) -> list[str]:
+    """One sentence for each reason not to trust the times."""
+    unsteady = [row["unsteady"] for row in rows if row["neck"] != row["baseline"]]
+    return warnings(unsteady, max(row["load"] for row in rows), rows[0]["threads"])
 
 
 def _models(rows: Sequence[Row]) -> Iterator[str]:
@@ -83,15 +102,19 @@ def _times(rows: Sequence[Row]) -> Iterator[str]:
     others = [neck for neck in necks if neck != rows[0]["baseline"]]
     head = ["part", "runtime", "size", "batch", *(f"{neck}, ms" for neck in necks)]
     head += [f"ratio {neck}" for neck in others] + [f"{neck}, MB" for neck in necks]
-    order = ("part", "scale", "runtime", "precision", "imgsz", "batch")
     lines = []
-    for key, group in _groups(rows, lambda r: tuple(r[k] for k in order)).items():
+    for key, group in _groups(
+        rows,
+        lambda r: (r["part"], r["scale"], r["runtime"], r["precision"], r["imgsz"], r["batch"]),
+    ).items():
         part, scale, runtime, precision, size, batch = key
         row = {r["neck"]: r for r in group}
         cells = [_title(part, scale), _way(runtime, precision), str(size), str(batch)]
-        cells += [_spread(row.get(neck), "median_ms", "p10_ms", "p90_ms") for neck in necks]
-        ratio = ("ratio_to_baseline", "ratio_p10", "ratio_p90")
-        cells += [_spread(row.get(neck), *ratio) for neck in others]
+        for neck in necks:
+            r = row.get(neck)
+            cells.append(_spread(r["median_ms"], r["p10_ms"], r["p90_ms"]) if r else "-")
+        for r in map(row.get, others):
+            cells.append(_ratio(r) if r else "-")
         cells += [f"{row[n]['peak_memory_mb']:.0f}" if n in row else "-" for n in necks]
         lines.append(cells)
     return table(head, lines)
@@ -112,23 +135,10 @@ def _way(runtime: str, precision: str) -> str:
     return f"{TITLES.get(runtime, runtime)} {precision}"
 
 
-def _spread(row: Row | None, middle: str, low: str, high: str) -> str:
-    if row is None:
-        return "-"
-    return f"{row[middle]:.2f} ({row[low]:.2f}-{row[high]:.2f})"
+def _spread(middle: float, low: float, high: float) -> str:
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
-def insert(document: Path, text: str) -> None:
-    """Put a text between the two marks of a document, in place of what is there.
-
-    Raises:
-        OSError: When there is no such file.
-        ValueError: When it hasn't both marks, once each and in order.
-    """
-    content = document.read_text(encoding="utf-8")
-    before, begin, rest = content.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or content.count(BEGIN) + content.count(END) != 2:
-        raise ValueError(f"{document}: expected the lines {BEGIN} and {END}, once each")
-    with written_whole(document) as part:
-        part.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{after}", encoding="utf-8")
+def _ratio(row: Row) -> str:
+    text = _spread(row["ratio_to_baseline"], row["ratio_p10"], row["ratio_p90"])
+    return f"{text} ?" if row["unsteady"] else text

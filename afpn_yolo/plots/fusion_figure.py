@@ -6,23 +6,23 @@ A column is a level. All maps of a picture share one colour scale.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
 
 import cv2
-import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch, Rectangle
+from mpl_toolkits.axes_grid1 import ImageGrid
 
 from afpn_yolo.plots.fusion_maps import FusionMap, FusionView, Image
 
 DPI = 110
 CELL = 2.7  # inches: the longer side of the image in a cell
 LEAST = 0.9  # inches: the shorter side of a cell, so that its label fits
-GAP, TITLE, MARGIN = 0.06, 0.27, 0.08  # inches
-KEY, KEY_HEIGHT, LINE = 2.75, 0.85, 0.17  # inches: the key without classes, a line of text
+GAP, TITLE, BAR, LINE = 0.06, 0.27, 0.13, 0.17  # inches
+SCALE = 0.75  # inches: the colour scale with its numbers and its title
 HEAT = 0.7  # opacity of the maps
 GREYS = (-130, 385)  # black to white: a flat photograph lets the colours be read
 COLOURS = "viridis"
@@ -31,49 +31,8 @@ BOXES = colormaps["tab10"].colors  # type: ignore[attr-defined]
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Where things lie, in inches from the upper left corner."""
-
-    columns: int
-    rows: int  # without the first, which holds the image
-    width: float  # of a cell
-    height: float
-
-    @property
-    def size(self) -> tuple[float, float]:
-        cells = self.columns * (self.width + GAP) - GAP
-        across = max(cells, self.width + GAP + KEY)
-        down = (self.rows + 1) * (self.height + TITLE)
-        return across + 2 * MARGIN, down + MARGIN
-
-    def place(self, column: float, row: int) -> tuple[float, float]:
-        """Left and upper edge of a cell."""
-        left = MARGIN + column * (self.width + GAP)
-        return left, TITLE + row * (self.height + TITLE)
-
-    def axes(self, figure: Figure, box: tuple[float, float, float, float]) -> Axes:
-        """New axes; `box` is left, top, width, height."""
-        left, top, width, height = box
-        across, down = self.size
-        bottom = down - top - height
-        return figure.add_axes((left / across, bottom / down, width / across, height / down))
-
-    def text(self, figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
-        across, down = self.size
-        figure.text(
-            left / across,
-            1 - top / down,
-            text,
-            va="top",
-            fontsize=9,
-            parse_math=False,  # a name may hold a $
-            **style,
-        )
-
-
 def tight_range(maps: list[FusionMap]) -> Range:
-    """What the colours shall span: all weights, outwards to tenths.
+    """The range of all weights, outwards to tenths.
 
     A trained model's weights stay near an equal share; from 0 to 1, its maps would look flat.
     """
@@ -83,7 +42,7 @@ def tight_range(maps: list[FusionMap]) -> Range:
 
 
 def draw(view: FusionView, title: str, colours: Range | None = None) -> Figure:
-    """Draw the image with what was found in it, and below it a row per fusion.
+    """Draw the image with its detections, and below it a row per fusion.
 
     Args:
         view: The image and its maps.
@@ -92,22 +51,45 @@ def draw(view: FusionView, title: str, colours: Range | None = None) -> Figure:
     """
     span = colours or tight_range(view.maps)
     strides = sorted({stride for item in view.maps for stride in item.strides})
+    rows, columns = len(view.maps) + 1, len(strides)
     height, width = view.image.shape[:2]
-    scale = CELL / max(height, width)
+    scale = CELL / max(height, width)  # inches per pixel
     cell = max(width * scale, LEAST), max(height * scale, LEAST)
-    grid = _Grid(len(strides), len(view.maps), *cell)
-    figure = Figure(figsize=grid.size, dpi=DPI, facecolor="white")
-    _draw_image(grid, figure, view, title)
-    _draw_key(grid, figure, view, span)
+    across = columns * (cell[0] + GAP) + GAP + SCALE
+    down = rows * (cell[1] + TITLE) + GAP
+    figure = Figure(figsize=(across, down), dpi=DPI, facecolor="white")
+    grid = ImageGrid(
+        figure,
+        (GAP / across, GAP / down, 1 - (GAP + SCALE - BAR) / across, 1 - (GAP + TITLE) / down),
+        nrows_ncols=(rows, columns),
+        axes_pad=(GAP, TITLE),
+        cbar_mode="single",
+        cbar_size=BAR,
+        cbar_pad=2 * GAP,
+    )
+    for axes in grid:
+        axes.set_xlim(0, cell[0] / scale)
+        axes.set_ylim(cell[1] / scale, 0)
+        axes.set_axis_off()
+    _draw_image(grid[0], view, title)
+    _draw_classes(grid[1], view, room=int(cell[1] / LINE))
     backdrop = _backdrop(view.image, scale * DPI)
     for row, item in enumerate(view.maps, start=1):
-        left, top = grid.place(0, row)
         text = f"row {item.row}: {item.levels[item.target]} ← {', '.join(item.levels)}"
-        grid.text(figure, left, top - TITLE + 0.1, text, weight="bold")
+        _title(grid[row * columns], text)
         for source, stride in enumerate(item.strides):
-            axes = grid.axes(figure, (*grid.place(strides.index(stride), row), *cell))
-            _draw_map(axes, item, source, backdrop, (width, height), span)
+            axes = grid[row * columns + strides.index(stride)]
+            heat = _draw_map(axes, item, source, backdrop, (width, height), span)
+    bar = figure.colorbar(heat, cax=grid.cbar_axes[0])
+    bar.ax.set_facecolor("0.5")  # the maps lie on grey, too
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("weight of a source level; number: mean over the image", fontsize=9)
     return figure
+
+
+def _title(axes: Axes, text: str) -> None:
+    title = axes.set_title(text, loc="left", fontsize=9, weight="bold", pad=3)
+    title.set_parse_math(False)  # a name may hold a $
 
 
 def _backdrop(image: Image, scale: float) -> Image:
@@ -119,21 +101,13 @@ def _backdrop(image: Image, scale: float) -> Image:
     return grey.astype("uint8")
 
 
-def _fit(axes: Axes, size: tuple[int, int]) -> None:
-    """Cut axes to the image (width, height) and leave nothing else of them."""
-    axes.set_xlim(0, size[0])
-    axes.set_ylim(size[1], 0)
-    axes.set_anchor("NW")
-    axes.set_axis_off()
-
-
 def _draw_map(
     axes: Axes, item: FusionMap, source: int, backdrop: Image, size: tuple[int, int], span: Range
-) -> None:
-    axes.imshow(
-        backdrop, cmap="gray", vmin=GREYS[0], vmax=GREYS[1], extent=(0, size[0], size[1], 0)
-    )
-    axes.imshow(
+) -> AxesImage:
+    width, height = size
+    low, high = GREYS
+    axes.imshow(backdrop, cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0))
+    heat = axes.imshow(
         item.weights[source],
         cmap=COLOURS,
         vmin=span[0],
@@ -142,7 +116,7 @@ def _draw_map(
         extent=item.extent,
         interpolation="nearest",
     )
-    _fit(axes, size)
+    heat.set_clip_path(Rectangle((0, 0), width, height, transform=axes.transData))
     axes.annotate(
         f"{item.levels[source]}  {item.means()[source]:.2f}",
         (0, 1),
@@ -153,46 +127,31 @@ def _draw_map(
         fontsize=9,
         bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none"},
     )
+    return heat
 
 
-def _draw_image(grid: _Grid, figure: Figure, view: FusionView, title: str) -> None:
+def _draw_image(axes: Axes, view: FusionView, title: str) -> None:
     height, width = view.image.shape[:2]
-    left, top = grid.place(0, 0)
-    grid.text(figure, left, top - TITLE + 0.1, title, weight="bold")
-    axes = grid.axes(figure, (left, top, grid.width, grid.height))
+    _title(axes, title)
     axes.imshow(view.image[..., ::-1], extent=(0, width, height, 0))
     colours = _class_colours(view)
-    for x1, y1, x2, y2, _, found in view.boxes.tolist():
-        colour = colours[int(found)]
+    for x1, y1, x2, y2, _, label in view.boxes.tolist():
+        colour = colours[int(label)]
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.2))
-    _fit(axes, (width, height))
 
 
 def _class_colours(view: FusionView) -> dict[int, tuple[float, float, float]]:
     """A colour for each class that was found, the most frequent first."""
-    found = view.boxes[:, 5].astype(int).tolist()
-    order = sorted(set(found), key=lambda name: (-found.count(name), name))
-    return {name: BOXES[i % len(BOXES)] for i, name in enumerate(order)}
+    order = Counter(sorted(view.boxes[:, 5].astype(int).tolist())).most_common()
+    return {label: BOXES[i % len(BOXES)] for i, (label, _) in enumerate(order)}
 
 
-def _draw_key(grid: _Grid, figure: Figure, view: FusionView, span: Range) -> None:
-    """Beside the image: the colour scale, how to read it, and the classes that were found."""
-    left, top = grid.place(1, 0)
-    left += 0.12
-    grid.text(figure, left, top, "Weight of a source level in a fusion")
-    axes = grid.axes(figure, (left + 0.05, top + 0.2, KEY - 0.4, 0.13))
-    axes.set_facecolor("0.5")  # the maps lie on grey, too
-    scale = np.linspace(*span, 256)[None]
-    axes.imshow(scale, cmap=COLOURS, alpha=HEAT, extent=(*span, 0, 1), aspect="auto")
-    ticks = [span[0], sum(span) / 2, span[1]]
-    axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=8)
-    axes.tick_params(length=2, pad=1)
-    axes.set_yticks([])
-    lines = ["The weights in a row add up to 1 at every", "position. Number: mean over the image."]
-    for i, line in enumerate(lines):
-        grid.text(figure, left, top + 0.52 + LINE * i, line)
-    found = view.boxes[:, 5].astype(int).tolist()
-    room = int((grid.height - KEY_HEIGHT) / LINE)
-    for i, (name, colour) in enumerate(list(_class_colours(view).items())[: max(room, 0)]):
-        text = f"{found.count(name)} {view.names[name]}"
-        grid.text(figure, left, top + KEY_HEIGHT + 0.1 + LINE * i, text, color=colour)
+def _draw_classes(axes: Axes, view: FusionView, room: int) -> None:
+    """Beside the image: what was found, as many classes as there is room for."""
+    counts = Counter(view.boxes[:, 5].astype(int).tolist())
+    handles = [
+        Patch(color=colour, label=f"{counts[label]} {view.names[label]}")
+        for label, colour in list(_class_colours(view).items())[:room]
+    ]
+    if handles:
+        axes.legend(handles=handles, loc="upper left", frameon=False, fontsize=9, handlelength=1)

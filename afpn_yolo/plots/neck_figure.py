@@ -74,12 +74,12 @@ def collect(name: str) -> list[Box]:
             texts[kind] = "{}x{} conv".format(*layer.conv.kernel_size)
         text = texts.get(kind, kind)
         boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
-    head = head_sources(model)
+    head, kind = head_sources(model), type(model.model[-1]).__name__
     used = {*head, *(f for box in boxes.values() for f in box.sources)}
     column = 1 + max(boxes[f].column for f in head)
-    detect = [Box(1000 + f, (f,), "Detect", "Detect", column, boxes[f].stride) for f in head]
-    kept = [box for box in boxes.values() if box.kind != "backbone" or box.row in used]
-    return _as_late_as_possible([*kept, *detect])
+    detect = [Box(1000 + f, (f,), "Detect", kind, column, boxes[f].stride) for f in head]
+    drawn = [box for box in boxes.values() if box.kind != "backbone" or box.row in used]
+    return _as_late_as_possible([*drawn, *detect])
 
 
 def _as_late_as_possible(boxes: list[Box]) -> list[Box]:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.deploy import memory
+from afpn_yolo.deploy import worker
 from afpn_yolo.edge import sources
 from tests.processes import python
 
@@ -41,11 +41,11 @@ def test_every_module_is_imported_without_posix(tmp_path: Path) -> None:
 
 def test_memory_on_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
-    monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
+    monkeypatch.setattr(worker, "STATUS", tmp_path / "none")
     monkeypatch.setattr(sys, "platform", "win32")
     information = SimpleNamespace(peak_wset=123_000_000)
     monkeypatch.setattr(psutil.Process, "memory_info", lambda self: information)
-    assert memory.peak() == 123
+    assert worker.peak() == 123
 
 
 def test_a_file_that_another_program_has_open(

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from afpn_yolo.compare.plan import PAPER, Candidate, parse_necks
-from afpn_yolo.deploy.cases import Choice, cases
+from afpn_yolo.deploy.cases import cases
 from afpn_yolo.deploy.convert import Subject
 from afpn_yolo.deploy.measure import Benchmark, BenchmarkError
 from afpn_yolo.deploy.worker import train_step
@@ -26,7 +26,6 @@ from tests.processes import afpn, python
 TEXTS = ("neck", "scale", "part", "runtime", "precision", "machine", "versions")
 NUMBERS = ("imgsz", "batch", "parameters", "nodes", "bytes", "runs", "warmup", "threads")
 FIGURES = ("median_ms", "p10_ms", "p90_ms", "ratio_to_baseline", "gflops", "peak_memory_mb")
-SMALL = Choice(["neck"], ["onnxruntime"], ["fp32"], [64], [1])
 
 TWO_LEVELS = """
 nc: 3
@@ -97,7 +96,7 @@ def test_an_enlivened_model_holds_no_tiny_and_no_huge_numbers(name: str) -> None
 
 def test_rows_of_a_run(tmp_path: Path) -> None:
     models = ("--models", *PAPER["IV"], "--scales", "n", "--precisions", "fp32", "int8")
-    options = ("--quick", "--imgsz", "64", "--runs", "3", "--warmup", "1", "--parts", "neck")
+    options = ("--quick", "--imgsz", "64", "--repeats", "3", "--warmup", "1", "--parts", "neck")
     runtimes = ("--runtimes", "pytorch", "onnxruntime")
     path = tmp_path / "out" / "b.json"
     result = afpn("benchmark", *options, *models, *runtimes, "--json", path, cwd=tmp_path)
@@ -111,6 +110,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
         assert all(isinstance(row[key], float) and row[key] > 0 for key in FIGURES)
         assert row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
         assert (row["scale"], row["part"], row["imgsz"], row["runs"]) == ("n", "neck", 64, 3)
+        assert row["load"] >= 0
         assert 0 < row["base_memory_mb"] < row["peak_memory_mb"]
         assert row["versions"]["torch"] == torch.__version__.partition("+")[0]
     for one, two in zip(rows[::2], rows[1::2], strict=True):
@@ -130,7 +130,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
 def test_training_goes_forward_and_backward(tmp_path: Path) -> None:
     model = randomize(empty_model("yolov5n-afpn.yaml"))
     subject = Subject(model, "neck", 64, 2, tmp_path)
-    module = torch.load(subject.made("pytorch-train", "fp32"), weights_only=False)
+    module = torch.load(subject.file("pytorch-train", "fp32"), weights_only=False)
     call = train_step(module, subject.noise())
     call()
     gradients = [p.grad for p in module.parameters()]
@@ -147,10 +147,11 @@ def test_a_model_of_the_users_with_two_levels(tmp_path: Path, monkeypatch: Any) 
     (tmp_path / "own5.yaml").write_text(TWO_LEVELS)
     monkeypatch.chdir(tmp_path)
     necks = parse_necks(["own5.yaml"], ["n"])
-    choice = Choice(["neck", "model"], ["onnxruntime"], ["int8"], [64], [2])  # from the float file
-    found = [row for _, rows in Benchmark(1, 0, 1).measure(cases(necks, choice)) for row in rows]
-    assert [(row["neck"], row["part"]) for row in found] == [("own5", "neck"), ("own5", "model")]
-    assert [row["ratio_to_baseline"] for row in found] == [1, 1]
+    # INT8 is made from the float file.
+    planned = cases(necks, ["neck", "model"], ["onnxruntime"], ["int8"], [64], [2])
+    measured = [row for _, rows in Benchmark(1, 0, 1).measure(planned) for row in rows]
+    assert [(row["neck"], row["part"]) for row in measured] == [("own5", "neck"), ("own5", "model")]
+    assert [row["ratio_to_baseline"] for row in measured] == [1, 1]
 
 
 def test_a_scale_of_the_users_own_yaml_is_the_one_that_is_measured(
@@ -183,26 +184,25 @@ def test_the_memory_of_the_process_that_starts_it_does_not_count(tmp_path: Path)
     code = (
         "import subprocess, sys, numpy\n"
         "held = numpy.ones(100_000_000)\n"  # 800 MB
-        "ask = 'from afpn_yolo.deploy.memory import peak; print(peak())'\n"
+        "ask = 'from afpn_yolo.deploy.worker import peak; print(peak())'\n"
         "print(subprocess.run([sys.executable, '-c', ask], stdout=-1, text=True).stdout)"
     )
     assert 5 < float(python(code, tmp_path)) < 300
 
 
-def test_a_run_that_fails_ends_the_benchmark() -> None:
-    choice = Choice(["neck"], ["pytorch"], ["fp32"], [64], [1])
-    planned = cases([Candidate("PAFPN", "yolov5.yaml", "n")], choice)
-    with pytest.raises(BenchmarkError, match=r"n neck pytorch fp32 64 x1: exit code 1: .*threads"):
-        [*Benchmark(1, 0, threads=-7).measure(planned)]
-
-
-def test_an_export_that_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr("afpn_yolo.deploy.convert.export_onnx", fail)
-    with pytest.raises(BenchmarkError, match="PAFPN-n: the export failed: no such operator"):
-        [*Benchmark(1, 0, 1).measure(cases([Candidate("PAFPN", "yolov5.yaml", "n")], SMALL))]
+    necks = [Candidate("PAFPN", "yolov5.yaml", "n")]
+    planned = cases(necks, ["neck"], ["pytorch"], ["fp32"], [64], [1])
+    for threads, message in (
+        (-7, r"n neck pytorch fp32 64 x1: exit code 1: .*threads"),
+        (1, "PAFPN-n: the export failed: no such operator"),
+    ):
+        with pytest.raises(BenchmarkError, match=message):
+            [*Benchmark(1, 0, threads).measure(planned)]
+        monkeypatch.setattr("afpn_yolo.deploy.convert.export_onnx", fail)
 
 
 MISTAKES = {
@@ -210,9 +210,8 @@ MISTAKES = {
     "scale": (("--models", "yolov5n.yaml", "--scales", "s"), "scale in its name"),
     "twice": (("--models", "a=yolov5.yaml", "a=yolov5.yaml"), "occurs twice"),
     "size": (("--imgsz", "100"), "multiples of 32, got 100"),
-    "runs": (("--runs", "0"), "at least 1, got 0"),
+    "repeats": (("--repeats", "0"), "at least 1, got 0"),
     "json": (("--json", "rows.txt"), "must end in .json"),
-    "render": (("--render", "none.md"), "no such file"),
 }
 
 

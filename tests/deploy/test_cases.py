@@ -10,24 +10,25 @@ import cv2
 import numpy as np
 import pytest
 
-from afpn_yolo.base.files import write_json
 from afpn_yolo.compare.plan import PAPER, QUICK_NECKS, parse_necks
-from afpn_yolo.deploy.cases import Case, Choice, cases, check_installed
-from afpn_yolo.deploy.figure import bars
+from afpn_yolo.deploy import machine
+from afpn_yolo.deploy.cases import TITLES, Case, cases, check_installed
 from afpn_yolo.deploy.measure import Benchmark
-from afpn_yolo.deploy.table import BEGIN, END, insert, markdown, read
+from afpn_yolo.deploy.table import markdown, quality
 from afpn_yolo.deploy.timing import alternate, summary
-from tests.processes import ROOT, afpn
+from afpn_yolo.plots.bars import bars
+from tests.processes import afpn
 
-SMALL = Choice(["neck"], ["onnxruntime"], ["fp32"], [64], [1])
+OPTIONAL = {"openvino", "nncf", "ncnn", "pnnx"}
+SMALL = ("neck",), ("onnxruntime",), ("fp32",), (64,), (1,)
 
 
 def test_calls_take_turns_and_warm_up_is_not_timed() -> None:
-    told: list[str] = []
+    order: list[str] = []
     ticks = iter(range(100))
-    calls = [lambda: told.append("a"), lambda: told.append("b")]
+    calls = [lambda: order.append("a"), lambda: order.append("b")]
     times = alternate(calls, runs=3, warmup=2, clock=lambda: float(next(ticks)))
-    assert "".join(told) == "ab" * 5
+    assert "".join(order) == "ab" * 5
     assert times == [[1000.0] * 3] * 2
 
 
@@ -47,8 +48,8 @@ def test_summary_of_times() -> None:
 
 
 def test_every_size_at_one_batch_and_every_batch_at_one_size() -> None:
-    choice = Choice(["neck"], ["onnxruntime"], ["fp32"], [640, 320], [1, 4])
-    planned = cases(parse_necks(PAPER["IV"], ["n", "s"]), choice)
+    necks = parse_necks(PAPER["IV"], ["n", "s"])
+    planned = cases(necks, ["neck"], ["onnxruntime"], ["fp32"], [640, 320], [1, 4])
     assert [(c.necks[0].scale, c.imgsz, c.batch) for c in planned] == [
         (scale, *pair) for scale in "ns" for pair in ((640, 1), (320, 1), (640, 4))
     ]
@@ -56,24 +57,24 @@ def test_every_size_at_one_batch_and_every_batch_at_one_size() -> None:
 
 
 def test_training_is_measured_for_the_neck_only() -> None:
-    choice = Choice(["neck", "model"], ["pytorch-train"], ["fp32", "int8"], [64, 96], [1, 2])
-    (case,) = cases(parse_necks(PAPER["IV"], ["n"]), choice)
+    necks, training = parse_necks(PAPER["IV"], ["n"]), ["pytorch-train"]
+    (case,) = cases(necks, ["neck", "model"], training, ["fp32", "int8"], [64, 96], [1, 2])
     assert (case.part, case.imgsz, case.batch) == ("neck", 64, 8)
     with pytest.raises(ValueError, match="nothing to measure"):
-        cases(case.necks, Choice(["model"], ["pytorch-train"], ["fp32"], [64], [1]))
+        cases(necks, ["model"], training, ["fp32"], [64], [1])
 
 
 def test_the_baseline_is_called_pafpn_or_comes_first() -> None:
     for words, label in ((["a=x5.yaml", "PAFPN=y5.yaml"], "PAFPN"), (["a=x5.yaml"], "a")):
-        (case,) = cases(parse_necks(words, ["n"]), SMALL)
+        (case,) = cases(parse_necks(words, ["n"]), *SMALL)
         assert case.baseline.label == label
 
 
 @pytest.mark.parametrize(
     ("runtime", "gone", "message"),
     [
-        ("openvino", {"nncf"}, r"openvino in int8 .*: pip install nncf; or .*--runtimes pytorch"),
-        ("ncnn", {"ncnn", "pnnx"}, "pip install ncnn pnnx; or"),
+        ("openvino", {"nncf"}, "pip install nncf;"),
+        ("ncnn", {"ncnn", "pnnx"}, "pip install ncnn pnnx;"),
         ("pytorch", {"onnxslim"}, "pip install onnxslim"),
     ],
 )
@@ -83,17 +84,13 @@ def test_what_is_not_installed_is_named(
     monkeypatch.setattr(
         "afpn_yolo.deploy.cases.find_spec", lambda name: None if name in gone else 1
     )
-    choice = Choice(["neck"], [runtime], ["fp32", "int8"], [64], [1])
+    necks = parse_necks(PAPER["IV"], ["n"])
     with pytest.raises(ValueError, match=message):
-        check_installed(cases(parse_necks(PAPER["IV"], ["n"]), choice))
-
-
-def test_what_is_not_asked_for_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {"openvino", "nncf", "ncnn", "pnnx"}
+        check_installed(cases(necks, ["neck"], [runtime], ["fp32", "int8"], [64], [1]))
     monkeypatch.setattr(
-        "afpn_yolo.deploy.cases.find_spec", lambda name: None if name in others else 1
+        "afpn_yolo.deploy.cases.find_spec", lambda name: None if name in OPTIONAL else 1
     )
-    check_installed(cases(parse_necks(PAPER["IV"], ["n"]), SMALL))
+    check_installed(cases(parse_necks(PAPER["IV"], ["n"]), *SMALL))
 
 
 @pytest.fixture
@@ -141,90 +138,79 @@ def test_a_benchmark_that_is_stopped_names_the_file(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Benchmark, "measure", measure)
-    for size, kept in (("64", ""), ("96", "; what was measured is in b.json")):
+    for size, saved in (("64", False), ("96", True)):
         words = ("benchmark", "--quick", "--imgsz", size, "--json", "b.json")
         result = afpn(*words, cwd=tmp_path, fails=True)
         assert result.returncode == 130
-        assert result.stderr.splitlines()[-1] == f"stopped{kept}"
-        assert (tmp_path / "b.json").exists() == bool(kept)
+        assert ("b.json" in result.stderr) == (tmp_path / "b.json").exists() == saved
 
 
 def test_what_is_not_installed_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch, planned: list[Case], tmp_path: Path
 ) -> None:
-    others = {"openvino", "nncf", "ncnn", "pnnx"}
     monkeypatch.setattr(
-        "afpn_yolo.deploy.cases.find_spec", lambda name: None if name in others else 1
+        "afpn_yolo.deploy.cases.find_spec", lambda name: None if name in OPTIONAL else 1
     )
-    told = afpn("benchmark", cwd=tmp_path, fails=True).stderr
+    message = afpn("benchmark", cwd=tmp_path, fails=True).stderr
     assert {case.runtime for case in planned} == {"pytorch", "onnxruntime", "pytorch-train"}
-    assert (
-        "left out: openvino fp32, openvino int8, ncnn fp32; they need: pip install openvino" in told
-    )
+    assert "left out: openvino fp32, openvino int8, ncnn fp32" in message
     named = afpn("benchmark", "--quick", "--runtimes", "ncnn", cwd=tmp_path, fails=True)
     assert (named.returncode, "pip install ncnn pnnx" in named.stderr) == (2, True)
 
 
-def rows_of(neck: str, median: float, ratio: float, **changes: Any) -> dict[str, Any]:
-    machine = {"cpu": "Some CPU", "cores": 2, "architecture": "x86_64", "system": "Linux"}
+def rows_of(neck: str, median: float, ratio: float, **changes: Any) -> Any:
     row = {"neck": neck, "scale": "n", "part": "neck", "runtime": "onnxruntime", "imgsz": 640}
     row |= {"precision": "fp32", "batch": 1, "median_ms": median, "p10_ms": median - 1}
-    row |= {
-        "p90_ms": median + 1,
-        "ratio_to_baseline": ratio,
-        "ratio_p10": ratio,
-        "ratio_p90": ratio,
-    }
+    row |= {"p90_ms": median + 1, "unsteady": False, "load": 0.1}
+    row |= dict.fromkeys(("ratio_to_baseline", "ratio_p10", "ratio_p90"), ratio)
     row |= {"parameters": 508_565, "gflops": 1.182, "nodes": 255, "bytes": 2_100_000, "runs": 50}
-    row |= {"peak_memory_mb": 81.4, "warmup": 10, "threads": 2, "baseline": "PAFPN"}
-    return {**row, "machine": machine, "versions": {"torch": "2.14.1"}, **changes}
+    row |= {"peak_memory_mb": 81.4, "warmup": 10, "threads": 1, "baseline": "PAFPN"}
+    row |= {"machine": {"cpu": "Some CPU", "cores": 2, "architecture": "x86_64"}}
+    return {**row, "versions": {"torch": "2.14.1"}, **changes}
 
 
 def test_table_of_rows() -> None:
     rows = [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25), rows_of("X", 9, 0.9, imgsz=320)]
     text = markdown(rows)
-    assert "Some CPU, 2 cores (x86_64), 2 threads. torch 2.14.1." in text
+    assert "Some CPU, 2 cores (x86_64), 1 threads. torch 2.14.1." in text
     assert "| AFPN n neck | 508,565 | 1.182 | 255 | 2.10 |" in text
     line = next(x for x in text.splitlines() if x.startswith("| n neck | ONNX Runtime fp32 | 640"))
     assert "| 10.00 (9.00-11.00) | 12.50 (11.50-13.50) | - | 1.25 (1.25-1.25) | - |" in line
+    assert quality(rows) == []
 
 
-def test_the_table_goes_between_the_marks_of_a_document(tmp_path: Path) -> None:
-    document, path = tmp_path / "edge.md", tmp_path / "b.json"
-    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_json(path, [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25)])
-    for _ in range(2):  # as often as one likes
-        afpn("benchmark", "--json", path, "--render", document, cwd=tmp_path)
-    table = markdown(read(path)).strip()
-    assert document.read_text() == f"before\n{BEGIN}\n{table}\n{END}\nafter\n"
+def test_times_of_a_busy_machine_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.41 for a neck that takes as long as the other: the pairs scatter, and the load is high."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    figures = summary([1.0, 1.2, 0.9, 9.0, 1.1], [1.0, 3.0, 1.0, 2.8, 2.9])
+    assert figures["ratio_to_baseline"] == pytest.approx(0.393, abs=1e-3)
+    row = rows_of("AFPN", 1.1, 1, **figures, unsteady=machine.is_unsteady(figures), load=1.8)
+    rows = [rows_of("PAFPN", 2.8, 1), row]
+    busy, unsteady = quality(rows)
+    assert "load of 1.8" in busy
+    assert "1 of 1 ratios" in unsteady
+    text = markdown(rows)
+    assert busy in text
+    assert unsteady in text
+    assert ") ? |" in text
+    assert not machine.is_unsteady(summary([1.0, 1.1, 1.2], [1.0, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize("text", ["none", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}"])
-def test_a_document_without_both_marks_is_left_alone(tmp_path: Path, text: str) -> None:
-    document = tmp_path / "edge.md"
-    document.write_text(text)
-    with pytest.raises(ValueError, match="once each"):
-        insert(document, "table")
-    assert document.read_text() == text
-
-
-@pytest.mark.parametrize("content", ["", "{}", "[]", "[1]", '[{"neck": "AFPN"}]'])
-def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(ValueError, match=r"x\.json is no result of a benchmark"):
-        read(tmp_path / "x.json")
-
-
-def test_the_benchmarks_that_are_published_can_be_read() -> None:
-    published = [*(ROOT / "results").glob("*benchmark*.json")]
-    assert len(published) >= 5
-    assert all(markdown(read(path)) for path in published)
+@pytest.mark.parametrize(
+    ("others", "threads", "busy"),
+    [(0.1, 2, False), (0.8, 2, True), (0.8, 1, False), (0.1, 8, False)],
+)
+def test_busy_is_a_load_that_leaves_too_few_cores(
+    others: float, threads: int, busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert machine.is_busy(others, threads) == busy
 
 
 def test_the_chart_shows_every_neck(tmp_path: Path) -> None:
-    rows = [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25)]
-    bars(rows, tmp_path / "two.png")
-    bars(rows[:1], tmp_path / "one.png")
+    rows = [rows_of("PAFPN", 10, 1), rows_of("AFPN", 12.5, 1.25, unsteady=True)]
+    bars(rows, tmp_path / "two.png", TITLES)
+    bars(rows[:1], tmp_path / "one.png", TITLES)
     two, one = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("two", "one"))
     assert two is not None
     assert one is not None

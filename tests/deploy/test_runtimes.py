@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from afpn_yolo.compare.plan import Candidate
-from afpn_yolo.deploy.cases import Choice, cases
+from afpn_yolo.deploy.cases import cases
 from afpn_yolo.deploy.convert import Subject, size_of
 from afpn_yolo.deploy.measure import Benchmark
 from afpn_yolo.deploy.worker import work
@@ -55,11 +55,11 @@ def test_other_runtimes_compute_the_same(subject: Subject, runtime: str, package
         pytest.skip(f"needs {packages}")
     arrays = [x.numpy() for x in subject.noise()]
     session = onnxruntime.InferenceSession(
-        subject.made("onnxruntime", "fp32"), providers=["CPUExecutionProvider"]
+        subject.file("onnxruntime", "fp32"), providers=["CPUExecutionProvider"]
     )
     names = [value.name for value in session.get_inputs()]
     expected = session.run(None, dict(zip(names, arrays, strict=True)))
-    path = subject.made(runtime, "fp32")
+    path = subject.file(runtime, "fp32")
     found = outputs_in(runtime, path, arrays)
     for one, other in zip(found, expected, strict=True):
         assert np.abs(one - other).max() <= 1e-3 * np.abs(other).max()
@@ -75,8 +75,8 @@ def test_other_runtimes_compute_the_same(subject: Subject, runtime: str, package
 def test_a_row_of_another_runtime() -> None:
     if any(find_spec(name) is None for name in ("openvino", "nncf")):
         pytest.skip("needs openvino nncf")
-    choice = Choice(["model"], ["openvino"], ["int8"], [64], [2])
-    planned = cases([Candidate("AFPN", str(TINY))], choice)  # NNCF's time goes by the layers
+    necks = [Candidate("AFPN", str(TINY))]  # NNCF's time goes by the layers
+    planned = cases(necks, ["model"], ["openvino"], ["int8"], [64], [2])
     ((_, (row,)),) = Benchmark(1, 0, 1).measure(planned)
     assert (row["runtime"], row["precision"], row["batch"]) == ("openvino", "int8", 2)
     assert row["bytes"] > 0.15 * 4 * row["parameters"]

@@ -107,28 +107,39 @@ def test_a_row_that_gives_several_levels_has_no_place_but_those_have(
 @pytest.mark.parametrize(
     ("words", "picture"),
     [
-        (["yolov5n-none.yaml"], "yolov5n-none.png"),
-        (["out/neck.svg", "yolov5n-none.yaml"], "out/neck.svg"),
-        (["--model", "yolov5n-none.yaml", "-o", "neck.png"], "neck.png"),
+        ("yolov5n-none.yaml", "yolov5n-none.png"),
+        ("yolov5n-none", "yolov5n-none.png"),
+        ("yolov5n-none -o out/neck.svg", "out/neck.svg"),
     ],
 )
-def test_a_words_ending_says_whether_it_is_the_model_or_the_picture(
-    words: list[str], picture: str, tmp_path: File, monkeypatch: pytest.MonkeyPatch
+def test_where_the_picture_goes(
+    words: str, picture: str, tmp_path: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["draw-neck", *words]) == 0
+    assert main(["draw-neck", *words.split()]) == 0
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")] == [File(picture)]
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["a.yaml", "--model", "b.yaml"], "a.yaml and b.yaml"),
-        (["a.png", "b.png"], "a.png and b.png"),
-    ],
-)
-def test_one_picture_of_one_neck(
-    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+def test_a_name_without_suffix_is_that_model(
+    tmp_path: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["draw-neck", *words]) == 2
-    assert f"one model and one picture, got {named}" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    for name in ("yolov5n-afpn-lite", "yolov5n-afpn-lite.yaml"):
+        assert main(["draw-neck", name, "-o", f"{name}.png"]) == 0
+    one, other = sorted(tmp_path.iterdir())
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_picture_is_never_written_onto_a_model(
+    tmp_path: File, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("mine")
+    assert main(["draw-neck", "yolov5n-none", "-o", str(path)]) == 2
+    assert path.read_text() == "mine"
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_head_is_called_by_its_name() -> None:
+    heads = [box for box in neck_figure.collect("yolov8n-seg.yaml") if box.kind == "Detect"]
+    assert [box.text for box in heads] == ["Segment"] * 3

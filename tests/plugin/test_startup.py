@@ -134,8 +134,8 @@ def test_sdist_holds_the_start_files(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {member.partition("/")[2] for member in archive.getnames()}
     assert {"afpn_yolo.pth", "afpn_yolo.start", "models/yolov5-afpn.yaml"} <= names
-    assert {"afpn_yolo/shapes/draw.py", "tests/golden/afpn3-n.npz", "docs/neck.png"} <= names
-    assert {"Makefile", "scripts/convert_mmyolo.py", "tests/conftest.py"} <= names
+    assert {"afpn_yolo/shapes/solids.py", "tests/golden/afpn3-n.npz", "docs/neck.png"} <= names
+    assert {"Makefile", "scripts/families.py", "tests/conftest.py"} <= names
     assert not any(member.endswith(".pyc") for member in names)
 
 

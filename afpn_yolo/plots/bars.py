@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.deploy.cases import TITLES, TRAINING
 from afpn_yolo.plots.palette import COLOURS
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 GAP = 0.3  # between the groups of bars, in widths of a group
 
 
-def bars(rows: Sequence[Row], path: Path) -> None:
+def bars(rows: Sequence[Row], path: Path, titles: Mapping[str, str]) -> None:
     """Median time of every neck in every runtime, one panel a part and scale.
 
-    Of the sizes and batch sizes, those of the first row. Whiskers: 10th and 90th percentile; the
-    number on a bar: its ratio to the baseline. Training, which is slower by far, is left out.
+    Whiskers: 10th and 90th percentile; the number on a bar: its ratio to the baseline, with a `?`
+    where it is unsteady.
+
+    Args:
+        rows: Of the JSON. Of their sizes and batch sizes, those of the first row are drawn.
+        path: The picture to write.
+        titles: Names of the runtimes.
     """
-    rows = [r for r in rows if r["runtime"] != TRAINING] or rows
-    shown = [r for r in rows if (r["imgsz"], r["batch"]) == (rows[0]["imgsz"], rows[0]["batch"])]
-    panels = list(dict.fromkeys((r["part"], r["scale"]) for r in shown))
+    rows = [r for r in rows if (r["imgsz"], r["batch"]) == (rows[0]["imgsz"], rows[0]["batch"])]
+    panels = list(dict.fromkeys((r["part"], r["scale"]) for r in rows))
     # Without pyplot: no display, no state shared with the caller's own figures.
     figure = Figure(figsize=(4.6 * min(len(panels), 2), 3.6 * -(-len(panels) // 2)), dpi=150)
     figure.set_layout_engine("constrained")
     for number, panel in enumerate(panels, 1):
         axes = figure.add_subplot(-(-len(panels) // 2), min(len(panels), 2), number)
-        _panel(axes, [r for r in shown if (r["part"], r["scale"]) == panel])
+        _panel(axes, [r for r in rows if (r["part"], r["scale"]) == panel], titles)
         axes.set_title(" ".join(word for word in reversed(panel) if word), fontsize=11)
     size, batch, threads = (rows[0][key] for key in ("imgsz", "batch", "threads"))
     figure.suptitle(f"{size} pixels, batch {batch}, {threads} threads", fontsize=11)
     figure.savefig(path)
 
 
-def _panel(axes: Axes, rows: Sequence[Row]) -> None:
+def _panel(axes: Axes, rows: Sequence[Row], titles: Mapping[str, str]) -> None:
     ways = list(dict.fromkeys((r["runtime"], r["precision"]) for r in rows))
     necks = list(dict.fromkeys(r["neck"] for r in rows))
     width = (1 - GAP) / len(necks)
@@ -49,11 +52,11 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
             axes.bar(x, middle, 0.95 * width, color=colour, label=neck)
             axes.errorbar(x, middle, [[middle - low], [high - middle]], color="black", capsize=2)
             if neck != row["baseline"]:
-                text = f"{row['ratio_to_baseline']:.2f}"
+                text = f"{row['ratio_to_baseline']:.2f}" + " ?" * row["unsteady"]
                 axes.annotate(
                     text, (x, high), (0, 2), textcoords="offset points", ha="center", fontsize=8
                 )
-    names = [f"{TITLES.get(a, a)} {b}".replace(" ", "\n") for a, b in ways]
+    names = [f"{titles.get(a, a)} {b}".replace(" ", "\n") for a, b in ways]
     axes.set_xticks(range(len(ways)), names, fontsize=8)
     axes.set_ylabel("ms")
     axes.margins(y=0.12)

@@ -1,8 +1,0 @@
-"""`afpn benchmark`, from a checkout."""
-
-import sys
-
-from afpn_yolo.cli.__main__ import main
-
-if __name__ == "__main__":
-    sys.exit(main(["benchmark", *sys.argv[1:]]))

@@ -1,8 +1,0 @@
-"""`afpn fusion`, from a checkout."""
-
-import sys
-
-from afpn_yolo.cli.__main__ import main
-
-if __name__ == "__main__":
-    sys.exit(main(["fusion", *sys.argv[1:]]))

@@ -1,8 +1,0 @@
-"""`afpn draw-neck`, from a checkout."""
-
-import sys
-
-from afpn_yolo.cli.__main__ import main
-
-if __name__ == "__main__":
-    sys.exit(main(["draw-neck", *sys.argv[1:]]))
