@@ -38,7 +38,7 @@ OPEN = {
 }
 """Who else may use what stands apart, such as edge's image reader; the roof may as well."""
 
-KNOW_ULTRALYTICS = {"plugin", "upstream", "graft", "layers", "twostage"}
+KNOW_ULTRALYTICS = {"plugin", "upstream", "graft", "layers"}
 START = "plugin/startup.py"
 """Every interpreter runs it at its start: it imports no more than `os` and `sys` then."""
 

@@ -38,6 +38,7 @@ from afpn_yolo.cli.arguments import SCALES, add_json, check_least
 
 if TYPE_CHECKING:
     from afpn_yolo.compare.plan import Candidate
+    from afpn_yolo.compare.runner import Comparison
     from afpn_yolo.compare.yolo import YoloRuns
 
 STOPPED = "stopped; the same command goes on from here"
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if sys.stderr.isatty():  # where somebody waits: the imports alone can take half a minute
         print(FIRST, file=sys.stderr, flush=True)
     if args.table in twostage_table.TABLES:
-        return twostage_table.run(args)
+        return _run(args, twostage_table.comparison(args))
     if args.resnet:
         raise ValueError("--resnet is for the two-stage tables; name models or YAMLs instead")
     # Here, so that --help needs no torch.
@@ -127,6 +128,11 @@ def run(args: argparse.Namespace) -> int:
     untrained = [run for run in missing if not run.neck.is_checkpoint]
     if untrained and not yolo.backbones and args.backbone != [NOTHING]:
         print(RANDOM, file=sys.stderr)
+    return _run(args, comparison)
+
+
+def _run(args: argparse.Namespace, comparison: Comparison) -> int:
+    """Do what isn't done yet, and show the results."""
     failures = comparison.run(bar=args.quick)
     print(comparison.results().markdown())
     for path in comparison.files():

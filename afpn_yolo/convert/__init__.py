@@ -24,7 +24,7 @@ from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from afpn_yolo.convert.names import DETECTOR, backbone_names, neck_names, pyramid_names
 from afpn_yolo.twostage import checkpoint
-from afpn_yolo.twostage.design import Design, Sides
+from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.upstream.models import build_model, load_exactly, save_checkpoint
 
 Tensors = dict[str, Tensor]
@@ -107,7 +107,7 @@ def _yolo(tensors: Tensors, target: Path, expected: str | None, nc: int) -> tupl
     return f"YOLOv5-{scale} with AFPN, {nc} classes, head untrained", carried
 
 
-def _detector(tensors: Tensors, content: Any, target: Path) -> tuple[str, list[str]]:
+def _detector(tensors: Tensors, about: Any, target: Path) -> tuple[str, list[str]]:
     blocks = {key.split(".")[2] for key in tensors if key.startswith("backbone.layer3.")}
     backbone = RESNETS.get((len(blocks), "backbone.layer1.0.conv3.weight" in tensors))
     if backbone is None:
@@ -116,15 +116,16 @@ def _detector(tensors: Tensors, content: Any, target: Path) -> tuple[str, list[s
     body = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
     if CLASSES not in tensors:
         raise ValueError(f"it has no {CLASSES}")
-    names = _class_names(content, len(tensors[CLASSES]) - 1)
-    design = Design(backbone=backbone, aligned=True)
-    model: Any = design.build(len(names) + 1, body, Sides())
+    names = _class_names(about, len(tensors[CLASSES]) - 1)
+    config = TrainConfig(backbone=backbone, aligned=True)
+    model: Any = config.build(len(names) + 1, body)
     modules = model.backbone.body.named_modules()
     resnet = {name: name for name, module in modules if hasattr(module, "weight")}
     pairs = _prefixed("backbone.", resnet, "backbone.body.")
     pairs |= _prefixed("neck.", pyramid_names(), "backbone.fpn.") | DETECTOR
     carried = load_authors(model, _background_first(tensors), pairs)
-    checkpoint.save(target, checkpoint.described(model, design, Sides(), names))
+    content = {"conditions": config.as_dict(), "names": names, "model": model.state_dict()}
+    checkpoint.save(target, content)
     return f"Faster R-CNN, {backbone} with AFPN, trained throughout", carried
 
 

@@ -1,38 +1,36 @@
-"""Checkpoints of the detectors here: tensors and plain values, so nothing in them is run."""
+"""Checkpoints of the detectors here, and the tensors that a backbone starts from.
+
+They hold tensors and plain values, so nothing in them is run.
+"""
 
 from __future__ import annotations
 
 import pickle
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
+import numpy as np
 import torch
 from torch import Tensor
+from torchvision.models import get_model_weights
 from torchvision.models.detection import FasterRCNN
 
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.twostage.design import Design, Sides
+from afpn_yolo.twostage.config import TrainConfig
 
 FORMAT = "afpn_yolo.twostage"
 Content = dict[str, Any]
 BODY = "backbone.body."  # the ResNet in a detector
+WEIGHTS = (".pth", ".pt", ".npz")  # files of tensors
+UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError)
 
 
 def save(path: Path, content: Content) -> None:
     """Write a checkpoint, whole or not at all."""
     with written_whole(path) as part:
         torch.save({"format": FORMAT, **content}, part)
-
-
-def described(model: FasterRCNN, design: Design, sides: Sides, names: dict[int, str]) -> Content:
-    """What `open_detector` needs."""
-    return {
-        "design": asdict(design),
-        "sides": {"shorter": [*sides.shorter], "longest": sides.longest},
-        "names": names,
-        "model": model.state_dict(),
-    }
 
 
 def is_detector(path: Path) -> bool:
@@ -58,22 +56,25 @@ def read(path: Path, mmap: bool = False) -> Content:
         pass  # an error of the system's names the file
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+    except UNREADABLE:
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path}: no checkpoint of a two-stage detector from afpn train-rcnn")
+    if "design" in content:  # the former way to write the same down
+        design, sides = content["design"], content["sides"]
+        detector = "dynamic" if design["dynamic"] else "faster"
+        sizes = {"min_size": sides["shorter"], "max_size": sides["longest"]}
+        content["conditions"] = {**design, **sizes, "detector": detector}
     return content
 
 
-def rebuilt(content: Content, trainable_layers: int | None = None) -> FasterRCNN:
+def rebuild(content: Content) -> FasterRCNN:
     """The detector that a checkpoint holds, in training mode."""
     tensors: dict[str, Tensor] = content["model"]
     body = {k.removeprefix(BODY): v for k, v in tensors.items() if k.startswith(BODY)}
     # A backbone that started from weights has its BatchNorm frozen, which counts no batches.
-    started = None if "bn1.num_batches_tracked" in body else body
-    sides = Sides(tuple(content["sides"]["shorter"]), content["sides"]["longest"])
-    classes = len(content["names"]) + 1
-    model = Design(**content["design"]).build(classes, started, sides, trainable_layers)
+    weights = None if "bn1.num_batches_tracked" in body else body
+    model = TrainConfig.of(content["conditions"]).build(len(content["names"]) + 1, weights)
     model.load_state_dict(tensors)
     return model
 
@@ -88,9 +89,55 @@ def open_detector(path: Path) -> tuple[FasterRCNN, dict[int, str]]:
     """
     content = read(path)
     try:
-        return rebuilt(content).eval(), dict(content["names"])
+        return rebuild(content).eval(), dict(content["names"])
     except (RuntimeError, KeyError, TypeError):  # torch's message is a page
         raise ValueError(
             f"{path}: its tensors don't fit the detector that it names; it was made by other "
             "versions of torchvision or afpn_yolo, or changed"
         ) from None
+
+
+def backbone_weights(name: str | None, backbone: str) -> Mapping[str, Tensor] | None:
+    """The tensors that a backbone starts from, by torchvision's names.
+
+    Args:
+        name: `IMAGENET1K_V1` or another of torchvision's, which may be downloaded; a file; or None.
+        backbone: `resnet50` or another of torchvision's.
+
+    Raises:
+        OSError: When a file is missing, or torchvision can't download it.
+        ValueError: On an unknown name, or a file of other things.
+    """
+    if name is None:
+        return None
+    if Path(name).suffix in WEIGHTS:
+        return _file(Path(name))
+    known = {weights.name: weights for weights in get_model_weights(backbone)}
+    if name not in known:
+        raise ValueError(
+            f"weights {name!r} of {backbone}: choose one of {', '.join(known)}, none, or a file "
+            f"({', '.join(WEIGHTS)})"
+        )
+    try:
+        tensors: dict[str, Tensor] = known[name].get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError) as error:
+        raise OSError(
+            f"{known[name].url} can't be downloaded ({error}); download it elsewhere and name the "
+            "file, or start from none"
+        ) from error
+    return tensors
+
+
+def _file(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as file:
+                content: Any = {name: torch.from_numpy(file[name]) for name in file.files}
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(f"{path}: no file of tensors: {str(error).splitlines()[0]}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or "conv1.weight" not in content:
+        raise ValueError(f"{path}: it has no tensors of a ResNet by torchvision's names")
+    return {k: v for k, v in content.items() if isinstance(v, Tensor)}

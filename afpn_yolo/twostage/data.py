@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from ultralytics.utils.patches import imread
 
+from afpn_yolo.edge.images import read as read_image
 from afpn_yolo.evaluation.coco_dataset import read_names
 from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.evaluation.fingerprint import coco_digest, data_digest
+from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.upstream.data import open_data
 from afpn_yolo.upstream.log import warn
 
@@ -26,75 +27,68 @@ SPLITS = ("train", "val")
 COCO_FILES = "annotations/instances_{}2017.json"
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the images of a training and of its evaluation are.
+def files(config: TrainConfig) -> dict[str, tuple[str, str | None]]:
+    """Of each of `SPLITS` its file, and the folder of its images where that isn't as in COCO.
 
-    Attributes:
-        train: A data YAML, or a JSON in COCO's format.
-        val: The same, or another JSON.
-        train_images, val_images: Folders of a JSON's images; None looks where COCO keeps them.
+    Raises:
+        ValueError: On a JSON without another to evaluate on, or a second file beside a YAML.
     """
-
-    train: str
-    val: str
-    train_images: str | None = None
-    val_images: str | None = None
-
-    @classmethod
-    def named(
-        cls,
-        data: str,
-        val: str | None = None,
-        train_images: str | None = None,
-        val_images: str | None = None,
-    ) -> Source:
-        """From what a user names: a data YAML, two JSONs, or COCO's folder.
-
-        Raises:
-            ValueError: On a JSON without another for the evaluation, or a second file beside a
-                YAML.
-        """
-        if Path(data).is_dir():
-            files = [Path(data) / COCO_FILES.format(split) for split in SPLITS]
-            if missing := [file for file in files if not file.is_file()]:
-                raise ValueError(f"{data}: a folder must be laid out as COCO's, with {missing[0]}")
-            return cls(str(files[0]), val or str(files[1]), train_images, val_images)
-        if data.endswith(".json"):
-            if not val:
-                raise ValueError(f"{data}: name the JSON to evaluate on, too: --val FILE.json")
-            return cls(data, val, train_images, val_images)
-        if val or train_images or val_images:
-            raise ValueError(
-                f"{data} says itself what its splits are: leave --val and --images out"
-            )
-        return cls(data, data)
+    data, train, val = config.data, config.data, config.val
+    if Path(data).is_dir():
+        usual = [Path(data) / COCO_FILES.format(split) for split in SPLITS]
+        if missing := [file for file in usual if not file.is_file()]:
+            raise ValueError(f"{data}: a folder must be laid out as COCO's, with {missing[0]}")
+        train, val = str(usual[0]), val or str(usual[1])
+    elif not data.endswith(".json"):
+        if val or config.images or config.val_images:
+            raise ValueError(f"{data} names its splits itself: leave --val and --images out")
+        val = data
+    if not val:
+        raise ValueError(f"{data}: name the JSON to evaluate on, too: --val FILE.json")
+    return dict(zip(SPLITS, ((train, config.images), (val, config.val_images)), strict=True))
 
 
-def class_names(source: Source) -> dict[int, str]:
+def class_names(config: TrainConfig) -> dict[int, str]:
     """The classes of a training's data, from 0 on; of a JSON, by the ids of its categories.
 
     Raises:
         EvaluationError: When the data can't be read.
     """
-    if not source.train.endswith(".json"):
-        return dict(open_data(source.train)["names"])
-    return dict(enumerate(read_names(Path(source.train))))
+    file, _ = files(config)["train"]
+    return dict(enumerate(read_names(Path(file))) if _is_json(file) else open_data(file)["names"])
 
 
-def read(source: Source, split: str, names: Mapping[int, str]) -> DataSet:
+def read(config: TrainConfig, split: str, names: Mapping[int, str]) -> DataSet:
     """Read the images and objects of one split, `train` or `val`.
 
     Raises:
         EvaluationError: When they can't be read, or aren't of these classes.
     """
-    file = source.train if split == "train" else source.val
-    folder = source.train_images if split == "train" else source.val_images
+    file, folder = files(config)[split]
     data_set = read_data(file, names, split, folder, "the detector")
     if data_set.damaged:
         path, reason = next(iter(data_set.damaged.items()))
         warn(f"{file}: {len(data_set.damaged)} images are left out, e.g. {path}: {reason}")
     return data_set
+
+
+def digest_of(config: TrainConfig) -> str:
+    """SHA-256 of the data, as `data_digest` and `coco_digest` give it.
+
+    Raises:
+        EvaluationError: When the data can't be read.
+    """
+    if not _is_json(files(config)["train"][0]):
+        return data_digest(config.data, SPLITS)  # that of YOLO's comparisons on the same data
+    digest = hashlib.sha256()
+    for split, (file, folder) in files(config).items():
+        part = coco_digest(file, folder) if _is_json(file) else data_digest(file, (split,))
+        digest.update(part.encode())
+    return digest.hexdigest()
+
+
+def _is_json(file: str) -> bool:
+    return file.endswith(".json")
 
 
 class Images(Dataset[tuple[Tensor, Target]]):
@@ -127,12 +121,7 @@ class Images(Dataset[tuple[Tensor, Target]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         place = int(self.places[index])
-        try:
-            pixels = imread(str(self._files[place]), cv2.IMREAD_COLOR)
-        except Exception:  # releases differ in what they raise, and for what they give None
-            pixels = None
-        if pixels is None:
-            raise ValueError(f"{self._files[place]}: it can't be decoded; repair or remove it")
+        pixels = read_image(self._files[place])
         image = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
         rows = self._truth[self._truth[:, 0] == place]
         height, width = image.shape[1:]

@@ -13,23 +13,22 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from afpn_yolo.base.files import write_json
-from afpn_yolo.evaluation.coco import COLUMNS, DETECTION, Floats, evaluate
+from afpn_yolo.evaluation.coco import DETECTION, Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, report_of
 from afpn_yolo.twostage.checkpoint import open_detector
 from afpn_yolo.twostage.data import Images, collate
-from afpn_yolo.twostage.distributed import gathered, processes, rank, world_size
+from afpn_yolo.twostage.distributed import gather, process_group, rank, world_size
 
 
 @torch.inference_mode()
 def detect(model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0) -> Floats:
-    """Find the objects of a data set. Several processes share the work, and all get the result.
+    """Detect on a data set. Several processes share the work, and all get the result.
 
     Args:
         model: A detector of torchvision's, on its device; it is left in evaluation mode.
         data_set: What `data.read` gives.
-        batch: Images at a time. They are padded to the largest of them, so it can move a result a
-            little.
+        batch: Images at a time. They are padded to the largest, which changes results slightly.
         workers: Processes that load images.
 
     Returns:
@@ -46,18 +45,18 @@ def detect(model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0
     rows = [np.zeros((0, len(DETECTION)))]
     for pictures, targets in shown:
         # In single precision: in half precision torchvision's boxes are rounded to whole pixels.
-        found = model([picture.to(device, non_blocking=True) for picture in pictures])
+        outputs = model([picture.to(device, non_blocking=True) for picture in pictures])
         rows += [
             _rows(int(target["image_id"]), each)
-            for target, each in zip(targets, found, strict=True)
+            for target, each in zip(targets, outputs, strict=True)
         ]
-    return np.concatenate([np.concatenate(part) for part in gathered(rows)])
+    return np.concatenate([np.concatenate(part) for part in gather(rows)])
 
 
-def _rows(place: int, found: dict[str, Tensor]) -> Floats:
+def _rows(place: int, output: dict[str, Tensor]) -> Floats:
     """The detections of one image as a table."""
     boxes, labels, scores = (
-        found[key].float().cpu().numpy() for key in ("boxes", "labels", "scores")
+        output[key].float().cpu().numpy() for key in ("boxes", "labels", "scores")
     )
     zeros = np.zeros(len(boxes))
     columns = (zeros + place, labels - 1, boxes[:, 0], boxes[:, 1])
@@ -71,22 +70,21 @@ def evaluate_detector(
     batch: int = 8,
     workers: int = 0,
     server: Path | None = None,
-) -> dict[str, Any]:
-    """COCO's metrics of a detector on a data set, by the evaluation that YOLO's have, too.
+) -> tuple[Scores, dict[str, Scores]]:
+    """COCO's metrics of a detector, over all classes and of each; see `coco.evaluate`.
 
     Args:
         model, data_set, batch, workers: See `detect`.
         server: Where detections go for COCO's server if the data have no annotations, as those of
-            its test-dev. With None nothing is looked for in such data.
+            its test-dev. With None no detections are made in such data.
     """
-    found = np.zeros((0, len(DETECTION)))
+    detections = np.zeros((0, len(DETECTION)))
     labelled = len(data_set.truth) > 0
     if labelled or server:
-        found = detect(model, data_set, batch, workers)
+        detections = detect(model, data_set, batch, workers)
     if server and not labelled and rank() == 0:
-        write_json(server, server_entries(data_set, found))
-    scores, per_class = evaluate(data_set.truth, found, data_set.names)
-    return {**{key: scores[key] for key in COLUMNS}, "per_class": per_class}
+        write_json(server, server_entries(data_set, detections))
+    return evaluate(data_set.truth, detections, data_set.names)
 
 
 def evaluate_checkpoint(
@@ -102,7 +100,7 @@ def evaluate_checkpoint(
     Args:
         path: The checkpoint.
         data, split, images: See `read_data`.
-        device: See `processes`.
+        device: See `process_group`.
         batch: Images at a time.
 
     Raises:
@@ -111,7 +109,7 @@ def evaluate_checkpoint(
     """
     model, names = open_detector(path)
     data_set = read_data(data, names, split, images, str(path))
-    with processes(device) as chosen:
+    with process_group(device) as chosen:
         detections = detect(model.to(chosen), data_set, batch)
     return report_of(
         data_set,

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """This process's number; the first one writes and reports."""
+    """The number of this process; process 0 writes and reports."""
     return distributed.get_rank() if _several() else 0
 
 
@@ -27,25 +27,25 @@ def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def gathered(mine: T) -> list[T]:
-    """What every process has, in the order of their numbers."""
+def gather(value: T) -> list[T]:
+    """The values of all processes, in the order of their ranks."""
     if not _several():
-        return [mine]
+        return [value]
     parts: list[T | None] = [None] * world_size()
-    distributed.all_gather_object(parts, mine)
+    distributed.all_gather_object(parts, value)
     return parts  # type: ignore[return-value]
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give all processes the first one's buffers, e.g. its running means, to evaluate with."""
+    """Copy the buffers of process 0, e.g. running means, to all the others."""
     if _several():
         for buffer in model.buffers():
             distributed.broadcast(buffer, 0)
 
 
 @contextmanager
-def processes(device: str | None) -> Iterator[torch.device]:
-    """Give the device to train on; within, processes that torchrun started know each other.
+def process_group(device: str | None) -> Iterator[torch.device]:
+    """Give the device to train on, inside torchrun's process group if there is one.
 
     Args:
         device: `cpu`, `0` or `cuda:0`; None takes the GPU of this process's number, if there is

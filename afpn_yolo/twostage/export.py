@@ -39,9 +39,9 @@ class Exportable(nn.Module):
         batch = ImageList(model.transform.normalize(image), [size])
         maps = model.backbone(batch.tensors)
         proposals, _ = model.rpn(batch, maps)
-        found = model.roi_heads(maps, proposals, [size])[0][0]
-        columns = (found["boxes"], found["scores"][:, None], found["labels"][:, None].float() - 1)
-        return torch.cat(columns, 1)[None]
+        outputs = model.roi_heads(maps, proposals, [size])[0][0]
+        scores, labels = outputs["scores"][:, None], outputs["labels"][:, None].float()
+        return torch.cat((outputs["boxes"], scores, labels - 1), 1)[None]
 
 
 def export(
@@ -63,7 +63,7 @@ def export(
     picture = torch.rand(1, 3, *size, device=next(model.parameters()).device)
     with written_whole(target) as part:
         with warnings.catch_warnings():
-            # The older exporter is out of fashion, but the newer one can't do torchvision's NMS.
+            # torch's newer exporter can't export torchvision's NMS.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 Exportable(model),

@@ -1,4 +1,4 @@
-"""Where MMDetection's pooling and anchors lie; torchvision's are up to half a pixel elsewhere."""
+"""Pooling and anchors as in MMDetection; torchvision's are up to half a pixel elsewhere."""
 
 from __future__ import annotations
 

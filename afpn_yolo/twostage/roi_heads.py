@@ -1,7 +1,7 @@
 """The second stage of Dynamic R-CNN (Zhang et al., 2020) on torchvision's own.
 
-Proposals get better while a detector trains. So the IoU from which a proposal counts as an object,
-and the error below which a box's loss is quadratic, follow the proposals of the last iterations.
+Proposals get better during training. So the IoU from which a proposal counts as an object, and the
+error below which a box's loss is quadratic, follow the proposals of the last iterations.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ NO_MEDIAN = 1e-15  # below it a median is no beta to divide by
 class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
     """Faster R-CNN's box head with dynamic label assignment and dynamic SmoothL1.
 
-    What it has learned of the proposals is in buffers, so that a checkpoint has it, and a resumed
-    training goes on with it. Distributed, all processes take the first one's.
+    Its statistics of the proposals are buffers, so a checkpoint has them and a resumed training
+    goes on with them. In distributed training all processes take those of the first.
 
     Args:
-        iou_topk: Per image, the so-many-th largest of the proposals' best IoU is what counts.
-        beta_topk: Per image of a batch, the so-many-th smallest error of the positives counts.
-        update_iter_interval: Iterations after which both are set anew.
+        iou_topk: Each image contributes its k-th largest proposal IoU (K_I in the paper).
+        beta_topk: A batch of n images contributes its (n k)-th smallest error of a positive
+            (K_beta in the paper).
+        update_iter_interval: Iterations after which threshold and beta are updated.
         initial_iou: Threshold at the start, and the lowest ever.
         initial_beta: Beta at the start, and the highest ever.
         settings: Those of torchvision's `RoIHeads`, without masks and keypoints.
@@ -67,7 +68,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         self.register_buffer("iou_threshold", torch.tensor(initial_iou))
         self.register_buffer("beta", torch.tensor(initial_beta))
         self.register_buffer("iteration", torch.tensor(0))  # since the last update
-        # NaN where an iteration had nothing to say.
+        # NaN where an iteration has no value.
         self.register_buffer("iou_history", torch.full((update_iter_interval,), torch.nan))
         self.register_buffer("beta_history", torch.full((update_iter_interval,), torch.nan))
 
@@ -95,7 +96,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
     def assign_targets_to_proposals(
         self, proposals: list[Tensor], gt_boxes: list[Tensor], gt_labels: list[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Note how good the proposals are, then label them by the present threshold.
+        """Record the IoU of the proposals, then label them by the current threshold.
 
         Args:
             proposals: (N, 4) left, top, right, bottom in pixels, of each image; ground truth is
@@ -108,7 +109,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         """
         if self.training:
             self.iou_history[self.iteration] = torch.stack(
-                [self._good(*pair) for pair in zip(proposals, gt_boxes, strict=True)]
+                [self._kth_iou(*pair) for pair in zip(proposals, gt_boxes, strict=True)]
             ).mean()
         threshold = float(self.iou_threshold)
         self.proposal_matcher.high_threshold = self.proposal_matcher.low_threshold = threshold
@@ -117,7 +118,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         )
         return matched
 
-    def _good(self, proposals: Tensor, boxes: Tensor) -> Tensor:
+    def _kth_iou(self, proposals: Tensor, boxes: Tensor) -> Tensor:
         """The `iou_topk`-th largest of the proposals' best IoU with an object."""
         if not len(boxes):
             return proposals.new_zeros(())
@@ -131,16 +132,16 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> tuple[list[Target], dict[str, Tensor]]:
-        """As torchvision's; in training the losses, and every so often an update.
+        """As torchvision's; in training the losses, and an update after each interval.
 
         Raises:
             ValueError: When a detector with masks or keypoints is trained.
         """
         if not self.training:
-            found: tuple[list[Target], dict[str, Tensor]] = super().forward(
+            outputs: tuple[list[Target], dict[str, Tensor]] = super().forward(
                 features, proposals, image_shapes, targets
             )
-            return found
+            return outputs
         if self.has_mask() or self.has_keypoint():
             raise ValueError("Dynamic R-CNN trains boxes only: use dynamic=False beside masks")
         images = len(proposals)
@@ -154,7 +155,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
     def losses(
         self, logits: Tensor, deltas: Tensor, labels: Tensor, wanted: Tensor, images: int
     ) -> dict[str, Tensor]:
-        """The losses of N sampled proposals; the box's is SmoothL1 with the present beta.
+        """The losses of N sampled proposals; the box loss is SmoothL1 with the current beta.
 
         Args:
             logits: (N, classes), the background first.
@@ -177,7 +178,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         }
 
     def _count(self) -> None:
-        """One iteration more; after the last of an interval, set threshold and beta anew."""
+        """Count an iteration; after the last of an interval, update threshold and beta."""
         self.iteration += 1
         if int(self.iteration) < self.update_iter_interval:
             return

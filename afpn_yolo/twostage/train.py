@@ -6,12 +6,18 @@ killed gives, once resumed, what it would have given in one go.
 
 from __future__ import annotations
 
+import csv
+import json
 import math
+import os
+import platform
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +28,33 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 from tqdm import tqdm
 
+from afpn_yolo.base.files import write_json, written_whole
+from afpn_yolo.compare.plan import differences
+from afpn_yolo.evaluation.coco import COLUMNS
+from afpn_yolo.evaluation.fingerprint import tensor_digest
+from afpn_yolo.evaluation.records import DIGEST, TRAINED_WITH
 from afpn_yolo.twostage import checkpoint
-from afpn_yolo.twostage.data import Images, augmentation, class_names, collate, read
+from afpn_yolo.twostage.checkpoint import backbone_weights
+from afpn_yolo.twostage.config import TrainConfig
+from afpn_yolo.twostage.data import Images, augmentation, class_names, collate, digest_of, read
 from afpn_yolo.twostage.detect import evaluate_detector
-from afpn_yolo.twostage.distributed import processes, rank, share_buffers, world_size
-from afpn_yolo.twostage.logger import History, Line
-from afpn_yolo.twostage.plan import Plan, differences
-from afpn_yolo.twostage.provenance import changed, provenance, source_digest
-from afpn_yolo.twostage.weights import backbone_weights
+from afpn_yolo.twostage.distributed import process_group, rank, share_buffers, world_size
+from afpn_yolo.twostage.models import cost
 from afpn_yolo.upstream.loading import cores
+from afpn_yolo.upstream.train import training_versions
 
-LAST, BEST = "last.pt", "best.pt"
+LAST, BEST, TABLE = "last.pt", "best.pt", "results.csv"
 SERVER = "detections.json"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training gave: its last checkpoint, COCO's metrics of that, classes and curve.
-
-    `made` is what `provenance` tells of data and versions; nothing in checkpoints of before it.
-    """
-
-    last: Path
-    metrics: dict[str, Any]
-    names: dict[int, str]
-    lines: list[Line]
-    made: dict[str, Any] = field(default_factory=dict)
+WEIGHTS_DIGEST = "weights_digest"
 
 
 def train(
-    plan: Plan, folder: Path, device: str | None = None, workers: int = 4, resume: bool = False
-) -> Outcome | None:
+    config: TrainConfig,
+    folder: Path,
+    device: str | None = None,
+    workers: int = 4,
+    resume: bool = False,
+) -> Path | None:
     """Train, evaluate after every epoch, and keep `last.pt`, `best.pt` and `results.csv`.
 
     Where the images to evaluate on have no annotations, as those of COCO's test-dev, there is no AP
@@ -61,60 +63,100 @@ def train(
     Under torchrun every process calls this, with the same arguments.
 
     Args:
-        plan: The training.
+        config: The training.
         folder: Where the files go.
-        device: See `processes`.
+        device: See `process_group`; several GPUs, `0,1`, train together, started by torchrun.
         workers: Processes that load images, for each process that trains; at most as many as
             there are cores.
         resume: Go on from the folder's `last.pt`, if there is one.
 
     Returns:
-        What came of it; None in all processes but the first.
+        `last.pt`; None in all processes but the first.
 
     Raises:
-        ValueError: When the folder has a training and `resume` is not set, or one of another plan
-            or state of the data; when the loss is no number any more; on data or weights that
-            don't fit.
+        ValueError: When the folder has a training and `resume` is not set, or one under other
+            conditions; when the loss is no number any more; on data or weights that don't fit.
         OSError: When a file can't be read or written.
     """
-    digest = source_digest(plan.source)
-    kept = _kept(plan, folder, resume, digest)
-    made = provenance(digest, kept and kept.get("made", {}))
-    with processes(device) as chosen:
-        training = _Training(plan, folder, chosen, workers, made, kept)
-        for epoch in range(len(training.history.lines), plan.schedule.epochs):
+    last = folder / LAST
+    conditions = conditions_of(config)
+    previous = checkpoint.read(last) if last.exists() else None
+    if previous:
+        different = ["--resume goes on with it"]
+        if resume:
+            different = differences(previous["conditions"], conditions)
+        if different:
+            raise ValueError(
+                f"{folder} holds a training ({'; '.join(different)}); choose another --name"
+            )
+    if device and "," in device and "LOCAL_RANK" not in os.environ:
+        _train_on_several(config, folder, device, workers)
+        return last
+    with process_group(device) as chosen:
+        training = _Training(config, conditions, folder, chosen, workers, previous)
+        for epoch in range(len(training.lines), config.epochs):
             training.epoch(epoch)
-        if rank():
-            return None
-    return outcome_of(folder / LAST)
+        return None if rank() else last
 
 
-def outcome_of(last: Path) -> Outcome:
-    """What a training's last checkpoint says of it.
+def conditions_of(config: TrainConfig, with_data: bool = True) -> dict[str, Any]:
+    """All that decides the result: the configuration, and SHA-256 of data and weights.
+
+    Raises:
+        EvaluationError: When the data can't be read.
+    """
+    digest = None
+    name = config.weights or ""
+    if Path(name).suffix in checkpoint.WEIGHTS:
+        digest = tensor_digest(backbone_weights(name, config.backbone) or {})
+    data = digest_of(config) if with_data else None
+    return {**config.as_dict(), WEIGHTS_DIGEST: digest, DIGEST: data}
+
+
+def record_of(last: Path) -> dict[str, Any]:
+    """A training's figures, those of its last epoch, in the form of a comparison's runs.
 
     Raises:
         OSError, ValueError: See `checkpoint.read`.
     """
     content = checkpoint.read(last)
-    names, made = dict(content["names"]), content.get("made", {})
-    return Outcome(last, content["metrics"], names, content["lines"], made)
+    conditions, lines = content["conditions"], content["lines"]
+    with torch.device("meta"):
+        model = TrainConfig.of(conditions).build(len(content["names"]) + 1, None)
+    parameters, gflops = cost(model)
+    return {
+        "model": str(last),
+        "parameters": parameters,
+        "gflops": round(gflops, 2),
+        "seconds": round(sum(line["seconds"] for line in lines), 1),
+        **content["result"],
+        "curve": {key: [line[key] or 0.0 for line in lines] for key in ("AP", "AP50")},
+        "conditions": conditions,
+        DIGEST: conditions[DIGEST],
+        TRAINED_WITH: content[TRAINED_WITH],
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
 
 
-def _kept(plan: Plan, folder: Path, resume: bool, digest: str) -> checkpoint.Content | None:
-    """The checkpoint to go on from."""
-    last = folder / LAST
-    if not last.exists():
-        return None
-    if not resume:
-        raise ValueError(f"{folder} holds a training: go on with --resume, or choose another --out")
-    content = checkpoint.read(last)
-    made = content.get("made", {})
-    if different := [*differences(content["plan"], plan), *changed(made, digest)]:
-        raise ValueError(
-            f"{folder} holds a training under other conditions ({'; '.join(different)}); choose "
-            "another --out"
-        )
-    return content
+def _versions() -> dict[str, str]:
+    """Versions of what a training's result depends on."""
+    return training_versions() | {"torchvision": version("torchvision")}
+
+
+def _train_on_several(config: TrainConfig, folder: Path, devices: str, workers: int) -> None:
+    """Train with one process on each GPU, started by torchrun.
+
+    Raises:
+        ValueError: When they fail; their own messages are above.
+    """
+    job = folder / "job.json"
+    write_json(job, {"config": config.as_dict(), "folder": str(folder), "workers": workers})
+    count = len(devices.split(","))
+    launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}")
+    command = [sys.executable, *launch, "-m", "afpn_yolo.twostage.train", str(job)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": devices}
+    if code := subprocess.run(command, env=environment, check=False).returncode:
+        raise ValueError(f"{folder}: the training on {count} devices ended with exit code {code}")
 
 
 class _Training:
@@ -122,51 +164,63 @@ class _Training:
 
     def __init__(
         self,
-        plan: Plan,
+        config: TrainConfig,
+        conditions: dict[str, Any],
         folder: Path,
         device: torch.device,
         workers: int,
-        made: dict[str, Any],
-        kept: checkpoint.Content | None,
+        previous: checkpoint.Content | None,
     ) -> None:
-        if plan.batch % world_size():
-            raise ValueError(f"batch {plan.batch} can't be shared out among {world_size()} GPUs")
-        self.plan, self.folder, self.device = plan, folder, device
+        if config.batch % world_size():
+            raise ValueError(f"batch {config.batch} can't be shared out among {world_size()} GPUs")
+        self.config, self.conditions, self.folder, self.device = config, conditions, folder, device
         self.workers = min(workers, cores())  # torch warns of more
-        self.made = made
-        self.names = class_names(plan.source)
-        self.val = read(plan.source, "val", self.names)
+        self.names = class_names(config)
+        self.val = read(config, "val", self.names)
         self.loader, self.sampler = self._load()
-        self.metrics: dict[str, Any] = {}
-        _seed(plan.seed, 0)
-        self.model = self._build(kept).to(device)
+        _seed(config.seed, 0)
+        if previous:
+            model = checkpoint.rebuild(previous)
+        else:
+            weights = backbone_weights(config.weights, config.backbone)
+            model = config.build(len(self.names) + 1, weights)
+        self.model: Any = model.to(device)
         self.optimizer = torch.optim.SGD(
             [p for p in self.model.parameters() if p.requires_grad],
-            plan.learning_rate,
-            plan.momentum,
-            weight_decay=plan.decay,
+            config.rate(0, config.warmup),
+            config.momentum,
+            weight_decay=config.weight_decay,
         )
-        self.scaler = torch.amp.GradScaler(device.type, enabled=plan.half)
-        lines = None
-        if kept:
-            self.optimizer.load_state_dict(kept["optimizer"])
-            self.scaler.load_state_dict(kept["scaler"])
-            lines, self.metrics = kept["lines"], kept["metrics"]
-        self.history = History(folder, lines, write=rank() == 0)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp)
+        self.result: dict[str, Any] = {}
+        self.lines: list[dict[str, Any]] = []
+        self.versions = [_versions()]
+        if previous:
+            self.optimizer.load_state_dict(previous["optimizer"])
+            self.scaler.load_state_dict(previous["scaler"])
+            self.lines = previous["lines"]
+            before = previous[TRAINED_WITH]
+            self.versions = before if _versions() in before else [*before, _versions()]
+        self.board: Any = None
+        with suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            if rank() == 0:
+                self.board = SummaryWriter(str(folder), purge_step=len(self.lines) + 1)
         self.parallel: nn.Module = self.model
         if world_size() > 1:
             where = [device.index] if device.type == "cuda" else None
             self.parallel = DistributedDataParallel(self.model, where)
 
     def _load(self) -> tuple[DataLoader[Any], DistributedSampler[Any]]:
-        plan = self.plan
-        data_set = read(plan.source, "train", self.names)
-        images = Images(data_set, augmentation(plan.flip, plan.crop), empty=False)
+        config = self.config
+        data_set = read(config, "train", self.names)
+        images = Images(data_set, augmentation(config.flip, config.crop), empty=False)
         if not len(images):
-            raise ValueError(f"{plan.source.train}: no image of the training has an object")
-        each = plan.batch // world_size()
+            raise ValueError(f"{config.data}: no image of the training has an object")
+        each = config.batch // world_size()
         sampler: DistributedSampler[Any] = DistributedSampler(
-            images, world_size(), rank(), seed=plan.seed
+            images, world_size(), rank(), seed=config.seed
         )
         loader: DataLoader[Any] = DataLoader(
             images,
@@ -179,54 +233,47 @@ class _Training:
         )
         return loader, sampler
 
-    def _build(self, kept: checkpoint.Content | None) -> Any:
-        plan = self.plan
-        if kept:
-            return checkpoint.rebuilt(kept, plan.trainable_layers)
-        start = backbone_weights(plan.weights_backbone, plan.design.backbone)
-        classes = len(self.names) + 1
-        return plan.design.build(classes, start, plan.sides, plan.trainable_layers)
-
     def epoch(self, epoch: int) -> None:
-        """Train and evaluate one epoch, and write down what came of it."""
+        """Train and evaluate one epoch, and write down the results."""
         began = time.monotonic()
-        _seed(self.plan.seed, 1 + epoch * world_size() + rank())
+        _seed(self.config.seed, 1 + epoch * world_size() + rank())
         losses = self._steps(epoch)
         seconds = time.monotonic() - began
         share_buffers(self.model)
-        last = epoch + 1 == self.plan.schedule.epochs
-        self.metrics = metrics = evaluate_detector(
-            self.model,
-            self.val,
-            self.plan.batch,
-            self.workers,
-            self.folder / SERVER if last else None,
+        last = epoch + 1 == self.config.epochs
+        server = self.folder / SERVER if last else None
+        scores, per_class = evaluate_detector(
+            self.model, self.val, self.config.batch, self.workers, server
         )
-        scores: Any = {key: value for key, value in metrics.items() if key != "per_class"}
+        self.result = {
+            "metrics": scores,
+            "per_class": per_class,
+            "images": len(self.val.images),
+            "area": self.val.area,
+        }
         rate = float(self.optimizer.param_groups[0]["lr"])
-        self.history.add({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **scores})
+        columns: dict[str, Any] = {key: scores[key] for key in COLUMNS}
+        self.lines.append({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **columns})
         if rank() == 0:
             self._write()
             if not sys.stderr.isatty():  # where there is no bar
                 score = "-" if scores["AP"] is None else f"{100 * scores['AP']:.1f}"
-                told = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
-                print(f"{self._title(epoch)}: {told}", file=sys.stderr, flush=True)
-
-    def _title(self, epoch: int) -> str:
-        return f"epoch {epoch + 1}/{self.plan.schedule.epochs}"
+                message = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
+                epochs = f"epoch {epoch + 1}/{self.config.epochs}"
+                print(f"{epochs}: {message}", file=sys.stderr, flush=True)
 
     def _steps(self, epoch: int) -> dict[str, float]:
         """One pass over the images; the mean of every loss."""
-        plan = self.plan
         self.parallel.train()
         self.sampler.set_epoch(epoch)
         # None: only where the output is a terminal.
-        bar = tqdm(self.loader, self._title(epoch), disable=rank() > 0 or None)
+        title = f"epoch {epoch + 1}/{self.config.epochs}"
+        bar = tqdm(self.loader, title, disable=rank() > 0 or None)
         total: Counter[str] = Counter()
         for i, (images, targets) in enumerate(bar):
-            factor = plan.schedule.rate(epoch, epoch * len(self.loader) + i, plan.warmup)
+            rate = self.config.rate(epoch, epoch * len(self.loader) + i)
             for group in self.optimizer.param_groups:
-                group["lr"] = plan.learning_rate * factor
+                group["lr"] = rate
             losses = self._step(images, targets)
             total.update(losses)
             bar.set_postfix(loss=f"{total['loss'] / (i + 1):.3f}")
@@ -238,7 +285,7 @@ class _Training:
         wanted = [
             {k: v.to(self.device, non_blocking=True) for k, v in each.items()} for each in targets
         ]
-        with torch.autocast(self.device.type, enabled=self.plan.half):
+        with torch.autocast(self.device.type, enabled=self.config.amp):
             losses: dict[str, Tensor] = self.parallel(inputs, wanted)
             loss = sum(losses.values(), torch.zeros((), device=self.device))
         values = {**{k: v.item() for k, v in losses.items()}, "loss": loss.item()}
@@ -249,29 +296,43 @@ class _Training:
             )
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.plan.clip:
+        if self.config.clip:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return values
 
     def _write(self) -> None:
-        """Keep the training to go on from, and the best detector so far."""
-        plan = self.plan
-        detector = checkpoint.described(self.model, plan.design, plan.sides, self.names)
-        detector |= {"metrics": self.metrics}
-        scores = [line["AP"] or 0.0 for line in self.history.lines]
+        """Write the checkpoint to go on from, the best one so far, and the table of epochs."""
+        detector = {
+            "conditions": self.conditions,
+            "names": self.names,
+            "model": self.model.state_dict(),
+            "result": self.result,
+        }
+        scores = [line["AP"] or 0.0 for line in self.lines]
         if scores[-1] == max(scores):
             checkpoint.save(self.folder / BEST, detector)
         state = {
-            "plan": plan.as_dict(),
-            "made": self.made,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "lines": self.history.lines,
+            "lines": self.lines,
+            TRAINED_WITH: self.versions,
         }
         checkpoint.save(self.folder / LAST, {**detector, **state})
+        path = self.folder / TABLE
+        with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [*self.lines[-1]])
+            writer.writeheader()
+            for line in self.lines:
+                writer.writerow({k: "" if v is None else f"{v:.6g}" for k, v in line.items()})
+        if self.board:
+            for key, value in self.lines[-1].items():
+                if value is not None and key != "epoch":
+                    kind = "loss" if key.startswith("loss") else "metrics" if key[0] == "A" else "x"
+                    self.board.add_scalar(f"{kind}/{key}", value, len(self.lines))
+            self.board.flush()
 
 
 def _seed(seed: int, step: int) -> None:
@@ -280,3 +341,8 @@ def _seed(seed: int, step: int) -> None:
     random.seed(number)
     np.random.seed(number)
     torch.manual_seed(number)
+
+
+if __name__ == "__main__":  # one of several processes that torchrun started
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    train(TrainConfig.of(job["config"]), Path(job["folder"]), None, job["workers"], resume=True)

@@ -12,7 +12,16 @@ import pytest
 import torch
 
 from afpn_yolo.base.errors import EvaluationError
-from afpn_yolo.twostage.data import Images, Source, augmentation, class_names, collate, read
+from afpn_yolo.twostage.config import TrainConfig
+from afpn_yolo.twostage.data import (
+    Images,
+    augmentation,
+    class_names,
+    collate,
+    digest_of,
+    files,
+    read,
+)
 
 
 @pytest.fixture
@@ -50,10 +59,10 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_yolo(pictures: Path) -> None:
-    source = Source.named(str(pictures / "data.yaml"))
-    names = class_names(source)
+    config = TrainConfig(str(pictures / "data.yaml"))
+    names = class_names(config)
     assert names == {0: "cat", 1: "dog"}
-    images = Images(read(source, "train", names))
+    images = Images(read(config, "train", names))
     assert len(images) == 2
     image, target = images[0]
     assert image.shape == (3, 40, 80)
@@ -62,15 +71,15 @@ def test_yolo(pictures: Path) -> None:
     assert target["boxes"].tolist() == [[40, 10, 80, 30]]  # the one without area is left out
     assert target["labels"].tolist() == [2]  # 0 is the background
     assert images[1][1]["boxes"].shape == (0, 4)
-    assert len(Images(read(source, "train", names), empty=False)) == 1
+    assert len(Images(read(config, "train", names), empty=False)) == 1
 
 
 def test_coco(pictures: Path) -> None:
     file = str(pictures / "train.json")
-    source = Source.named(file, file, str(pictures / "images" / "train"))
-    names = class_names(source)
+    config = TrainConfig(file, file, str(pictures / "images" / "train"))
+    names = class_names(config)
     assert names == {0: "cat", 1: "dog"}  # by id
-    data_set = read(source, "train", names)
+    data_set = read(config, "train", names)
     assert len(data_set.truth) == 3
     images = Images(data_set)
     target = images[images.places.tolist().index(data_set.ids.index(7))][1]
@@ -80,48 +89,60 @@ def test_coco(pictures: Path) -> None:
 
 
 def test_flip_moves_the_boxes(pictures: Path) -> None:
-    source = Source.named(str(pictures / "data.yaml"))
-    data_set = read(source, "train", class_names(source))
+    config = TrainConfig(str(pictures / "data.yaml"))
+    data_set = read(config, "train", class_names(config))
     image, target = Images(data_set, augmentation(flip=1))[0]
     assert image[:, 0, 0].tolist() == [0, 0, 1]
     assert target["boxes"].tolist() == [[0, 10, 40, 30]]
 
 
 def test_crop_keeps_what_it_shows(pictures: Path) -> None:
-    source = Source.named(str(pictures / "data.yaml"))
-    images = Images(read(source, "train", class_names(source)), augmentation(0, 0.3), empty=False)
+    config = TrainConfig(str(pictures / "data.yaml"))
+    images = Images(read(config, "train", class_names(config)), augmentation(0, 0.3), empty=False)
     torch.manual_seed(0)
-    found = [images[0] for _ in range(30)]
-    sizes = {tuple(image.shape[1:]) for image, _ in found}
+    items = [images[0] for _ in range(30)]
+    sizes = {tuple(image.shape[1:]) for image, _ in items}
     assert len(sizes) > 5
     assert all(h >= 12 and w >= 24 for h, w in sizes)
-    for image, target in found:
+    for image, target in items:
         blue = image[2] > 0.5
         for left, top, right, bottom in target["boxes"].int().tolist():
             assert blue[top:bottom, left:right].all()
-    batch = collate(found[:2])
+    batch = collate(items[:2])
     assert [len(part) for part in batch] == [2, 2]
 
 
 def test_coco_folder(pictures: Path) -> None:
     (pictures / "annotations").mkdir()
-    with pytest.raises(ValueError, match=r"laid out as COCO's, with .*instances_train2017"):
-        Source.named(str(pictures))
+    config = TrainConfig(str(pictures))
+    with pytest.raises(ValueError, match="instances_train2017"):
+        files(config)
     for split in ("train", "val"):
         (pictures / "annotations" / f"instances_{split}2017.json").touch()
-    assert Source.named(str(pictures)).val.endswith("instances_val2017.json")
+    assert files(config)["val"][0].endswith("instances_val2017.json")
 
 
 def test_wrong_data(pictures: Path) -> None:
     yaml, file = str(pictures / "data.yaml"), str(pictures / "train.json")
-    with pytest.raises(ValueError, match="name the JSON to evaluate on, too: --val"):
-        Source.named(file)
-    with pytest.raises(ValueError, match="says itself what its splits are"):
-        Source.named(yaml, file)
+    for config in (TrainConfig(file), TrainConfig(yaml, file)):
+        with pytest.raises(ValueError, match="--val"):
+            files(config)
     bad = pictures / "bad.json"
     for content in ("{", "[]", "{}"):
         bad.write_text(content)
         with pytest.raises(EvaluationError, match=r"bad\.json"):
-            class_names(Source.named(str(bad), file))
-    with pytest.raises(EvaluationError, match="No such file"):
-        class_names(Source.named("missing.json", file))
+            class_names(TrainConfig(str(bad), file))
+    with pytest.raises(EvaluationError, match="missing"):
+        class_names(TrainConfig("missing.json", file))
+
+
+def test_the_digest_of_a_json(pictures: Path) -> None:
+    file, images = pictures / "train.json", pictures / "images" / "train"
+    config = TrainConfig(str(file), str(file), str(images), str(images))
+    digests = [digest_of(config)]
+    assert digest_of(config) == digests[0]
+    file.write_text(file.read_text().replace("70, 30, 20, 20", "70, 30, 20, 21"))
+    digests.append(digest_of(config))
+    (images / "a.png").write_bytes(b"1234")
+    digests.append(digest_of(config))
+    assert len({*digests}) == 3

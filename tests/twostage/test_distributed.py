@@ -23,9 +23,9 @@ RANKS = 2
 def started(data: Path, out: Path) -> subprocess.Popen[bytes]:
     """A training under torchrun."""
     script = out.parent / "rank.py"
-    given = words(data, out, "--resume")
+    arguments = words(data, out, "--resume")
     script.write_text(
-        f"from tests.twostage.test_train import afpn\nraise SystemExit(afpn(*{given}))\n"
+        f"from tests.twostage.test_train import afpn\nraise SystemExit(afpn(*{arguments}))\n"
     )
     launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

