@@ -118,13 +118,14 @@ def run(args: argparse.Namespace) -> int:
     name = args.name or f"{default_name(args.data)}{'-quick' if args.quick else ''}"
     folder = args.project / name
     yolo = _runs(args, folder)
-    comparison = Comparison(name, args.out, folder, yolo.plan(args.seeds, with_data=False), yolo)
-    missing = comparison.check()
     try:
         comparison = Comparison(name, args.out, folder, yolo.plan(args.seeds), yolo)
-    except EvaluationError:
-        if missing:  # the table of finished runs needs no data
+    except EvaluationError:  # but the table of finished runs needs no data
+        runs = yolo.plan(args.seeds, with_data=False)
+        comparison = Comparison(name, args.out, folder, runs, yolo)
+        if comparison.check():
             raise
+    missing = comparison.check()
     untrained = [run for run in missing if not run.neck.is_checkpoint]
     if untrained and not yolo.backbones and args.backbone != [NOTHING]:
         print(RANDOM, file=sys.stderr)

@@ -1,5 +1,5 @@
-"""Train necks under equal conditions and set them side by side.
+"""Train necks under equal conditions and compare them.
 
-`plan` says what is to be run, `records` keeps what has been run, `carry_out` trains and evaluates
-one run, `report` makes the table of all, `figures` draws them.
+`plan` names necks, runs and their conditions; `yolo` trains and evaluates a run; `runner` does all
+runs of a comparison and `store` keeps them; `results` makes table, verdict, page and charts.
 """

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.train import spread_evenly
 from tests.compare.test_plan import result
-from tests.processes import AFPN, ROOT, afpn, run
+from tests.processes import AFPN, afpn
 
 
 @pytest.fixture(scope="module")
@@ -120,28 +119,6 @@ def test_each_scale_is_built_that_was_asked_for(small_data: Path, tmp_path: Path
     assert [Path(image).name for image in images] == [Path(image).name for image in every[::2]]
     assert YAML.load(folder / "args.yaml")["data"] == str((folder / "part.yaml").resolve())
     assert "| fraction | 0.5, spread evenly" in (tmp_path / "results" / "small.md").read_text()
-
-
-ON_A_TERMINAL = """
-import sys
-from afpn_yolo.cli.__main__ import main
-sys.stderr.isatty = lambda: {terminal}
-main(["compare", "--data", "my.yaml", "--json", "-"])
-"""
-
-
-def test_a_terminal_shows_a_line_before_anything_heavy_is_imported(tmp_path: Path) -> None:
-    def lines(terminal: bool) -> list[str]:
-        code = ON_A_TERMINAL.format(terminal=terminal)
-        # -S: no installed package can be imported, so that it ends where it would take long.
-        alone = run(sys.executable, "-S", "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
-        assert not alone.stdout
-        return alone.stderr.splitlines()
-
-    first, error = lines(terminal=True)
-    assert first == "looking at data and models ..."
-    assert error.startswith("error: ")
-    assert lines(terminal=False) == [error]
 
 
 def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any) -> Comparison:
