@@ -23,7 +23,7 @@ DECIDING = ("ultralytics", "torch", "torchvision", "afpn_yolo")
 
 EXPLAINED = (
     "AP in points after the last epoch, by COCO's metrics: mean ± standard deviation over seeds. "
-    "GFLOPs at the size of the images."
+    "GFLOPs at the size of the images; those of two-stage detectors at 640 x 640."
 )
 COURSE = "During training (AP of the validation after each epoch, mean over seeds)"
 SAMPLED = "spread evenly over the training images in the order of their names"
