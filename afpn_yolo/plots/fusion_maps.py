@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,11 +117,12 @@ def fusion_maps(
 def look(
     model: str | Path | nn.Module, image: str | Path | Image, imgsz: int | None = None
 ) -> FusionView:
-    """Like `fusion_maps`, with all that a picture of them needs."""
-    network = open_fusions(model)
+    """As `fusion_maps`, and with the image, the boxes and the names of the classes."""
+    network = deepcopy(open_fusions(model)).eval()  # its own hooks, and its own mode
     fusions = weighted_fusions(network)
     pixels = read(Path(image)) if isinstance(image, (str, Path)) else image
-    _check_image(pixels)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"an image must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     # As Ultralytics' predict: the neck may read coarser levels than the head, whose stride this is.
     stride = max(int(max(network.stride)), LEAST_STRIDE)
     size = trained_size(network) if imgsz is None else imgsz
@@ -134,13 +134,30 @@ def look(
     channels = image_channels(network)
     fill(seen[0], _grey(pixels) if channels == 1 else pixels, fitted)
     weight = next(network.parameters())
-    with torch.no_grad(), _evaluating(network), ExitStack() as hooks:
-        recorders = [_Recorder(*pair, fitted.size[0], hooks) for pair in fusions.items()]
+    heights: dict[nn.Module, list[int]] = {}
+    weights: dict[nn.Module, Floats] = {}
+    for fusion, predictor in fusions.items():
+        fusion.register_forward_hook(
+            lambda module, args, output: heights.update({module: [x.shape[2] for x in args[0]]})
+        )
+        predictor.register_forward_hook(
+            lambda module, args, output: weights.update({module: output[0].float().cpu().numpy()})
+        )
+    with torch.no_grad():
         output = network(torch.from_numpy(seen[:, :channels]).to(weight.device, weight.dtype))
         boxes = detections(network, output)
     boxes[:, :4] = restore(boxes[:, :4], fitted)
-    maps = [recorder.map(fitted) for recorder in recorders]
+    maps = [_map(fusion, heights[fusion], weights[fusions[fusion]], fitted) for fusion in fusions]
     return FusionView(pixels, maps, boxes, dict(network.names))
+
+
+def _map(fusion: LevelFusion, heights: list[int], weights: Floats, fitted: Fit) -> FusionMap:
+    """The map of a fusion, from the heights of its inputs and its weights (N, H, W)."""
+    if len(weights) == 1:  # the model has been fused: of two levels only the second's is there
+        weights = np.concatenate([1 - weights, weights])
+    strides = tuple(round(fitted.size[0] / height) for height in heights)
+    row: Any = fusion.i  # what Ultralytics' parser attaches
+    return FusionMap(row, strides, fusion.target, weights, fitted)
 
 
 def open_fusions(model: str | Path | nn.Module) -> Any:
@@ -178,49 +195,3 @@ def _grey(image: Image) -> Image:
     """An image without its colours, still of three channels."""
     grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _check_image(image: Image) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(f"an image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
-
-
-class _Recorder:
-    """Keeps, while the model runs, what a fusion's map is made of."""
-
-    weights: Floats
-    strides: tuple[int, ...]
-
-    def __init__(
-        self, fusion: LevelFusion, predictor: FusionWeights, seen: int, hooks: ExitStack
-    ) -> None:
-        self.fusion = fusion
-        self.seen = seen  # height of the model's input
-        hooks.enter_context(predictor.register_forward_hook(self._keep_weights))
-        hooks.enter_context(fusion.register_forward_hook(self._keep_strides))
-
-    def _keep_weights(self, module: nn.Module, args: object, output: torch.Tensor) -> None:
-        weights = output[0].float()
-        if len(weights) == 1:  # the model has been fused: of two levels only the second's is there
-            weights = torch.cat([1 - weights, weights])
-        self.weights = weights.cpu().numpy()
-
-    def _keep_strides(
-        self, module: nn.Module, args: tuple[list[torch.Tensor]], output: object
-    ) -> None:
-        self.strides = tuple(round(self.seen / level.shape[2]) for level in args[0])
-
-    def map(self, fit: Fit) -> FusionMap:
-        row: Any = self.fusion.i  # what Ultralytics' parser attaches
-        return FusionMap(row, self.strides, self.fusion.target, self.weights, fit)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
