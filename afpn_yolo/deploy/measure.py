@@ -65,7 +65,7 @@ class Benchmark:
 
     def _model(self, neck: Candidate) -> nn.Module:
         if neck not in self._models:
-            if Path(neck.model).suffix == ".pt":
+            if neck.is_checkpoint:
                 self._models[neck] = load_model(neck.model).float()
             else:
                 self._models[neck] = randomize(empty_model(neck.model, scale=neck.scale))
