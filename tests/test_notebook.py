@@ -13,6 +13,14 @@ nbclient = pytest.importorskip("nbclient", reason="pip install '.[dev]'")
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
 
 
+def test_its_outputs_hold_no_path_of_a_machine() -> None:
+    cells = [cell for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    texts = [str(output.get("text", "")) for output in outputs]
+    assert not [text for text in texts if re.search(r"(^|[\s'\"=:])/\w", text)]
+
+
 @pytest.mark.slow
 def test_it_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, 4)
