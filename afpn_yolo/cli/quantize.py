@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.output or args.model.with_name(f"{args.model.stem}-int8.onnx")
     if out.suffix != ".onnx":
         raise ValueError(f"--output {out}: the name must end in .onnx")
-    from afpn_yolo.deploy.detector import calibration_images, overflows, quantize_detector
+    from afpn_yolo.deploy.quantize import calibration_images, overflows, quantize_detector
 
     images = calibration_images(args.data, args.split, args.count)
     floats, shape = quantize_detector(args.model, out, images, args.keep, args.reduce_range)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import groupby, product
 
 from afpn_yolo.compare.plan import Candidate
 
@@ -57,9 +57,8 @@ class Case:
     @property
     def name(self) -> str:
         """Such as `n neck onnxruntime int8 640 x1`."""
-        scale = self.necks[0].scale or ""
-        how = f"{self.runtime} {self.precision} {self.imgsz} x{self.batch}"
-        return f"{scale} {self.part} {how}".strip()
+        how = f"{self.part} {self.runtime} {self.precision} {self.imgsz} x{self.batch}"
+        return f"{self.necks[0].scale or ''} {how}".strip()
 
     @property
     def baseline(self) -> Candidate:
@@ -90,17 +89,12 @@ def cases(
     groups = [tuple(group) for _, group in groupby(necks, key=lambda neck: neck.scale)]
     ways = [w for w in WAYS if w[0] in runtimes and w[1] in precisions]
     result = [
-        Case(group, part, *way, imgsz, batch)
-        for group in groups
-        for part in parts
-        for imgsz, batch in pairs
-        for way in ways
+        Case(group, part, *way, *pair)
+        for group, part, pair, way in product(groups, parts, pairs, ways)
         if way[0] != TRAINING
     ]
-    training = [way for way in ways if way[0] == TRAINING and "neck" in parts]
-    result += [
-        Case(group, "neck", *way, sizes[0], train_batch) for group in groups for way in training
-    ]
+    if "neck" in parts and (TRAINING, "fp32") in ways:
+        result += [Case(g, "neck", TRAINING, "fp32", sizes[0], train_batch) for g in groups]
     if not result:
         raise ValueError(
             f"nothing to measure: {', '.join(runtimes)} can't run in "

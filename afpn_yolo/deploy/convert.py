@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from afpn_yolo.base.yaml_rows import image_channels
-from afpn_yolo.deploy.static import quantize
+from afpn_yolo.deploy.quantize import quantize
 from afpn_yolo.shapes import generate
 from afpn_yolo.upstream.export import export_model, export_onnx
 from afpn_yolo.upstream.neck import NeckModule, Shapes, feature_shapes, gflops
@@ -42,7 +43,7 @@ class Subject:
         self._files: dict[tuple[str, str], Path] = {}
 
     def module(self, fused: bool) -> nn.Module:
-        """The part in PyTorch, a copy."""
+        """A copy of the part in PyTorch."""
         model: Any = deepcopy(self.model).eval()
         if fused:
             model.fuse(verbose=False)
@@ -79,18 +80,9 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir() if file.suffix in needed)
 
 
-def _pytorch(subject: Subject, folder: Path) -> Path:
-    return _pickled(subject.module(fused=True), folder)
-
-
-def _training(subject: Subject, folder: Path) -> Path:
-    return _pickled(subject.module(fused=False), folder)
-
-
-def _pickled(module: nn.Module, folder: Path) -> Path:
-    path = folder / "module.pt"
-    torch.save(module, path)
-    return path
+def _pickled(subject: Subject, folder: Path, fused: bool = True) -> Path:
+    torch.save(subject.module(fused), folder / "module.pt")
+    return folder / "module.pt"
 
 
 def _onnx(subject: Subject, folder: Path) -> Path:
@@ -125,10 +117,9 @@ def _openvino(subject: Subject, folder: Path) -> Path:
 
 def _openvino_int8(subject: Subject, folder: Path) -> Path:
     if subject.part == "model":
-        size, batch = subject.imgsz, subject.batch
         # Ultralytics' export calibrates on images.
-        data = generate(folder / "data", train=1, val=max(CALIBRATION, batch)) / "data.yaml"
-        return export_model(subject.model, folder, "openvino", size, batch, data)
+        data = generate(folder / "data", 1, max(CALIBRATION, subject.batch)) / "data.yaml"
+        return export_model(subject.model, folder, "openvino", subject.imgsz, subject.batch, data)
     import nncf
     import openvino as ov
 
@@ -161,8 +152,8 @@ def _ncnn(subject: Subject, folder: Path) -> Path:
 
 
 MAKERS: dict[tuple[str, str], Callable[[Subject, Path], Path]] = {
-    ("pytorch", "fp32"): _pytorch,
-    ("pytorch-train", "fp32"): _training,
+    ("pytorch", "fp32"): _pickled,
+    ("pytorch-train", "fp32"): partial(_pickled, fused=False),
     ("onnxruntime", "fp32"): _onnx,
     ("onnxruntime", "int8"): _onnx_int8,
     ("openvino", "fp32"): _openvino,

@@ -48,11 +48,6 @@ def load() -> float:
         return 0.0
 
 
-def is_busy(others: float, threads: int) -> bool:
-    """Whether `others`, the load without our own threads, leaves us too few cores."""
-    return others + threads > max(os.cpu_count() or 1, threads) + ROOM
-
-
 def is_unsteady(figures: Mapping[str, float]) -> bool:
     """Whether a ratio to the baseline, see `timing.summary`, is more noise than figure."""
     return figures["ratio_p90"] > UNSTEADY * figures["ratio_p10"]
@@ -67,7 +62,7 @@ def warnings(unsteady: Sequence[bool], others: float, threads: int) -> list[str]
         threads: Our own.
     """
     sentences = []
-    if is_busy(others, threads):
+    if others + threads > max(os.cpu_count() or 1, threads) + ROOM:
         sentences.append(
             f"the machine was busy: a load of {others:.1f} from other processes beside our "
             f"{threads} threads on {os.cpu_count()} cores; measure again when it is idle"

@@ -72,19 +72,16 @@ class Benchmark:
         return self._models[neck]
 
     def _rows(self, case: Case, subjects: Sequence[Subject]) -> list[Row]:
-        files, costs = [], []
+        models, costs = [], []
         for neck, subject in zip(case.necks, subjects, strict=True):
             try:
                 with quiet():
-                    files.append(subject.file(case.runtime, case.precision))
-                    costs.append(subject.cost())
+                    path = subject.file(case.runtime, case.precision)
+                    costs.append({**subject.cost(), "bytes": size_of(path)})
             except Exception as error:  # each format's library has its own kinds
                 what = f"{case.name}, {neck.name}: the export failed: {one_line(error)}"
                 raise BenchmarkError(what) from error
-        models = [
-            {"path": str(path), "shapes": subject.shapes}
-            for path, subject in zip(files, subjects, strict=True)
-        ]
+            models.append({"path": str(path), "shapes": subject.shapes})
         times = self._job(case, models, self._runs)["times"]
         self._others = max(self._others, load() - self._threads)
         alone = [self._job(case, [model], 0) for model in models]
@@ -103,7 +100,6 @@ class Benchmark:
                 **figures,
                 "unsteady": is_unsteady(figures),
                 **costs[i],
-                "bytes": size_of(files[i]),
                 "peak_memory_mb": round(alone[i]["peak_mb"], 1),
                 "base_memory_mb": round(alone[i]["base_mb"], 1),
                 "runs": self._runs,
@@ -128,7 +124,6 @@ class Benchmark:
             input=json.dumps(job),
             capture_output=True,
             text=True,
-            check=False,
             env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},
         )
         if process.returncode:

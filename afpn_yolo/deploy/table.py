@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, TypedDict
 
 from afpn_yolo.base.markdown import table
@@ -15,9 +16,9 @@ Key = tuple[Any, ...]
 class Row(TypedDict):
     """One neck in one case, as it stands in the JSON.
 
-    `neck` is its label, `model` its file. Times are milliseconds, `ratio_*` are of the times to the
-    `baseline`'s, `unsteady` says that these vary too much to mean anything. `gflops` are of one
-    image, unfused; `bytes` of the runtime's file. `load` is the machine's without our own threads.
+    `neck` is its label, `model` its file. `ratio_*` are of the times to the `baseline`'s,
+    `unsteady` says that these vary too much to mean anything. `gflops` are of one image, unfused;
+    `bytes` of the runtime's file. `load` is the machine's without our own threads.
     """
 
     neck: str
@@ -87,12 +88,12 @@ def _models(rows: Sequence[Row]) -> Iterator[str]:
     formats = list(dict.fromkeys((r["runtime"], r["precision"]) for r in rows))
     head = ["model", "parameters", f"GFLOPs at {size}", "ONNX nodes"]
     lines = []
-    for key, group in _groups(rows, lambda r: (r["part"], r["scale"], r["neck"])).items():
+    for key, group in _groups(rows, itemgetter("neck", "scale", "part")).items():
         here = [r for r in group if r["imgsz"] == size and r["batch"] == batch] or group
         sizes = {(r["runtime"], r["precision"]): r["bytes"] for r in here}
         cells = [f"{here[0]['parameters']:,}", f"{here[0]['gflops']:.3f}", str(here[0]["nodes"])]
         cells += [f"{sizes[f] / 1e6:.2f}" if f in sizes else "-" for f in formats]
-        lines.append([_title(*key), *cells])
+        lines.append([" ".join(filter(None, key)), *cells])
     return table([*head, *(f"{_way(*f)}, MB" for f in formats)], lines)
 
 
@@ -103,18 +104,13 @@ def _times(rows: Sequence[Row]) -> Iterator[str]:
     head = ["part", "runtime", "size", "batch", *(f"{neck}, ms" for neck in necks)]
     head += [f"ratio {neck}" for neck in others] + [f"{neck}, MB" for neck in necks]
     lines = []
-    for key, group in _groups(
-        rows,
-        lambda r: (r["part"], r["scale"], r["runtime"], r["precision"], r["imgsz"], r["batch"]),
-    ).items():
-        part, scale, runtime, precision, size, batch = key
+    fields = ("scale", "part", "runtime", "precision", "imgsz", "batch")
+    for key, group in _groups(rows, itemgetter(*fields)).items():
+        scale, part, runtime, precision, size, batch = key
         row = {r["neck"]: r for r in group}
-        cells = [_title(part, scale), _way(runtime, precision), str(size), str(batch)]
-        for neck in necks:
-            r = row.get(neck)
-            cells.append(_spread(r["median_ms"], r["p10_ms"], r["p90_ms"]) if r else "-")
-        for r in map(row.get, others):
-            cells.append(_ratio(r) if r else "-")
+        cells = [f"{scale or ''} {part}".strip(), _way(runtime, precision), str(size), str(batch)]
+        cells += [_milliseconds(row[n]) if n in row else "-" for n in necks]
+        cells += [_ratio(row[n]) if n in row else "-" for n in others]
         cells += [f"{row[n]['peak_memory_mb']:.0f}" if n in row else "-" for n in necks]
         lines.append(cells)
     return table(head, lines)
@@ -127,18 +123,14 @@ def _groups(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Ro
     return result
 
 
-def _title(part: str, scale: str | None, neck: str = "") -> str:
-    return " ".join(word for word in (neck, scale, part) if word)
-
-
 def _way(runtime: str, precision: str) -> str:
     return f"{TITLES.get(runtime, runtime)} {precision}"
 
 
-def _spread(middle: float, low: float, high: float) -> str:
-    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
+def _milliseconds(row: Row) -> str:
+    return "{median_ms:.2f} ({p10_ms:.2f}-{p90_ms:.2f})".format(**row)
 
 
 def _ratio(row: Row) -> str:
-    text = _spread(row["ratio_to_baseline"], row["ratio_p10"], row["ratio_p90"])
-    return f"{text} ?" if row["unsteady"] else text
+    mark = " ?" if row["unsteady"] else ""
+    return "{ratio_to_baseline:.2f} ({ratio_p10:.2f}-{ratio_p90:.2f})".format(**row) + mark

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,28 +28,21 @@ STATUS = Path("/proc/self/status")
 Arrays = list[NDArray[np.float32]]
 
 
-def pytorch(path: Path, inputs: Arrays, threads: int) -> Call:
-    """A pickled module, forward only."""
+def pytorch(path: Path, inputs: Arrays, threads: int, train: bool = False) -> Call:
+    """A pickled module, forward only or forward and backward."""
     import torch
 
     torch.set_num_threads(threads)
     module = torch.load(path, weights_only=False).eval()
     tensors = [torch.from_numpy(x) for x in inputs]
+    if train:
+        return train_step(module, tensors)
 
     def call() -> None:
         with torch.inference_mode():
             module(*tensors)
 
     return call
-
-
-def pytorch_train(path: Path, inputs: Arrays, threads: int) -> Call:
-    """A pickled module, forward and backward."""
-    import torch
-
-    torch.set_num_threads(threads)
-    module = torch.load(path, weights_only=False)
-    return train_step(module, [torch.from_numpy(x) for x in inputs])
 
 
 def train_step(module: Module, inputs: list[Tensor]) -> Call:
@@ -126,7 +120,7 @@ def ncnn(path: Path, inputs: Arrays, threads: int) -> Call:
 
 OPENERS: dict[str, Callable[[Path, Arrays, int], Call]] = {
     "pytorch": pytorch,
-    "pytorch-train": pytorch_train,
+    "pytorch-train": partial(pytorch, train=True),
     "onnxruntime": onnxruntime,
     "openvino": openvino,
     "ncnn": ncnn,
@@ -144,16 +138,10 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         `times`: milliseconds of each model and round; `peak_mb` of the whole process; `base_mb`,
         its peak before the first model was opened.
     """
-    generator = np.random.default_rng(0)
-    base = peak()
-    calls = [
-        OPENERS[job["runtime"]](
-            Path(model["path"]),
-            [generator.random(shape, np.float32) for shape in model["shapes"]],
-            job["threads"],
-        )
-        for model in job["models"]
-    ]
+    generator, base, calls = np.random.default_rng(0), peak(), []
+    for model in job["models"]:
+        inputs = [generator.random(shape, np.float32) for shape in model["shapes"]]
+        calls.append(OPENERS[job["runtime"]](Path(model["path"]), inputs, job["threads"]))
     times = alternate(calls, job["runs"], job["warmup"])
     return {"times": times, "peak_mb": peak(), "base_mb": base}
 

@@ -20,7 +20,7 @@ POINTS = ("top", "right", "bottom", "left")
 """Keypoints: where the whole silhouette reaches farthest. A mirror exchanges right and left."""
 
 Numbers = list[float]
-Recipe = dict[str, int | str]
+Recipe = dict[str, object]
 
 
 def _box(item: Item, seen: Mask) -> Numbers:
@@ -156,8 +156,7 @@ def generate(
         raise ValueError(f"size must be a multiple of 32 from 128 on, got {size}")
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task}")
-    recipe: Recipe = {"version": 3, "train": train, "val": val, "seed": seed, "size": size}
-    recipe["task"] = task
+    recipe = {"version": 3, "train": train, "val": val, "seed": seed, "size": size, "task": task}
     root = Path(root).absolute()
     if _present(root, recipe):
         return root

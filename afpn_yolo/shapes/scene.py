@@ -48,23 +48,14 @@ GROUNDS = (
 
 @dataclass(frozen=True)
 class Item:
-    """One placed solid; lengths are in pixels.
-
-    Attributes:
-        view: The solid and its pose.
-        scale: Pixels per world unit.
-        foot: Column and row of the solid's foot.
-        corner: Column and row of the upper left corner of `mask`.
-        mask: Silhouette, cut to its bounds, before anything nearer hides a part of it.
-        points: Surface points `(3, n)` of the silhouette.
-    """
+    """One placed solid; `foot` and `corner` are columns and rows of the picture."""
 
     view: solids.View
-    scale: float
+    scale: float  # pixels per world unit
     foot: tuple[int, int]
-    corner: tuple[int, int]
-    mask: Mask
-    points: Array
+    corner: tuple[int, int]  # the upper left one of `mask`
+    mask: Mask  # silhouette, cut to its bounds, before anything nearer hides a part of it
+    points: Array  # of the surface, `(3, n)`, one for each pixel of the silhouette
 
     @property
     def box(self) -> Box:
@@ -72,40 +63,25 @@ class Item:
         (x, y), (high, wide) = self.corner, self.mask.shape
         return x, y, x + wide, y + high
 
-    def window(self) -> tuple[slice, slice]:
-        """Where `mask` lies in the picture."""
-        x0, y0, x1, y1 = self.box
-        return slice(y0, y1), slice(x0, x1)
-
     def moved(self, x: int, y: int) -> Item:
         """The same, its foot at another place."""
         right, down = x - self.foot[0], y - self.foot[1]
         return replace(self, foot=(x, y), corner=(self.corner[0] + right, self.corner[1] + down))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What stands where in one picture.
+class Layout(NamedTuple):
+    """What stands where in one picture; lengths in pixels."""
 
-    Attributes:
-        size: Side of the picture, pixels.
-        horizon: Row of the horizon, pixels; negative when it lies above the picture.
-        tilt: Height of the camera over the ground plane, radians.
-        items: Placed solids, the farthest first.
-    """
-
-    size: int
-    horizon: float
-    tilt: float
-    items: tuple[Item, ...]
+    size: int  # side of the picture
+    horizon: float  # its row; negative when it lies above the picture
+    tilt: float  # height of the camera over the ground plane, radians
+    items: tuple[Item, ...]  # the farthest first
 
 
 def bounds(mask: Mask) -> Box:
     """Bounds x0, y0, x1, y1 of the true cells, ends not included; zeros for an empty mask."""
-    cols, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(cols):
-        return 0, 0, 0, 0
-    return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
+    x, y, wide, high = cv2.boundingRect(mask.astype(np.uint8))
+    return x, y, x + wide, y + high
 
 
 def _model(view: solids.View, side: float) -> Item:
@@ -153,9 +129,9 @@ def layout(rng: np.random.Generator, size: int) -> Layout:
     bands = rng.choice(len(BANDS), rng.integers(1, 7), p=SHARES)
     items: list[Item] = []
     for band in sorted(bands, reverse=True):
-        side = min(float(rng.uniform(*BANDS[band])), 0.5 * size)
+        side = min(rng.uniform(*BANDS[band]), 0.5 * size)
         name = CLASSES[rng.integers(len(CLASSES))]
-        view = solids.View(name, float(rng.random()), float(rng.uniform(0, 2 * math.pi)), tilt)
+        view = solids.View(name, rng.random(), rng.uniform(0, 2 * math.pi), tilt)
         items += _place(rng, _model(view, side), items, size, horizon + 0.05 * size)
     return Layout(size, horizon, tilt, tuple(sorted(items, key=lambda item: item.foot[1])))
 
@@ -164,7 +140,8 @@ def visible(scene: Layout) -> list[Mask]:
     """Part of each item that nothing nearer hides, as masks of the picture."""
     owner = np.full((scene.size, scene.size), -1, np.int8)
     for k, item in enumerate(scene.items):
-        owner[item.window()][item.mask] = k
+        x0, y0, x1, y1 = item.box
+        owner[y0:y1, x0:x1][item.mask] = k
     return [owner == k for k in range(len(scene.items))]
 
 
@@ -253,19 +230,12 @@ def _develop(rng: np.random.Generator, picture: Array) -> Picture:
 
 
 def render(rng: np.random.Generator, scene: Layout) -> Picture:
-    """Draw a layout: a BGR picture `(size, size, 3)`.
-
-    Args:
-        rng: Source of colours, textures and noise; it does not move anything.
-        scene: What stands where.
-    """
+    """Draw a layout: a BGR picture `(size, size, 3)`; `rng` gives colours, textures, noise."""
     picture = _background(rng, scene)
     # The sun stands to one side, mostly before the solids, so that the sides in view are lit.
-    around, height = rng.uniform(0.15 * math.pi, 0.85 * math.pi), math.radians(rng.uniform(40, 62))
+    yaw, height = rng.uniform(0.15 * math.pi, 0.85 * math.pi), math.radians(rng.uniform(40, 62))
     flat = math.cos(height)
-    light = np.array(
-        [math.cos(around) * flat, math.sin(height), math.sin(around) * flat], np.float32
-    )
+    light = np.array([math.cos(yaw) * flat, math.sin(height), math.sin(yaw) * flat], np.float32)
     for item in scene.items:
         _shade(picture, item, light, scene.horizon)
     for item in scene.items:

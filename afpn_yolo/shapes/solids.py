@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -92,21 +91,13 @@ SOLIDS = {
 }
 
 
-@dataclass(frozen=True)
-class View:
-    """How one solid is seen.
+class View(NamedTuple):
+    """How one solid is seen; angles in radians."""
 
-    Attributes:
-        name: Key of `SOLIDS`.
-        ratio: Variation of the form, 0..1.
-        yaw: Turn of the solid about the vertical, radians.
-        tilt: Height of the camera over the ground plane, radians.
-    """
-
-    name: str
-    ratio: float
-    yaw: float
-    tilt: float
+    name: str  # key of `SOLIDS`
+    ratio: float  # variation of the form, 0..1
+    yaw: float  # turn of the solid about the vertical
+    tilt: float  # height of the camera over the ground plane
 
     def turn(self, vector: Array) -> Array:
         """World vectors `(3, ...)` in the solid's own axes."""

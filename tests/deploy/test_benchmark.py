@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,6 +15,7 @@ from afpn_yolo.compare.plan import PAPER, Candidate, parse_necks
 from afpn_yolo.deploy.cases import cases
 from afpn_yolo.deploy.convert import Subject
 from afpn_yolo.deploy.measure import Benchmark, BenchmarkError
+from afpn_yolo.deploy.table import Row
 from afpn_yolo.deploy.worker import train_step
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import empty_model
@@ -23,9 +23,7 @@ from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
 from afpn_yolo.upstream.weights import randomize
 from tests.processes import afpn, python
 
-TEXTS = ("neck", "scale", "part", "runtime", "precision", "machine", "versions")
-NUMBERS = ("imgsz", "batch", "parameters", "nodes", "bytes", "runs", "warmup", "threads")
-FIGURES = ("median_ms", "p10_ms", "p90_ms", "ratio_to_baseline", "gflops", "peak_memory_mb")
+NUMBERS = ("batch", "nodes", "bytes", "warmup", "threads", "median_ms", "ratio_p10", "gflops")
 
 TWO_LEVELS = """
 nc: 3
@@ -81,7 +79,7 @@ def test_a_model_of_grey_images_gets_grey_ones(part: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["yolov5n.yaml", "yolov5n-afpn.yaml"])
-def test_an_enlivened_model_holds_no_tiny_and_no_huge_numbers(name: str) -> None:
+def test_a_randomized_model_holds_no_tiny_and_no_huge_numbers(name: str) -> None:
     model: Any = randomize(empty_model(name))
     deviations: list[float] = []
     for module in model.modules():
@@ -105,9 +103,8 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
     expected = [("pytorch", "fp32"), ("onnxruntime", "fp32"), ("onnxruntime", "int8")]
     assert ways == [way for way in expected for _ in range(2)]
     for row in rows:
-        assert all(row[key] for key in TEXTS)
-        assert all(isinstance(row[key], int) and row[key] > 0 for key in NUMBERS)
-        assert all(isinstance(row[key], float) and row[key] > 0 for key in FIGURES)
+        assert set(row) == set(Row.__annotations__)
+        assert all(row[key] > 0 for key in NUMBERS)
         assert row["p10_ms"] <= row["median_ms"] <= row["p90_ms"]
         assert (row["scale"], row["part"], row["imgsz"], row["runs"]) == ("n", "neck", 64, 3)
         assert row["load"] >= 0
@@ -122,9 +119,7 @@ def test_rows_of_a_run(tmp_path: Path) -> None:
         assert one["nodes"] < two["nodes"]
     assert rows[4]["bytes"] < 0.4 * rows[2]["bytes"]  # int8
     assert path.with_suffix(".md").read_text() in result.stdout
-    picture = cv2.imread(str(path.with_suffix(".png")))
-    assert picture is not None
-    assert len(np.unique(picture)) > 20
+    assert path.with_suffix(".png").stat().st_size > 5000
 
 
 def test_training_goes_forward_and_backward(tmp_path: Path) -> None:
@@ -159,9 +154,7 @@ def test_a_scale_of_the_users_own_yaml_is_the_one_that_is_measured(
 ) -> None:
     """Ultralytics reads no scale from `own5s.yaml`."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own5.yaml").write_bytes(
-        Path(str(shipped("models", "yolov5-afpn.yaml"))).read_bytes()
-    )
+    shutil.copy(str(shipped("models", "yolov5-afpn.yaml")), "own5.yaml")
     bench = Benchmark(1, 0, 1)
     for neck in parse_necks(["own=own5.yaml"], ["n", "s"]):
         expected = empty_model("yolov5-afpn.yaml", scale=neck.scale)
@@ -190,6 +183,24 @@ def test_the_memory_of_the_process_that_starts_it_does_not_count(tmp_path: Path)
     assert 5 < float(python(code, tmp_path)) < 300
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--models none5n.yaml", "no such"),
+        ("--models yolov5n.yaml --scales s", "scale"),
+        ("--models a=yolov5.yaml a=yolov5.yaml", "twice"),
+        ("--imgsz 100", "32"),
+        ("--repeats 0", "at least 1"),
+        ("--json rows.txt", ".json"),
+    ],
+)
+def test_mistakes(options: str, message: str, tmp_path: Path) -> None:
+    usual = ("--quick", "--runtimes", "pytorch", "--parts", "neck")
+    result = afpn("benchmark", *usual, *options.split(), cwd=tmp_path, fails=True)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
 def test_what_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("no such operator")
@@ -203,23 +214,3 @@ def test_what_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(BenchmarkError, match=message):
             [*Benchmark(1, 0, threads).measure(planned)]
         monkeypatch.setattr("afpn_yolo.deploy.convert.export_onnx", fail)
-
-
-MISTAKES = {
-    "none.yaml": (("--models", "none5n.yaml"), "none5n.yaml: no such"),
-    "scale": (("--models", "yolov5n.yaml", "--scales", "s"), "scale in its name"),
-    "twice": (("--models", "a=yolov5.yaml", "a=yolov5.yaml"), "occurs twice"),
-    "size": (("--imgsz", "100"), "multiples of 32, got 100"),
-    "repeats": (("--repeats", "0"), "at least 1, got 0"),
-    "json": (("--json", "rows.txt"), "must end in .json"),
-}
-
-
-@pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_one_sentence(case: str, tmp_path: Path) -> None:
-    options, message = MISTAKES[case]
-    usual = ("--quick", "--runtimes", "pytorch", "--parts", "neck")
-    result = afpn("benchmark", *usual, *options, cwd=tmp_path, fails=True)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Quantise an ONNX file to 8-bit integers, and find the nodes that should stay in float."""
+"""Quantise an ONNX file to 8-bit integers, a detector's on a user's images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
@@ -23,12 +24,25 @@ from onnxruntime.quantization import (
 )
 
 from afpn_yolo.base.files import written_whole
+from afpn_yolo.edge import images
+from afpn_yolo.edge.letterbox import fill, fit
+from afpn_yolo.edge.model import Model
+from afpn_yolo.edge.sources import find_images
+from afpn_yolo.upstream.data import images_of
+from afpn_yolo.upstream.log import progress
+
+Inputs = Iterable[Mapping[str, NDArray[Any]]]
+CPUINFO = Path("/proc/cpuinfo")
+VNNI = {"avx512_vnni", "avx_vnni"}
+"""Flags of x86 processors that add up 8-bit products in 32 bits; others do it in 16."""
+PLAIN = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
+"""Operators that only rearrange numbers."""
 
 
 def quantize(
     source: Path,
     target: Path,
-    inputs: Iterable[Mapping[str, NDArray[Any]]],
+    inputs: Inputs,
     keep: Sequence[str] = (),
     reduce_range: bool = False,
     detector: bool = True,
@@ -62,7 +76,9 @@ def quantize(
         prepared = Path(folder) / "prepared.onnx"
         # ONNX's own shape inference knows all that a detector has; the symbolic one wants sympy.
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        model = _named(onnx.load(prepared))
+        model = onnx.load(prepared)
+        for number, node in enumerate(model.graph.node):  # nodes are excluded by name
+            node.name = node.name or f"{node.op_type}_{number}"
         onnx.save(model, prepared)
         floats = matching(model.graph, keep) | (decoding(model.graph) if detector else set())
         with written_whole(target) as part:
@@ -77,15 +93,14 @@ def quantize(
                 weight_type=QuantType.QInt8,
                 nodes_to_exclude=sorted(floats),
             )
-            _finish(part, original)
-            _check_opens(part, source)
+            _finish(part, original, source)
     return sorted(floats)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """Inputs as ONNX Runtime's calibration asks for them."""
 
-    def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+    def __init__(self, inputs: Inputs) -> None:
         self._inputs = iter(inputs)
 
     def get_next(self) -> Mapping[str, NDArray[Any]] | None:
@@ -93,23 +108,13 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._inputs, None)
 
 
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give every node a name of its own: nodes are excluded by name."""
-    for number, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
-    return model
-
-
-def _finish(path: Path, original: onnx.ModelProto) -> None:
-    """Put the original's metadata (classes, stride, size, …) and version of the format in."""
+def _finish(path: Path, original: onnx.ModelProto, source: Path) -> None:
+    """Copy the metadata (classes, stride, …) and the format's version; check that it opens."""
     model = onnx.load(path)
     model.ir_version = min(model.ir_version, original.ir_version)
     del model.metadata_props[:]
     model.metadata_props.extend(original.metadata_props)
     onnx.save(model, path)
-
-
-def _check_opens(path: Path, source: Path) -> None:
     try:
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no class of their own in common
@@ -128,10 +133,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.root.setLevel(before)
-
-
-PLAIN = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Flatten"})
-"""Operators that only rearrange numbers."""
 
 
 def decoding(graph: GraphProto) -> set[str]:
@@ -181,3 +182,72 @@ def matching(graph: GraphProto, patterns: Iterable[str]) -> set[str]:
             raise ValueError(f"--keep {pattern!r} matches no node, such as {graph.node[0].name!r}")
         names |= matches
     return names
+
+
+def quantize_detector(
+    source: Path,
+    target: Path,
+    paths: Sequence[Path],
+    keep: Sequence[str] = (),
+    reduce_range: bool = False,
+) -> tuple[list[str], tuple[int, ...]]:
+    """Quantise an ONNX detector that Ultralytics exported; see `quantize`.
+
+    Args:
+        paths: The images to calibrate on.
+
+    Returns:
+        Names of the nodes that stay in float, and the shape of an input of both models.
+
+    Raises:
+        OSError, ValueError: When the model or an image can't be used.
+    """
+    model = Model(source)
+    if target.resolve() == source.resolve():
+        raise ValueError(f"{target} is the float model itself; choose another --output")
+    name = onnx.load(source, load_external_data=False).graph.input[0].name
+    size = 1 if model.dynamic else model.batch
+    floats = quantize(source, target, _inputs(model, name, size, paths), keep, reduce_range)
+    return floats, (size, 3, *model.size)
+
+
+def _inputs(
+    model: Model, name: str, size: int, paths: Sequence[Path]
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Batches of `size` images for the input `name`; the last one is filled with the first ones."""
+    for start in progress(range(0, len(paths), size), "Calibrating"):
+        batch = (paths[i % len(paths)] for i in range(start, start + size))
+        rows = []
+        for image in map(images.read, batch):  # as detection reads and fits them
+            height, width = image.shape[:2]
+            fitted = fit((height, width), model.size, model.stride if model.dynamic else None)
+            rows.append(np.empty((3, *fitted.size), model.dtype))
+            fill(rows[-1], image, fitted)
+        yield {name: np.stack(rows)}
+
+
+def calibration_images(data: str, split: str, count: int) -> list[Path]:
+    """At most `count` images of a data set, evenly spread: neighbours in a folder are often alike.
+
+    Args:
+        data: A data YAML, as `yolo` finds it; or an image, a folder or a pattern.
+        split: Of a data YAML.
+        count: The largest number of images.
+
+    Raises:
+        OSError, ValueError: When there are none.
+    """
+    is_yaml = data.endswith((".yaml", ".yml"))
+    paths = images_of(data, split) if is_yaml else find_images(data)
+    count = min(count, len(paths))
+    return [paths[i * len(paths) // count] for i in range(count)]
+
+
+def overflows() -> bool:
+    """Whether 8-bit products overflow here: an x86 processor without VNNI, as far as we can see."""
+    try:
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    # ARM's line is called "Features".
+    return any(x.startswith("flags") and VNNI.isdisjoint(x.split()) for x in lines)
