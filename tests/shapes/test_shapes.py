@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,34 +36,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shapes.generate(tmp_path_factory.mktemp("sets") / "small", train=4, val=2)
 
 
-def test_same_bytes_whatever_the_counts(small: Path, tmp_path: Path) -> None:
-    again = contents(shapes.generate(tmp_path / "again", train=2, val=3))
+def test_pictures_depend_on_seed_and_split_and_not_on_the_counts(
+    small: Path, tmp_path: Path
+) -> None:
     first = contents(small)
-    common = {name for name in again if name in first and name != dataset.MARKER}
+    again = contents(shapes.generate(tmp_path / "again", train=2, val=3))
+    other = contents(shapes.generate(tmp_path / "other", train=1, val=1, seed=1))
+    common = (first.keys() & again.keys()) - {dataset.MARKER}
     assert len(common) == 9
     assert all(again[name] == first[name] for name in common)
-
-
-def test_seed_and_split_change_pictures(small: Path, tmp_path: Path) -> None:
-    first = contents(small)
-    other = contents(shapes.generate(tmp_path / "other", train=1, val=1, seed=1))
-    drawn = [other["images/train/00000.jpg"], other["images/val/00000.jpg"]]
-    drawn += [value for name, value in first.items() if name.startswith("images")]
-    assert len(set(drawn)) == 8
-
-
-def test_files_pair_up_and_labels_are_valid(small: Path) -> None:
-    files = contents(small)
-    for split, count in (("train", 4), ("val", 2)):
-        for i in range(count):
-            assert f"images/{split}/{i:05d}.jpg" in files
-            rows = np.loadtxt(small / f"labels/{split}/{i:05d}.txt", ndmin=2)
-            assert 1 <= len(rows) <= 6
-            assert set(rows[:, 0]) <= set(range(len(shapes.CLASSES)))
-            low, high = rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2
-            assert low.min() >= 0
-            assert high.max() <= 1
-    assert len(files) == 2 * 6 + 2
+    assert len(first) == 2 * 6 + 2
+    pictures = [text for files in (first, other) for name, text in files.items() if "jpg" in name]
+    assert len({*pictures}) == len(pictures) == 8
 
 
 def test_classes_sizes_and_counts_are_spread() -> None:
@@ -102,19 +85,6 @@ def test_boxes_are_tight_around_what_is_drawn(index: int, monkeypatch: pytest.Mo
         _, (x, y, w, h) = labels(alone)[0]
         box = np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
         assert abs(drawn - box).max() <= 2, (k, drawn, box)  # the soft edge takes up to two pixels
-
-
-def test_labels_leave_out_what_is_hidden() -> None:
-    far = max(scene("train", 0).items, key=lambda item: item.mask.size)
-    half = far.mask.shape[1] // 2
-    wall = np.ones_like(far.mask)
-    near = replace(far, corner=(far.corner[0] + half, far.corner[1]), mask=wall)
-    (_, whole), (_, rest) = (
-        labels(drawing.Layout(320, -100.0, 0.6, items))[0] for items in ((far,), (far, near))
-    )
-    left = [box[0] - box[2] / 2 for box in (whole, rest)]
-    assert left[0] == pytest.approx(left[1])
-    assert rest[2] == pytest.approx(half, abs=1)
 
 
 def test_solids_overlap_little() -> None:
