@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.convert import load_authors
-from afpn_yolo.convert.names import NECK_ROW, neck_names
+from afpn_yolo.convert import NECK_ROW, load_authors, neck_names
 
 GOLDEN = Path(__file__).parent / "golden"
 Arrays = dict[str, Any]

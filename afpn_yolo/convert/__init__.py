@@ -1,7 +1,7 @@
 """Turn checkpoints of the AFPN authors' code, written on MMYOLO and MMDetection, into ours.
 
-Their names, module by module, are mapped to ours. The tensors keep their values but for three
-things, none of which changes what a network computes in evaluation:
+Modules are renamed. Tensors keep their values but for three things, none of which changes what a
+network computes in evaluation:
 
 - their 3x3 convolutions in the residual units have a bias: it goes into `running_mean - bias`;
 - the neck's BatchNorm eps is 1e-5 there and 1e-3 in every model that Ultralytics builds, so the
@@ -13,6 +13,7 @@ things, none of which changes what a network computes in evaluation:
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,14 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from afpn_yolo.convert.names import DETECTOR, backbone_names, neck_names, pyramid_names
 from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.upstream.models import build_model, load_exactly, save_checkpoint
 
 Tensors = dict[str, Tensor]
+NECK_ROW = 10  # our first row behind the backbone
+YOLO_LEVELS = ("top", "mid", "bot")
+TWO_STAGE_LEVELS = ("scalezero", "scaleone", "scaletwo", "scalethree")
 NECK_EPS = 1e-5  # in their neck; their backbone has 1e-3, as Ultralytics
 STEM_WIDTHS = {16: "n", 32: "s", 48: "m", 64: "l", 80: "x"}
 RESNETS = {
@@ -39,17 +42,21 @@ RESNETS = {
 }
 """Blocks of layer3, and whether they are bottlenecks -> ResNet."""
 CLASSES = "roi_head.bbox_head.fc_cls.bias"
+DETECTOR = {
+    "rpn_head.rpn_conv": "rpn.head.conv.0.0",
+    "rpn_head.rpn_cls": "rpn.head.cls_logits",
+    "rpn_head.rpn_reg": "rpn.head.bbox_pred",
+    "roi_head.bbox_head.shared_fcs.0": "roi_heads.box_head.fc6",
+    "roi_head.bbox_head.shared_fcs.1": "roi_heads.box_head.fc7",
+    "roi_head.bbox_head.fc_cls": "roi_heads.box_predictor.cls_score",
+    "roi_head.bbox_head.fc_reg": "roi_heads.box_predictor.bbox_pred",
+}
+"""MMDetection's modules behind the neck -> torchvision's."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a checkpoint.
-
-    Attributes:
-        what: The network that was written.
-        carried: Their keys whose values are in the model.
-        dropped: All their other keys.
-    """
+    """What became of a checkpoint: which of its keys are in the new model, and which are not."""
 
     what: str
     carried: tuple[str, ...]
@@ -74,8 +81,8 @@ def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) 
         OSError: When a file can't be read or written.
     """
     try:
-        content = load_content(source)
-        tensors, others = split_content(content)
+        content = _load_content(source)
+        tensors, others = _split_content(content)
         if not any(key.startswith("neck.body.0.asff_") for key in tensors):
             raise ValueError("it has no keys neck.body.0.asff_*: its neck is not AFPN")
         if any(key.startswith("roi_head.") for key in tensors):
@@ -92,11 +99,12 @@ def _yolo(tensors: Tensors, target: Path, expected: str | None, nc: int) -> tupl
     stem = tensors.get("backbone.stem.conv.weight")
     if stem is None or stem.ndim != 4:
         raise ValueError("it has no convolution backbone.stem.conv.weight: no YOLOv5 of MMYOLO's")
-    scale = STEM_WIDTHS.get(stem.shape[0])
-    if scale is None:
+    width = stem.shape[0]
+    if width not in STEM_WIDTHS:
         raise ValueError(
-            f"its backbone starts with {stem.shape[0]} channels, YOLOv5's with {[*STEM_WIDTHS]}"
+            f"its backbone starts with {width} channels, YOLOv5's with {[*STEM_WIDTHS]}"
         )
+    scale = STEM_WIDTHS[width]
     if expected not in (None, scale):
         raise ValueError(f"its shapes are those of scale {scale}, not {expected}")
     model: Any = build_model("yolov5-afpn.yaml", scale, nc)
@@ -123,25 +131,19 @@ def _detector(tensors: Tensors, about: Any, target: Path) -> tuple[str, list[str
     resnet = {name: name for name, module in modules if hasattr(module, "weight")}
     pairs = _prefixed("backbone.", resnet, "backbone.body.")
     pairs |= _prefixed("neck.", pyramid_names(), "backbone.fpn.") | DETECTOR
-    carried = load_authors(model, _background_first(tensors), pairs)
-    content = {"conditions": config.as_dict(), "names": names, "model": model.state_dict()}
-    checkpoint.save(target, content)
+    for key, value in tensors.items():  # the background comes first, and has a box, too
+        if key.startswith("roi_head.bbox_head.fc_cls."):
+            tensors[key] = value.roll(1, 0)
+        elif key.startswith("roi_head.bbox_head.fc_reg."):
+            tensors[key] = torch.cat((torch.zeros_like(value[:4]), value))
+    carried = load_authors(model, tensors, pairs)
+    content = {"conditions": config.as_dict(), "model": model.state_dict()}
+    checkpoint.save(target, {**content, "names": dict(enumerate(names))})
     return f"Faster R-CNN, {backbone} with AFPN, trained throughout", carried
 
 
 def _prefixed(theirs: str, names: Mapping[str, str], ours: str = "") -> dict[str, str]:
     return {theirs + one: ours + other for one, other in names.items()}
-
-
-def _background_first(tensors: Tensors) -> Tensors:
-    """Move the background to the front, and give it a box, which torchvision's has, too."""
-    result = dict(tensors)
-    for key, value in tensors.items():
-        if key.startswith("roi_head.bbox_head.fc_cls."):
-            result[key] = value.roll(1, 0)
-        elif key.startswith("roi_head.bbox_head.fc_reg."):
-            result[key] = torch.cat((torch.zeros_like(value[:4]), value))
-    return result
 
 
 def load_authors(
@@ -150,7 +152,7 @@ def load_authors(
     """Load tensors of the authors' into a module of ours; in evaluation it then computes the same.
 
     Args:
-        module: The module; every tensor of it must be among theirs.
+        module: Every tensor of it must be among theirs.
         tensors: Theirs by name.
         names: Their modules -> ours.
         neck_eps: The eps of BatchNorm in their neck.
@@ -170,16 +172,13 @@ def load_authors(
             keys[key] = f"{names[name]}.{leaf}"
         elif key.startswith("neck."):
             raise ValueError(f"its neck has {key}, which AFPN has not")
-    unused = load_exactly(
-        module, {keys[key]: tensors[key] for key in keys}, "their tensors by our names"
-    )
-    ours = dict(module.named_modules())
+    renamed = {ours: tensors[key] for key, ours in keys.items()}
+    unused = load_exactly(module, renamed, "their tensors by our names")
     for theirs, name in names.items():
-        norm = ours[name]
+        norm = module.get_submodule(name)
         if isinstance(norm, nn.BatchNorm2d) and not theirs.startswith("backbone."):
             _fold(norm, tensors.get(f"{theirs.replace('.bn', '.conv')}.bias"), theirs, neck_eps)
-    folded = {name for name in unused if name.endswith(".conv.bias")}
-    return [key for key, name in keys.items() if name not in unused or name in folded]
+    return [k for k, ours in keys.items() if ours not in unused or ours.endswith(".conv.bias")]
 
 
 @torch.no_grad()
@@ -196,7 +195,7 @@ def _fold(norm: nn.BatchNorm2d, bias: Tensor | None, name: str, eps: float) -> N
     norm.weight.copy_(norm.weight.double() * ratio)
 
 
-def _class_names(content: Any, count: int) -> dict[int, str]:
+def _class_names(content: Any, count: int) -> list[str]:
     """The classes, as the checkpoint says, or COCO's, or numbers."""
     meta = content.get("meta") if isinstance(content, dict) else None
     about = meta.get("dataset_meta") if isinstance(meta, dict) else None
@@ -205,15 +204,12 @@ def _class_names(content: Any, count: int) -> dict[int, str]:
     coco = [name for name in known if name not in ("__background__", "N/A")]
     for names in (classes, coco):
         if isinstance(names, Sequence) and len(names) == count:
-            return {i: str(name) for i, name in enumerate(names)}
-    return {i: f"class{i}" for i in range(count)}
+            return [str(name) for name in names]
+    return [f"class{i}" for i in range(count)]
 
 
-def split_content(content: object) -> tuple[Tensors, list[str]]:
-    """Split what the file holds into named tensors and the names of all else.
-
-    The tensors stand under `state_dict`, or are the content itself.
-    """
+def _split_content(content: object) -> tuple[Tensors, list[str]]:
+    """The tensors, under `state_dict` or at the top of a file, and the names of all else."""
     content = content if isinstance(content, dict) else {}
     inner = content.get("state_dict", content)
     inner = inner if isinstance(inner, dict) else {}
@@ -237,19 +233,14 @@ class Inert:
     def __init__(self, *_: Any) -> None:
         pass
 
-    def __setstate__(self, state: object) -> None:
-        pass
+    __setstate__ = __init__
 
 
-def load_content(path: Path) -> object:
+def _load_content(path: Path) -> object:
     """Load a foreign checkpoint without running anything that it brings along.
 
     MMEngine saves objects of its own classes and of numpy's beside the weights, and torch's
     `weights_only` refuses such a file whole. Here each of them becomes an `Inert`.
-
-    Raises:
-        ValueError: When it is no file of torch's, is damaged, or is Ultralytics' own.
-        OSError: When it can't be read.
     """
     with open(path, "rb") as file:  # torch reports a folder or a missing file less clearly
         file.read(1)
@@ -268,3 +259,89 @@ def load_content(path: Path) -> object:
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         reason = str(error).split(". ")[0].splitlines() or [type(error).__name__]
         raise ValueError(f"torch can't read it as a checkpoint ({reason[0]})") from error
+
+
+def neck_names(
+    levels: Sequence[str] = YOLO_LEVELS, base: int = 1, row: int = NECK_ROW, units: int = 3
+) -> dict[str, str]:
+    """Their modules of the neck -> ours by row, for any number of levels.
+
+    Args:
+        levels: Their words for the levels, finest first.
+        base: Their number for the finest level.
+        row: Our first row of the neck.
+        units: Residual units behind each fusion.
+    """
+    n = len(levels)
+    names: dict[str, str] = {}
+    for i, level in enumerate(levels):
+        names |= _conv(f"conv{base + i}", row + i)
+        names |= _conv(f"body.0.blocks_{level}1.0", row + n + i)
+    row += 2 * n
+    for stage in range(1, n):
+        joined = levels[: stage + 1]
+        for i, level in enumerate(joined):
+            names |= _fusion(joined, i, stage, row + i)
+            for unit in range(units):
+                theirs = f"body.0.blocks_{level}{stage + 1}.{unit}"
+                ours = f"{row + len(joined) + i}.{unit}"
+                for part in ("1", "2"):
+                    names[f"{theirs}.conv{part}"] = f"{ours}.cv{part}.conv"
+                    names[f"{theirs}.bn{part}"] = f"{ours}.cv{part}.bn"
+        row += 2 * len(joined)
+    for i in range(n):
+        names |= _conv(f"conv{base + i}{base + i}", row + i)
+    return names
+
+
+def _fusion(levels: Sequence[str], target: int, stage: int, row: int) -> dict[str, str]:
+    theirs = f"body.0.asff_{levels[target]}{stage}"
+    first = 0 if len(levels) == 4 else 1  # their fusion of four counts from 0, the others from 1
+    names = {f"{theirs}.weight_levels": f"{row}.weights.score"} | _conv(
+        f"{theirs}.conv", f"{row}.conv"
+    )
+    for i, level in enumerate(levels):
+        name = f"{level}{stage}_{2 ** abs(i - target)}"
+        if i > target:
+            names |= _conv(f"body.0.upsample_{name}.upsample.0", f"{row}.align.{i}.0")
+        elif i < target:
+            names |= _conv(f"body.0.downsample_{name}.downsample.0", f"{row}.align.{i}")
+        names |= _conv(f"{theirs}.weight_level_{first + i}", f"{row}.weights.squeeze.{i}")
+    return names
+
+
+def _conv(theirs: str, ours: object) -> dict[str, str]:
+    return {f"{theirs}.{part}": f"{ours}.{part}" for part in ("conv", "bn")}
+
+
+def pyramid_names() -> dict[str, str]:
+    """Their modules of a two-stage detector's neck -> ours, which is a module with four levels."""
+    n = len(TWO_STAGE_LEVELS)
+    places = [f"{step}.{i}" for step in ("reduce", "lateral") for i in range(n)]
+    for stage in range(n - 1):
+        for part in ("fusions", "units"):
+            places += [f"stages.{stage}.{part}.{i}" for i in range(stage + 2)]
+    places += [f"expand.{i}" for i in range(n)]
+    by_row = neck_names(TWO_STAGE_LEVELS, base=0, row=0, units=4)
+    parts = {theirs: ours.split(".", 1) for theirs, ours in by_row.items()}
+    return {theirs: f"{places[int(row)]}.{rest}" for theirs, (row, rest) in parts.items()}
+
+
+def backbone_names(rows: nn.Module) -> dict[str, str]:
+    """Their modules of YOLOv5's backbone -> ours, from the rows of a model of ours."""
+    names: dict[str, str] = {}
+    csp = {"cv1": "main_conv", "cv2": "short_conv", "cv3": "final_conv"}
+    for ours, module in rows.named_modules():
+        head, _, tail = ours.partition(".")
+        if not hasattr(module, "bn") or int(head) >= NECK_ROW:
+            continue
+        row = int(head)
+        if row == 0:
+            theirs = "stem"
+        elif row == NECK_ROW - 1:
+            theirs = "stage4.2." + tail.replace("cv", "conv")
+        else:
+            tail = re.sub(r"^m\.(\d+)\.cv", r"blocks.\1.conv", tail)
+            theirs = f"stage{(row + 1) // 2}.{1 - row % 2}.{csp.get(tail, tail)}".rstrip(".")
+        names |= _conv(theirs, ours)
+    return names

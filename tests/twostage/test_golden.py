@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from afpn_yolo.convert import load_authors
-from afpn_yolo.convert.names import TWO_STAGE_LEVELS, pyramid_names
+from afpn_yolo.convert import TWO_STAGE_LEVELS, load_authors, pyramid_names
 from afpn_yolo.twostage import AsymptoticFeaturePyramid
 from tests import neck
 
