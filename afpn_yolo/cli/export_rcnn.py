@@ -34,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
     target = args.out or args.model.with_suffix(".onnx")
     if target.suffix != ".onnx":
         raise ValueError(f"{target}: the name must end in .onnx")
-    from afpn_yolo.twostage.checkpoint import open_detector
-    from afpn_yolo.twostage.export import export
+    from afpn_yolo.twostage.checkpoint import export, open_detector
 
     model, names = open_detector(args.model)
     size = (args.imgsz[0], args.imgsz[-1])

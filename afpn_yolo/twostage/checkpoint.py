@@ -1,11 +1,12 @@
-"""Checkpoints of the detectors here, and the tensors that a backbone starts from.
+"""Files of detectors: checkpoints, the tensors that a backbone starts from, and ONNX.
 
-They hold tensors and plain values, so nothing in them is run.
+Checkpoints hold tensors and plain values, so nothing in them is run.
 """
 
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from urllib.error import URLError
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_model_weights
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.twostage.config import TrainConfig
@@ -24,6 +26,7 @@ FORMAT = "afpn_yolo.twostage"
 Content = dict[str, Any]
 BODY = "backbone.body."  # the ResNet in a detector
 WEIGHTS = (".pth", ".pt", ".npz")  # files of tensors
+STRIDE = 32
 UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError)
 
 
@@ -42,18 +45,13 @@ def is_detector(path: Path) -> bool:
 
 
 def read(path: Path, mmap: bool = False) -> Content:
-    """Read a checkpoint.
-
-    Args:
-        path: The file.
-        mmap: Leave the tensors in the file until they are used.
+    """Read a checkpoint; with `mmap` its tensors stay in the file until they are used.
 
     Raises:
         OSError: When the file can't be read.
         ValueError: When it is none of these.
     """
-    with path.open("rb"):
-        pass  # an error of the system's names the file
+    path.open("rb").close()  # an error of the system's names the file
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except UNREADABLE:
@@ -92,8 +90,8 @@ def open_detector(path: Path) -> tuple[FasterRCNN, dict[int, str]]:
         return rebuild(content).eval(), dict(content["names"])
     except (RuntimeError, KeyError, TypeError):  # torch's message is a page
         raise ValueError(
-            f"{path}: its tensors don't fit the detector that it names; it was made by other "
-            "versions of torchvision or afpn_yolo, or changed"
+            f"{path}: its tensors don't fit the detector that it names; other versions of "
+            "torchvision or afpn_yolo wrote it, or it was changed"
         ) from None
 
 
@@ -141,3 +139,60 @@ def _file(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or "conv1.weight" not in content:
         raise ValueError(f"{path}: it has no tensors of a ResNet by torchvision's names")
     return {k: v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+class Exportable(nn.Module):
+    """A detector from a letterboxed picture to one table, as Ultralytics' exports with NMS."""
+
+    def __init__(self, model: FasterRCNN) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(1, 3, H, W), red first, from 0 to 1, H and W multiples of 32, to (1, N, 6).
+
+        A row is left, top, right, bottom in pixels of the input, score, and class from 0 on; best
+        first.
+        """
+        model = self.model
+        size = (int(image.shape[2]), int(image.shape[3]))
+        batch = ImageList(model.transform.normalize(image), [size])
+        maps = model.backbone(batch.tensors)
+        proposals, _ = model.rpn(batch, maps)
+        outputs = model.roi_heads(maps, proposals, [size])[0][0]
+        scores, labels = outputs["scores"][:, None], outputs["labels"][:, None].float()
+        return torch.cat((outputs["boxes"], scores, labels - 1), 1)[None]
+
+
+def export(
+    model: FasterRCNN, names: dict[int, str], target: Path, size: tuple[int, int] = (800, 1344)
+) -> None:
+    """Write an ONNX file for pictures that are fitted into a size: height and width.
+
+    Raises:
+        ValueError: On sizes that are no multiples of 32.
+    """
+    if any(side < STRIDE or side % STRIDE for side in size):
+        raise ValueError(f"--imgsz: sides must be multiples of {STRIDE}, got {size[0]}x{size[1]}")
+    picture = torch.rand(1, 3, *size, device=next(model.parameters()).device)
+    import onnx
+
+    with written_whole(target) as part:
+        with warnings.catch_warnings():
+            # torch's newer exporter can't export torchvision's NMS.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                Exportable(model),
+                (picture,),
+                str(part),
+                input_names=["images"],
+                output_names=["output0"],
+                dynamic_axes={"output0": {1: "detections"}},
+                opset_version=17,
+                dynamo=False,
+            )
+        graph = onnx.load(part)
+        metadata = {"task": "detect", "batch": 1, "imgsz": [*size], "args": {"nms": True}}
+        metadata |= {"names": names, "stride": STRIDE}
+        onnx.helper.set_model_props(graph, {key: str(value) for key, value in metadata.items()})
+        onnx.save(graph, part)

@@ -17,7 +17,7 @@ from afpn_yolo.twostage.models import BACKBONES, fasterrcnn_resnet_afpn
 from afpn_yolo.twostage.pyramid import check_choice
 
 WHERE = "train-rcnn"
-PAPER_RATE, PAPER_BATCH = 0.01, 8  # on two GPUs
+PAPER_RATE, PAPER_BATCH = 0.01, 8
 PAPER_STEPS = {12: (8, 11), 24: (16, 22), 36: (27, 33)}  # "1x", "2x", and Tables I and II
 WARMUP_START, GAMMA = 0.001, 0.1
 DETECTORS = ("faster", "dynamic")
@@ -94,23 +94,19 @@ class TrainConfig:
         known = {*inspect.signature(FasterRCNN).parameters} - TAKEN
         if unknown := sorted({*self.options} - known):
             raise ValueError(f"--set {unknown[0]}: torchvision's FasterRCNN has no such argument")
-        if not self.min_size:
-            raise ValueError(f"{WHERE}: at least one size of the shorter side is needed")
-        for side in (*self.min_size, self.max_size):
+        for side in (*(self.min_size or (0,)), self.max_size):
             check_int(WHERE, "sides of images", side, 32)
         for name, low in (("epochs", 1), ("batch", 1), ("warmup", 0), ("seed", 0)):
             check_int(WHERE, name, getattr(self, name), low)
         if self.trainable_layers is not None:
             check_int(WHERE, "trainable layers", self.trainable_layers, 0, 5)
-        most = {"momentum": 1, "weight_decay": 1, "clip": float("inf"), "flip": 1, "crop": 1}
-        for name, high in (most if self.lr is None else {"lr": 10, **most}).items():
-            value = getattr(self, name)
-            if not is_number(value) or not 0 <= value <= high:
+        most = {"lr": 10, "momentum": 1, "weight_decay": 1, "clip": float("inf"), "flip": 1}
+        for name, high in {**most, "crop": 1}.items():
+            value = 0 if name == "lr" and self.lr is None else getattr(self, name)
+            if not is_number(value) or not 0 <= value <= high or (value == 0 and name == "crop"):
                 raise ValueError(
                     f"{WHERE}: {name} must be from 0 to {high}, got {short_repr(value)}"
                 )
-        if not self.crop:
-            raise ValueError(f"{WHERE}: crop is the smallest share of a side, so not 0")
         if not isinstance(self.amp, bool):
             raise ValueError(f"{WHERE}: amp must be True or False, got {short_repr(self.amp)}")
 
@@ -121,8 +117,7 @@ class TrainConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+        return dict(json.loads(json.dumps(asdict(self))))
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -151,19 +146,14 @@ class TrainConfig:
             num_classes: With the background.
             weights: The ResNet's tensors by torchvision's names; None leaves it untrained.
         """
+        same = ("neck", "upsample", "fusion", "p6", "aligned", "min_size", "max_size")
         return fasterrcnn_resnet_afpn(
             self.backbone,
             num_classes=num_classes,
             weights_backbone=weights,
             # Without weights all layers learn, and torchvision warns where a number is given.
             trainable_backbone_layers=self.trainable_layers if weights else None,
-            neck=self.neck,
-            upsample=self.upsample,
-            fusion=self.fusion,
-            p6=self.p6,
             dynamic=self.detector == "dynamic",
-            aligned=self.aligned,
-            min_size=tuple(self.min_size),
-            max_size=self.max_size,
+            **{name: getattr(self, name) for name in same},
             **self.options,
         )

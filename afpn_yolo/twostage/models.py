@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model, get_model_weights
 from torchvision.models._api import WeightsEnum
-from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.backbone_utils import _validate_trainable_layers
-from torchvision.ops import FrozenBatchNorm2d
-from torchvision.ops.feature_pyramid_network import (
-    ExtraFPNBlock,
-    FeaturePyramidNetwork,
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import (
+    BackboneWithFPN,
+    _resnet_fpn_extractor,
+    _validate_trainable_layers,
 )
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+from torchvision.ops.poolers import _convert_to_roi_format, _setup_scales
 
-from afpn_yolo.twostage.mmdet_compat import AlignedRoIAlign, ExactAnchors
 from afpn_yolo.twostage.pyramid import (
     LAST_LEVELS,
     AsymptoticFeaturePyramid,
@@ -42,32 +43,51 @@ DYNAMIC_RPN_NMS = 0.85  # Dynamic R-CNN's, where Faster R-CNN has 0.7
 Weights: TypeAlias = WeightsEnum | str | Mapping[str, Tensor] | None
 
 
-class BackboneWithAFPN(nn.Module):
-    """A ResNet and a neck: what torchvision's detectors take as their backbone.
+class AlignedRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
+    """MMDetection's RoIAlign: pixels have their centres at halves, bins as many samples as fit."""
 
-    Args:
-        backbone: A ResNet of torchvision's.
-        return_layers: Which of its layers the neck takes -> what its map is called.
-        neck: The neck, from those maps to those that come out.
-        out_channels: Channels of every map that comes out.
-    """
+    def __init__(self) -> None:
+        super().__init__(("0", "1", "2", "3"), 7, 0)
 
-    def __init__(
+    def forward(
+        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
+    ) -> Tensor:
+        """From maps (B, C, H_i, W_i) and the boxes of each image, to (boxes, C, 7, 7)."""
+        maps = [x[name] for name in self.featmap_names]
+        self.scales, self.map_levels = _setup_scales(
+            maps, image_shapes, self.canonical_scale, self.canonical_level
+        )
+        rois, levels = _convert_to_roi_format(boxes), self.map_levels(boxes)
+        places, pooled = [], []
+        for i, (level, scale) in enumerate(zip(maps, self.scales, strict=True)):
+            places.append(torch.where(levels == i)[0])
+            chosen = rois[places[-1]]
+            pooled.append(
+                roi_align(level, chosen, self.output_size, scale, self.sampling_ratio, aligned=True)
+            )
+        # Not by assignment to places: the exporter would fix how many there are.
+        return torch.cat(pooled)[torch.cat(places).argsort()]
+
+
+class ExactAnchors(AnchorGenerator):  # type: ignore[misc]
+    """MMDetection's three anchors a place, whose sides are not rounded to pixels."""
+
+    def __init__(self) -> None:
+        super().__init__(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5)
+
+    def generate_anchors(
         self,
-        backbone: nn.Module,
-        return_layers: dict[str, str],
-        neck: nn.Module,
-        out_channels: int = OUT_CHANNELS,
-    ) -> None:
-        super().__init__()
-        self.body = IntermediateLayerGetter(backbone, return_layers=return_layers)
-        self.fpn = neck
-        self.out_channels = out_channels
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(B, 3, H, W), H and W multiples of 32, to named maps, finest first."""
-        maps: dict[str, Tensor] = self.fpn(self.body(x))
-        return maps
+        scales: Sequence[int],
+        aspect_ratios: Sequence[float],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """(anchors, 4) left, top, right, bottom around a place; a ratio is height over width."""
+        sides = torch.as_tensor(scales, dtype=dtype, device=device)
+        heights = torch.as_tensor(aspect_ratios, dtype=dtype, device=device).sqrt()[:, None] * sides
+        widths = sides**2 / heights
+        half = torch.stack((widths.flatten(), heights.flatten()), 1) / 2
+        return torch.cat((-half, half), 1)
 
 
 def resnet_afpn_backbone(
@@ -82,7 +102,7 @@ def resnet_afpn_backbone(
     upsample: str = "bilinear",
     fusion: str = "asff",
     p6: str = "pool",
-) -> BackboneWithAFPN:
+) -> BackboneWithFPN:
     """A ResNet with AFPN, as torchvision's `resnet_fpn_backbone`, which has the same arguments.
 
     It is a backbone for `FasterRCNN`, `MaskRCNN`, `RetinaNet`, `FCOS` and others.
@@ -107,10 +127,6 @@ def resnet_afpn_backbone(
     check_choice("neck", neck, NECKS)
     check_choice("p6", p6, LAST_LEVELS)
     layers = [*(returned_layers or (1, 2, 3, 4))]
-    if not 0 <= trainable_layers <= 5:
-        raise ValueError(f"trainable_layers must be from 0 to 5, got {trainable_layers}")
-    if not set(layers) <= {1, 2, 3, 4}:
-        raise ValueError(f"returned_layers must be from 1 to 4, got {layers}")
     loaded = weights if isinstance(weights, Mapping) else None
     body = get_model(
         backbone_name, weights=None if loaded is not None else weights, norm_layer=norm_layer
@@ -118,25 +134,15 @@ def resnet_afpn_backbone(
     if loaded is not None:
         body.fc = nn.Identity()
         load_exactly(body, loaded, f"weights of {backbone_name}")
-    _freeze(body, trainable_layers)
-    channels = [body.inplanes // 8 * 2 ** (layer - 1) for layer in layers]
     last = extra_blocks or LAST_LEVELS[p6](OUT_CHANNELS)
+    path = BottomUpPath(len(layers), OUT_CHANNELS, last) if neck == "pafpn" else last
+    backbone = _resnet_fpn_extractor(body, trainable_layers, layers, path)
     if neck == "afpn":
-        built: nn.Module = AsymptoticFeaturePyramid(
+        channels = [body.inplanes // 8 * 2 ** (layer - 1) for layer in layers]
+        backbone.fpn = AsymptoticFeaturePyramid(
             channels, OUT_CHANNELS, last, fusion=fusion, upsample=upsample
         )
-    else:
-        path = BottomUpPath(len(channels), OUT_CHANNELS, last) if neck == "pafpn" else last
-        built = FeaturePyramidNetwork(channels, OUT_CHANNELS, path)
-    names = {f"layer{layer}": str(i) for i, layer in enumerate(layers)}
-    return BackboneWithAFPN(body, names, built)
-
-
-def _freeze(body: nn.Module, trainable_layers: int) -> None:
-    learning = ("layer4", "layer3", "layer2", "layer1", "conv1")[:trainable_layers]
-    learning += ("bn1",) if trainable_layers == 5 else ()
-    for name, parameter in body.named_parameters():
-        parameter.requires_grad_(name.startswith(learning) if learning else False)
+    return backbone
 
 
 def fasterrcnn_resnet_afpn(
@@ -158,8 +164,8 @@ def fasterrcnn_resnet_afpn(
     Args:
         backbone_name: `resnet18`, `resnet50`, `resnet101` or another of `BACKBONES`.
         num_classes: Classes, the background among them.
-        weights_backbone: What the ResNet starts from: torchvision's enum or a name in it, tensors
-            by torchvision's names, or None. With weights its BatchNorm is frozen.
+        weights_backbone: torchvision's enum or a name in it, tensors by torchvision's names, or
+            None. With weights the ResNet's BatchNorm is frozen.
         trainable_backbone_layers: How many of its layers learn, 0 to 5, counted from the last; by
             default 3 with weights. Without weights all do.
         upsample, fusion, p6, neck: See `resnet_afpn_backbone`.
@@ -193,10 +199,8 @@ def fasterrcnn_resnet_afpn(
     if dynamic:
         kwargs.setdefault("rpn_nms_thresh", DYNAMIC_RPN_NMS)
     if aligned:
-        kwargs = {
-            "box_roi_pool": AlignedRoIAlign(),
-            "rpn_anchor_generator": ExactAnchors(),
-        } | kwargs
+        kwargs.setdefault("box_roi_pool", AlignedRoIAlign())
+        kwargs.setdefault("rpn_anchor_generator", ExactAnchors())
     model = FasterRCNN(backbone, num_classes, **kwargs)
     if dynamic:
         model.roi_heads = DynamicRoIHeads.in_place_of(model.roi_heads)

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -82,12 +81,12 @@ def train(
     conditions = conditions_of(config)
     previous = checkpoint.read(last) if last.exists() else None
     if previous:
-        different = ["--resume goes on with it"]
+        reasons = ["--resume goes on with it"]
         if resume:
-            different = differences(previous["conditions"], conditions)
-        if different:
+            reasons = differences(previous["conditions"], conditions)
+        if reasons:
             raise ValueError(
-                f"{folder} holds a training ({'; '.join(different)}); choose another --name"
+                f"{folder} holds a training ({'; '.join(reasons)}); choose another --name"
             )
     if device and "," in device and "LOCAL_RANK" not in os.environ:
         _train_on_several(config, folder, device, workers)
@@ -106,9 +105,8 @@ def conditions_of(config: TrainConfig, with_data: bool = True) -> dict[str, Any]
         EvaluationError: When the data can't be read.
     """
     digest = None
-    name = config.weights or ""
-    if Path(name).suffix in checkpoint.WEIGHTS:
-        digest = tensor_digest(backbone_weights(name, config.backbone) or {})
+    if Path(config.weights or "").suffix in checkpoint.WEIGHTS:
+        digest = tensor_digest(backbone_weights(config.weights, config.backbone) or {})
     data = digest_of(config) if with_data else None
     return {**config.as_dict(), WEIGHTS_DIGEST: digest, DIGEST: data}
 
@@ -139,16 +137,11 @@ def record_of(last: Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what a training's result depends on."""
     return training_versions() | {"torchvision": version("torchvision")}
 
 
 def _train_on_several(config: TrainConfig, folder: Path, devices: str, workers: int) -> None:
-    """Train with one process on each GPU, started by torchrun.
-
-    Raises:
-        ValueError: When they fail; their own messages are above.
-    """
+    """Train with one process on each GPU, started by torchrun."""
     job = folder / "job.json"
     write_json(job, {"config": config.as_dict(), "folder": str(folder), "workers": workers})
     count = len(devices.split(","))
@@ -177,14 +170,13 @@ class _Training:
         self.workers = min(workers, cores())  # torch warns of more
         self.names = class_names(config)
         self.val = read(config, "val", self.names)
-        self.loader, self.sampler = self._load()
+        self.loader = self._load()
         _seed(config.seed, 0)
         if previous:
-            model = checkpoint.rebuild(previous)
+            self.model: Any = checkpoint.rebuild(previous).to(device)
         else:
             weights = backbone_weights(config.weights, config.backbone)
-            model = config.build(len(self.names) + 1, weights)
-        self.model: Any = model.to(device)
+            self.model = config.build(len(self.names) + 1, weights).to(device)
         self.optimizer = torch.optim.SGD(
             [p for p in self.model.parameters() if p.requires_grad],
             config.rate(0, config.warmup),
@@ -201,37 +193,28 @@ class _Training:
             self.lines = previous["lines"]
             before = previous[TRAINED_WITH]
             self.versions = before if _versions() in before else [*before, _versions()]
-        self.board: Any = None
-        with suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
-
-            if rank() == 0:
-                self.board = SummaryWriter(str(folder), purge_step=len(self.lines) + 1)
         self.parallel: nn.Module = self.model
         if world_size() > 1:
             where = [device.index] if device.type == "cuda" else None
             self.parallel = DistributedDataParallel(self.model, where)
 
-    def _load(self) -> tuple[DataLoader[Any], DistributedSampler[Any]]:
+    def _load(self) -> DataLoader[Any]:
         config = self.config
         data_set = read(config, "train", self.names)
         images = Images(data_set, augmentation(config.flip, config.crop), empty=False)
         if not len(images):
             raise ValueError(f"{config.data}: no image of the training has an object")
         each = config.batch // world_size()
-        sampler: DistributedSampler[Any] = DistributedSampler(
-            images, world_size(), rank(), seed=config.seed
-        )
-        loader: DataLoader[Any] = DataLoader(
+        self.sampler: Any = DistributedSampler(images, world_size(), rank(), seed=config.seed)
+        return DataLoader(
             images,
             each,
-            sampler=sampler,
+            sampler=self.sampler,
             num_workers=self.workers,
             collate_fn=collate,
-            drop_last=len(sampler) >= each,  # a single image left over is a poor step
+            drop_last=len(self.sampler) >= each,  # a single image left over is a poor step
             pin_memory=self.device.type == "cuda",
         )
-        return loader, sampler
 
     def epoch(self, epoch: int) -> None:
         """Train and evaluate one epoch, and write down the results."""
@@ -245,12 +228,8 @@ class _Training:
         scores, per_class = evaluate_detector(
             self.model, self.val, self.config.batch, self.workers, server
         )
-        self.result = {
-            "metrics": scores,
-            "per_class": per_class,
-            "images": len(self.val.images),
-            "area": self.val.area,
-        }
+        counts = {"images": len(self.val.images), "area": self.val.area}
+        self.result = {"metrics": scores, "per_class": per_class, **counts}
         rate = float(self.optimizer.param_groups[0]["lr"])
         columns: dict[str, Any] = {key: scores[key] for key in COLUMNS}
         self.lines.append({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **columns})
@@ -259,16 +238,17 @@ class _Training:
             if not sys.stderr.isatty():  # where there is no bar
                 score = "-" if scores["AP"] is None else f"{100 * scores['AP']:.1f}"
                 message = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
-                epochs = f"epoch {epoch + 1}/{self.config.epochs}"
-                print(f"{epochs}: {message}", file=sys.stderr, flush=True)
+                print(f"{self._title(epoch)}: {message}", file=sys.stderr, flush=True)
+
+    def _title(self, epoch: int) -> str:
+        return f"epoch {epoch + 1}/{self.config.epochs}"
 
     def _steps(self, epoch: int) -> dict[str, float]:
         """One pass over the images; the mean of every loss."""
         self.parallel.train()
         self.sampler.set_epoch(epoch)
         # None: only where the output is a terminal.
-        title = f"epoch {epoch + 1}/{self.config.epochs}"
-        bar = tqdm(self.loader, title, disable=rank() > 0 or None)
+        bar = tqdm(self.loader, self._title(epoch), disable=rank() > 0 or None)
         total: Counter[str] = Counter()
         for i, (images, targets) in enumerate(bar):
             rate = self.config.rate(epoch, epoch * len(self.loader) + i)
@@ -282,12 +262,10 @@ class _Training:
     def _step(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, float]:
         """One step of the optimizer."""
         inputs = [image.to(self.device, non_blocking=True) for image in images]
-        wanted = [
-            {k: v.to(self.device, non_blocking=True) for k, v in each.items()} for each in targets
-        ]
+        wanted = [{k: v.to(self.device) for k, v in each.items()} for each in targets]
         with torch.autocast(self.device.type, enabled=self.config.amp):
             losses: dict[str, Tensor] = self.parallel(inputs, wanted)
-            loss = sum(losses.values(), torch.zeros((), device=self.device))
+            loss = torch.stack([*losses.values()]).sum()
         values = {**{k: v.item() for k, v in losses.items()}, "loss": loss.item()}
         if not math.isfinite(values["loss"]):
             raise ValueError(
@@ -327,12 +305,6 @@ class _Training:
             writer.writeheader()
             for line in self.lines:
                 writer.writerow({k: "" if v is None else f"{v:.6g}" for k, v in line.items()})
-        if self.board:
-            for key, value in self.lines[-1].items():
-                if value is not None and key != "epoch":
-                    kind = "loss" if key.startswith("loss") else "metrics" if key[0] == "A" else "x"
-                    self.board.add_scalar(f"{kind}/{key}", value, len(self.lines))
-            self.board.flush()
 
 
 def _seed(seed: int, step: int) -> None:

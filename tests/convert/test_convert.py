@@ -30,8 +30,9 @@ def their_conv(tensors: Theirs, name: str, x: Tensor, stride: int = 1) -> Tensor
     """MMCV's ConvModule: convolution, BatchNorm, SiLU."""
     weight = tensors[f"backbone.{name}.conv.weight"]
     x = functional.conv2d(x, weight, stride=stride, padding=(weight.shape[2] - 1) // 2)
-    norm = [f"backbone.{name}.bn.{k}" for k in ("running_mean", "running_var", "weight", "bias")]
-    return functional.silu(functional.batch_norm(x, *(tensors[k] for k in norm), eps=1e-3))
+    leaves = ("running_mean", "running_var", "weight", "bias")
+    mean, var, scale, shift = (tensors[f"backbone.{name}.bn.{leaf}"] for leaf in leaves)
+    return functional.silu(functional.batch_norm(x, mean, var, scale, shift, eps=1e-3))
 
 
 def their_backbone(tensors: Theirs, image: Tensor) -> list[Tensor]:

@@ -13,7 +13,7 @@ from afpn_yolo.cli.__main__ import main
 from afpn_yolo.convert import convert
 from afpn_yolo.twostage import fasterrcnn_resnet_afpn
 from afpn_yolo.twostage.checkpoint import open_detector
-from afpn_yolo.twostage.mmdet_compat import AlignedRoIAlign
+from afpn_yolo.twostage.models import AlignedRoIAlign
 from tests import neck
 
 CLASSES = 3

@@ -16,7 +16,6 @@ from afpn_yolo.edge import Detector
 from afpn_yolo.edge.images import read as read_image
 from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.config import TrainConfig
-from afpn_yolo.twostage.export import Exportable
 from tests.twostage import small
 
 NAMES = {0: "cat", 1: "dog", 2: "cow"}
@@ -47,7 +46,7 @@ def test_outputs_are_equal_on_a_photograph(exported: Path, monkeypatch: pytest.M
         picture = cv2.resize(read_image(ASSETS / name), SIZE[::-1])[..., ::-1]
         image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32) / 255
         with torch.no_grad():
-            expected = Exportable(model)(torch.from_numpy(image)).numpy()
+            expected = checkpoint.Exportable(model)(torch.from_numpy(image)).numpy()
         (found,) = session.run(None, {"images": image})
         assert found.shape == expected.shape
         assert found.shape[1] > 5

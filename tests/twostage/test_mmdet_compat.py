@@ -9,7 +9,7 @@ import torch
 from torchvision.ops import roi_align
 
 from afpn_yolo.twostage import fasterrcnn_resnet_afpn
-from afpn_yolo.twostage.mmdet_compat import AlignedRoIAlign, ExactAnchors
+from afpn_yolo.twostage.models import AlignedRoIAlign, ExactAnchors
 
 
 def test_pooling_takes_the_level_of_the_size() -> None:
