@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.store import read_comparison
-from afpn_yolo.compare.table import necks_of, rows
+from afpn_yolo.compare.table import rows
 from afpn_yolo.evaluation.records import Row
 from afpn_yolo.plots.comparison import Cost, pareto
 
@@ -52,9 +54,10 @@ def over_cost(
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a comparison's JSON."""
+    """The rows of a comparison's JSON, in the order of their first runs."""
     records = {record["run"]: record for record in read_comparison(path)["runs"]}
-    return rows(necks_of(records), records)
+    necks = (Candidate(run["label"], run["model"], run["scale"]) for run in records.values())
+    return rows(necks, records)
 
 
 def read_times(path: Path, wanted: tuple[str, str, str]) -> Times:
@@ -63,13 +66,8 @@ def read_times(path: Path, wanted: tuple[str, str, str]) -> Times:
     try:
         for row in json.loads(path.read_text(encoding="utf-8")):
             if (row["part"], row["runtime"], row["precision"]) == wanted:
-                middle, low, high = _per_image(row)
-                times.setdefault((row["neck"], row["scale"]), (middle, low, high))
+                one: Any = [row[key] / row["batch"] for key in ("median_ms", "p10_ms", "p90_ms")]
+                times.setdefault((row["neck"], row["scale"]), tuple(one))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no result of a benchmark: {error}") from None
     return times
-
-
-def _per_image(row: Mapping[str, float]) -> Cost:
-    middle, low, high = (row[key] / row["batch"] for key in ("median_ms", "p10_ms", "p90_ms"))
-    return middle, low, high

@@ -66,9 +66,8 @@ class Run:
     Attributes:
         neck: Its row.
         seed: Of everything random.
-        conditions: All else that decides its result, as plain values for JSON. `model` is what is
-            built, a digest or the settings of this row; every other condition is the same for all
-            runs of a comparison. Either has the `epochs`.
+        conditions: All else that decides its result, as plain values for JSON: `model`, what is
+            built (a digest, or a row's settings), and what all runs share. Either has `epochs`.
     """
 
     neck: Candidate
@@ -139,39 +138,35 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
             if Path(model).suffix not in (".yaml", ".yml", ".pt"):
                 raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
             necks.append(Candidate(label or Path(model).stem, model, scale))
-            if scale:
-                _check_scalable(necks[-1])
+            # Models are held against those of their scale, and a checkpoint names none.
+            if scale and necks[-1].is_checkpoint:
+                raise ValueError(
+                    f"{model} beside --scales: a .pt has a scale of its own; leave --scales out, "
+                    "and write the YAMLs with theirs, yolov5n-afpn.yaml"
+                )
+            if scale and re.search(r"yolo(e-)?v?\d+[nslmx]", Path(model).stem):
+                raise ValueError(
+                    f"{model} has its scale in its name: write yolov5-afpn.yaml with --scales, "
+                    "or yolov5n-afpn.yaml without"
+                )
     names = [neck.name for neck in necks]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"{name} occurs twice: give the necks labels, LABEL=MODEL")
         if wrong := re.sub(r"[\w .+-]", "", name):
             raise ValueError(
-                f"{name}: a label names a folder, which can't have {short_repr(wrong[0])} in it: "
+                f"{name}: a label names a folder, so it can't have {short_repr(wrong[0])} in it: "
                 "use letters, digits, blanks and . + - _"
             )
     return necks
 
 
-def _check_scalable(neck: Candidate) -> None:
-    if neck.is_checkpoint:  # models are held against those of their scale, and it names none
-        raise ValueError(
-            f"{neck.model} beside --scales: a .pt has a scale of its own; leave --scales out, and "
-            "write the YAMLs with theirs, yolov5n-afpn.yaml"
-        )
-    if re.search(r"yolo(e-)?v?\d+[nslmx]", Path(neck.model).stem):
-        raise ValueError(
-            f"{neck.model} has its scale in its name: write yolov5-afpn.yaml with --scales, "
-            "or yolov5n-afpn.yaml without"
-        )
-
-
 def quick_schedule(images: int) -> tuple[int, float]:
     """Choose the length of the runs of `--quick` by the number of training images.
 
-    Every run sees about 20,000 images, some 1,250 batches of 16. On Aquarium (448 images, COCO
-    backbone) that is 45 epochs; a model without a neck was then clearly behind in every seed.
-    It is 10 epochs at least, since Ultralytics warms up for three of them, and 100 at most.
+    Every run sees about 20,000 images: on Aquarium (448 images, COCO backbone) a model without a
+    neck was then clearly behind in every seed. At least 10 epochs, since Ultralytics warms up for
+    three of them, and at most 100.
 
     Returns:
         Epochs of every run, and the fraction of the training images that it uses.

@@ -9,7 +9,7 @@ Nothing is read or written before `check` or `run`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -40,11 +40,9 @@ class Comparison:
     """Runs under equal conditions, and where their results go.
 
     Attributes:
-        name: Of the comparison; its files are `out/NAME.json`, `.md`, `.html` and two PNGs.
-        out: Folder of the results.
-        folder: Folder of the trainings, one for each run.
+        name: Its files are `NAME.json`, `.md`, `.html` and two PNGs in the folder `out`.
+        folder: Has a folder for the training of each run.
         runs: What is to be done, in this order.
-        train: See `Train`.
         judged: Whether a verdict is given, for which a model without a neck is needed.
     """
 
@@ -58,7 +56,8 @@ class Comparison:
     @cached_property
     def store(self) -> Store:
         """The finished runs."""
-        return Store(self.out / f"{self.name}.json")
+        judge = lambda records: self.results(records).verdict  # noqa: E731
+        return Store(self.out / f"{self.name}.json", judge)
 
     def check(self) -> list[Run]:
         """The runs that are still to be done.
@@ -69,13 +68,10 @@ class Comparison:
         finished = self.store.check(self.runs)
         return [run for run in self.runs if run.name not in finished]
 
-    def results(self) -> Results:
-        """What the finished runs of these rows show."""
-        return self._results(self.store.records())
-
-    def _results(self, records: dict[str, Record]) -> Results:
+    def results(self, records: Mapping[str, Record] | None = None) -> Results:
+        """What the finished runs of these rows show; those in the store if none are given."""
         necks = dict.fromkeys(run.neck for run in self.runs)
-        return Results.of(necks, records, self.judged)
+        return Results.of(necks, self.store.records() if records is None else records, self.judged)
 
     def files(self) -> list[Path]:
         """The files of results that there are."""
@@ -85,17 +81,14 @@ class Comparison:
     def run(self, bar: bool = False) -> list[str]:
         """Do every run that isn't done. JSON and Markdown are written after each.
 
-        Page and figures are drawn at the end, or when it is interrupted. Several processes may do
-        this at once; they share the runs.
-
-        Args:
-            bar: Show one bar with the time left, in place of Ultralytics' messages.
+        Page and figures are drawn at the end, or when it is interrupted. Several processes share
+        the runs. `bar` shows the time left, in place of Ultralytics' messages.
 
         Returns:
             A line for every run that failed. The others have been done all the same.
 
         Raises:
-            ValueError: When finished runs of this name were made under other conditions.
+            ValueError: As `check`.
         """
         self.check()
         failures: list[str] = []
@@ -142,8 +135,8 @@ class Comparison:
             "trained_with": begun["versions"],
         }
         with self.store.lock:
-            records = self.store.add(run, record, lambda all: self._results(all).verdict)
-            self._results(records).write_markdown(self.out, self.name)
+            records = self.store.add(run, record)
+            self.results(records).write_markdown(self.out, self.name)
 
 
 def _keep_to(folder: Path, run: Run) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from afpn_yolo.base.files import write_json
 from afpn_yolo.compare.plan import Run, differences
 from afpn_yolo.evaluation.records import MODEL, ComparisonFile, Record
 from afpn_yolo.upstream.locks import lock_of
 
+Judge: TypeAlias = Callable[[dict[str, Record]], dict[str, Any] | None]
 REMEDY = "choose another --name, or remove the file"
 
 
@@ -20,13 +21,14 @@ class Store:
 
     Args:
         path: The file.
+        judge: Gives the verdict on all finished runs, which the file has, too.
 
     Attributes:
         lock: Held while a process writes this file, or what is derived from it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, judge: Judge = lambda records: None) -> None:
+        self.path, self.judge = path, judge
         self.lock = lock_of(path)
 
     def content(self) -> ComparisonFile:
@@ -55,8 +57,10 @@ class Store:
         for run in runs:
             for record in records.values():
                 same_row = (record["label"], record["scale"]) == (run.neck.label, run.neck.scale)
-                drop = () if same_row else (MODEL,)
-                before, now = (_without(c, drop) for c in (record["conditions"], run.conditions))
+                before, now = (
+                    conditions if same_row else {**conditions, MODEL: None}
+                    for conditions in (record["conditions"], run.conditions)
+                )
                 if different := differences(before, now):
                     raise ValueError(
                         f"{self.path}: {record['run']} was made under other conditions "
@@ -64,24 +68,17 @@ class Store:
                     )
         return records
 
-    def add(
-        self, run: Run, record: Record, judge: Callable[[dict[str, Record]], dict[str, Any] | None]
-    ) -> dict[str, Record]:
-        """Keep the record of a finished run; one of the same run is replaced.
+    def add(self, run: Run, record: Record) -> dict[str, Record]:
+        """Store the record of a finished run, in place of an earlier one; returns all records.
 
-        Args:
-            run: The run.
-            record: Its record.
-            judge: Gives the verdict on all finished runs, which the file has, too.
-
-        Returns:
-            All finished runs.
+        Raises:
+            ValueError: As `check`; another process may have finished a run meanwhile.
         """
         with self.lock:
-            records = self.check([run])  # another process may have written it since
+            records = self.check([run])
             records.pop(run.name, None)
             records[run.name] = record
-            write_json(self.path, {"runs": [*records.values()], "verdict": judge(records)})
+            write_json(self.path, {"runs": [*records.values()], "verdict": self.judge(records)})
         return records
 
 
@@ -99,7 +96,3 @@ def read_comparison(path: Path) -> ComparisonFile:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no result of a comparison: {error}") from None
     return content
-
-
-def _without(conditions: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    return {key: value for key, value in conditions.items() if key not in keys}

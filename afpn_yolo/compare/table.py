@@ -18,30 +18,19 @@ COLUMNS = ("neck", "seeds", "parameters", "GFLOPs", *METRICS)
 
 def rows(necks: Iterable[Candidate], records: Mapping[str, Record]) -> list[Row]:
     """One row for every neck that has a finished run, in the order of `necks`."""
-    result = []
-    for neck in necks:
-        key = (neck.label, neck.scale)
-        runs = [run for run in records.values() if (run["label"], run["scale"]) == key]
-        if runs:
-            result.append(_row(neck, sorted(runs, key=lambda run: run["seed"])))
-    return result
+    groups: dict[tuple[str, str | None], list[Record]] = {}
+    for run in sorted(records.values(), key=lambda run: run["seed"]):
+        groups.setdefault((run["label"], run["scale"]), []).append(run)
+    keys = dict.fromkeys((neck.label, neck.scale) for neck in necks)
+    return [_row(*key, groups[key]) for key in keys if key in groups]
 
 
-def necks_of(records: Mapping[str, Record]) -> list[Candidate]:
-    """The necks that have finished runs, in the order of their first."""
-    necks: dict[str, Candidate] = {}
-    for run in records.values():
-        neck = Candidate(run["label"], run["model"], run["scale"])
-        necks.setdefault(neck.name, neck)
-    return [*necks.values()]
-
-
-def _row(neck: Candidate, runs: Sequence[Record]) -> Row:
+def _row(label: str, scale: str | None, runs: Sequence[Record]) -> Row:
     epochs = min(len(run["curve"]["AP"]) for run in runs)
     by_epoch = [[run["curve"]["AP"][i] for run in runs] for i in range(epochs)]
     return Row(
-        label=neck.label,
-        scale=neck.scale,
+        label=label,
+        scale=scale,
         seeds=tuple(run["seed"] for run in runs),
         parameters=runs[0]["parameters"],
         gflops=runs[0]["gflops"],
@@ -55,14 +44,9 @@ def _row(neck: Candidate, runs: Sequence[Record]) -> Row:
 
 def cells(row: Row) -> list[str]:
     """What the table shows of a row, by `COLUMNS`."""
-    spreads = [row.metrics[key] for key in METRICS]
-    return [
-        row.name,
-        str(len(row.seeds)),
-        f"{row.parameters:,}",
-        f"{row.gflops:.2f}",
-        *(spread.points() if spread else "-" for spread in spreads),
-    ]
+    metrics = (row.metrics[key] for key in METRICS)
+    costs = (str(len(row.seeds)), f"{row.parameters:,}", f"{row.gflops:.2f}")
+    return [row.name, *costs, *(spread.points() if spread else "-" for spread in metrics)]
 
 
 def best_ap(table: Iterable[Row]) -> float:
@@ -89,23 +73,8 @@ def versus(table: Sequence[Row]) -> list[str]:
     return lines
 
 
-def worst_span(row: Row, base: Row) -> tuple[float, int] | None:
-    """The lowest mean of the curves' gap over any `SPAN` epochs in a row, in points of AP.
-
-    Returns:
-        The gap, and the first of these epochs, counted from 1; None for shorter runs.
-    """
-    gap = _gap(row, base)
-    means = [mean(gap[i : i + SPAN]) for i in range(len(gap) - SPAN + 1)]
-    return min((value, i + 1) for i, value in enumerate(means)) if means else None
-
-
-def _gap(row: Row, base: Row) -> list[float]:
-    return [100 * (a - b) for a, b in zip(row.curve, base.curve, strict=False)]
-
-
 def _course(row: Row, base: Row) -> str:
-    gap = _gap(row, base)
+    gap = [100 * (a - b) for a, b in zip(row.curve, base.curve, strict=False)]
     worst = min(range(len(gap)), key=gap.__getitem__)
     behind = [i for i, points in enumerate(gap) if points < 0]
     if not behind:
@@ -114,9 +83,9 @@ def _course(row: Row, base: Row) -> str:
         since = "behind at the last epoch"
     else:  # from the epoch after the last one behind, counted from 1
         since = f"ahead for good from epoch {behind[-1] + 2}"
-    span = worst_span(row, base)
-    ten = f", over ten epochs {span[0]:+.1f} from epoch {span[1]} on" if span else ""
+    spans = [(mean(gap[i : i + SPAN]), i + 1) for i in range(len(gap) - SPAN + 1)]
+    span = ", over ten epochs {:+.1f} from epoch {} on".format(*min(spans)) if spans else ""
     return (
         f"{row.name} against {base.name}: {gap[-1]:+.1f} AP at the last epoch; lowest "
-        f"{gap[worst]:+.1f} at epoch {worst + 1}{ten}; {since}."
+        f"{gap[worst]:+.1f} at epoch {worst + 1}{span}; {since}."
     )

@@ -93,30 +93,28 @@ def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
     enough = [row for row in table if len(row.scores) >= 2]
     control = next((row for row in enough if row.label == CONTROL), None)
     necks = [row for row in enough if row is not control]
+    result: dict[str, Any] = {
+        "scale": table[0].scale,
+        "necks_matter": None,
+        "against_control": None,
+        "against_first": [],
+        "best": None,
+        "level_with_best": [],
+    }
     if control is None or not necks or not has_learnt(table):
-        return {
-            "scale": table[0].scale,
-            "necks_matter": None,
-            "against_control": None,
-            "against_first": [],
-            "best": None,
-            "level_with_best": [],
-            "text": [f"No verdict yet: {_why_none(table)}."],
-        }
+        return result | {"text": [f"No verdict yet: {_why_none(table)}."]}
     first, others = necks[0], necks[1:]
     gain = difference(first, control)
     gaps = [difference(row, first) for row in others]
-    best = max(enough, key=lambda row: sum(row.scores) / len(row.scores))
+    best = max(enough, key=lambda row: mean(row.scores))
     level = [r for r in enough if r is not best and not difference(r, best).seen]
-    text = [_matter(gain, first, control), *map(_against, gaps), _advice(best, level)]
-    return {
-        "scale": table[0].scale,
+    return result | {
         "necks_matter": gain.ap > 0 if gain.seen else None,
         "against_control": asdict(gain),
         "against_first": [asdict(gap) for gap in gaps],
         "best": best.name,
         "level_with_best": [row.name for row in level],
-        "text": text,
+        "text": [_matter(gain, first, control), *map(_against, gaps), _advice(best, level)],
     }
 
 
@@ -141,14 +139,12 @@ def _why_none(table: Sequence[Row]) -> str:
 def _matter(gain: Difference, first: Row, control: Row) -> str:
     n, m = len(first.scores), len(control.scores)
     seeds = f"{n} seeds each" if n == m else f"{n} and {m} seeds"
-    told = f"{first.name} against no neck: {gain}, {seeds}"
-    if gain.seen and gain.ap > 0:
-        return f"Necks matter on these data. {told}."
-    if gain.seen:
-        return f"On these data a neck does harm. {told}."
-    return (
-        f"These runs don't show that necks matter on these data: {UNSEEN}. {told}.{_needed(gain)}"
-    )
+    figures = f"{first.name} against no neck: {gain}, {seeds}."
+    if not gain.seen:
+        text = f"These runs don't show that necks matter on these data: {UNSEEN}."
+        return f"{text} {figures}{_needed(gain)}"
+    matter = "Necks matter on these data" if gain.ap > 0 else "On these data a neck does harm"
+    return f"{matter}. {figures}"
 
 
 def _against(gap: Difference) -> str:
@@ -171,13 +167,13 @@ def _advice(best: Row, level: Sequence[Row]) -> str:
     if not level:
         return f"{best.name} has the highest AP, and every other row is clearly below it."
     lean = min([best, *level], key=lambda row: row.parameters)
-    highest = f"{best_ap([best]):.1f}"  # as the table shows it
-    equal = [best, *(row for row in level if f"{best_ap([row]):.1f}" == highest)]
-    told = f"{_names(equal)} {'share' if len(equal) > 1 else 'has'} the highest AP"
+    # Equal to the digit that the table shows.
+    equal = [r for r in (best, *level) if f"{best_ap([r]):.1f}" == f"{best_ap([best]):.1f}"]
+    text = f"{_names(equal)} {'share' if equal[1:] else 'has'} the highest AP"
     if rest := [row for row in level if row not in equal]:
-        told += f"; {_names(rest)} can't be told from {_names(equal[:1]) if equal[1:] else 'it'}"
+        text += f"; {_names(rest)} can't be told from {best.name if equal[1:] else 'it'}"
     return (
-        f"{told}. Of these, {lean.name} has the fewest parameters; afpn benchmark measures "
+        f"{text}. Of these, {lean.name} has the fewest parameters; afpn benchmark measures "
         "their time."
     )
 
@@ -194,9 +190,9 @@ def sentences(found: Mapping[str, Any] | None) -> list[str]:
     for one in found["scales"]:
         title = f"Verdict, scale {one['scale']}:" if len(found["scales"]) > 1 else "Verdict:"
         lines += [title, "", *(f"- {text}" for text in one["text"]), ""]
-    return [*lines, *notes(found)]
+    return [*lines, interval_note(found)]
 
 
-def notes(found: Mapping[str, Any]) -> list[str]:
-    """What holds for all intervals, where there are some."""
-    return [NOTE] if any(one["against_control"] for one in found["scales"]) else []
+def interval_note(found: Mapping[str, Any]) -> str:
+    """What holds for all intervals; empty where there are none."""
+    return NOTE if any(one["against_control"] for one in found["scales"]) else ""

@@ -67,14 +67,9 @@ def _unfair(key: str, value: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all runs share.
+    """What all runs share: Ultralytics' arguments of these names, and `extra` ones.
 
-    Attributes:
-        data: Data set, as `yolo` takes it.
-        epochs: Epochs of every run.
-        imgsz: Image side in pixels, for training and evaluation.
-        batch: Batch size over all GPUs.
-        extra: Further arguments of Ultralytics' trainer.
+    `imgsz`, in pixels, is for training and evaluation; `batch` is over all GPUs.
     """
 
     data: str
@@ -82,6 +77,12 @@ class Settings:
     imgsz: int
     batch: int
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All of them, as Ultralytics' trainer takes them."""
+        shape = {"epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch}
+        return {"data": self.data, **shape, **self.extra}
 
     @property
     def split(self) -> str:
@@ -125,11 +126,7 @@ class YoloRuns:
         models = {neck: self._digest(neck) for neck in self.necks}
         starts = {neck.scale: self._backbone(neck) for neck in self.necks if self._start(neck)}
         conditions = {
-            "data": settings.data,
-            "epochs": settings.epochs,
-            "imgsz": settings.imgsz,
-            "batch": settings.batch,
-            **settings.extra,
+            **settings.arguments,
             "backbone": {s or "": tensor_digest(b.state_dict()) for s, b in starts.items()},
             DIGEST: data_digest(settings.data, ("train", settings.split)) if with_data else None,
         }
@@ -173,15 +170,12 @@ class YoloRuns:
         """
         settings = self.settings
         arguments: dict[str, Any] = {
-            "data": settings.data,
-            "epochs": settings.epochs,
-            "imgsz": settings.imgsz,
-            "batch": settings.batch,
             "seed": run.seed,
             "workers": self.workers,
             "patience": 0,  # all runs equally long
             "plots": False,
-        } | dict(settings.extra)
+            **settings.arguments,
+        }
         if self._start(run.neck):
             digest = run.conditions["backbone"][run.neck.scale or ""]
             # By its content: another process may use another backbone in this folder.

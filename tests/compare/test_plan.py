@@ -86,18 +86,16 @@ def test_necks_at_scales(words: list[str], scales: list[str], files: str) -> Non
 @pytest.mark.parametrize(
     ("words", "scales", "message"),
     [
-        (["yolov5n"], [], "expected"),
-        (["a=yolov5n.yaml", "a=yolov5s.yaml"], [], "twice"),
-        (["yolov5n-afpn.yaml"], ["n"], "scale in its name"),
-        (["a/b=yolov5n.yaml"], [], "names a folder"),
-        (["a, b=yolov5n.yaml"], [], "names a folder"),
-        # It would be held against nothing: models are compared within a scale.
-        (["start=best.pt", "yolov5.yaml"], ["n"], "beside --scales"),
+        ("yolov5n", "", "expected"),
+        ("a=yolov5n.yaml a=yolov5s.yaml", "", "twice"),
+        ("yolov5n-afpn.yaml", "n", "scale in its name"),
+        ("a/b=yolov5n.yaml", "", "names a folder"),
+        ("start=best.pt yolov5.yaml", "n", "beside --scales"),  # it has no others of its scale
     ],
 )
-def test_words_that_name_no_neck(words: list[str], scales: list[str], message: str) -> None:
+def test_words_that_name_no_neck(words: str, scales: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_necks(words, scales)
+        parse_necks(words.split(), scales)
 
 
 @pytest.mark.parametrize(
@@ -119,23 +117,16 @@ def test_two_sets_in_files_of_one_name_have_names_of_their_own(
 
 
 @pytest.mark.parametrize(
-    ("extra", "message"),
+    ("key", "value"),
     [
-        *(({key: 1}, key) for key in ("epochs", "seed", "val", "device")),
-        ({"compile": True}, "compile=True"),
-        ({"split": "train"}, "trained on"),
-        ({"save": False}, "go on"),
-        ({"classes": [0]}, "these classes"),
-        ({"single_cls": True}, "one class"),
-        ({"fraction": [0.5, 0.5]}, "all of its images"),
-        ({"freeze": ["23.cv2"]}, "each neck"),
+        *((key, 1) for key in ("epochs", "seed", "val", "device", "compile", "single_cls")),
+        *(("split", "train"), ("save", False), ("classes", [0]), ("fraction", [0.5, 0.5])),
+        ("freeze", ["23.cv2"]),
     ],
 )
-def test_settings_under_which_runs_could_not_be_compared(
-    extra: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_settings({"lr0": 0.1} | extra)
+def test_settings_under_which_runs_could_not_be_compared(key: str, value: object) -> None:
+    with pytest.raises(ValueError, match=key):
+        check_settings({"lr0": 0.1, key: value})
 
 
 def test_settings_that_reach_every_neck_alike() -> None:
@@ -143,18 +134,12 @@ def test_settings_that_reach_every_neck_alike() -> None:
     check_settings(fair | {"classes": None, "single_cls": False, "freeze": None})
 
 
-@pytest.mark.parametrize(
-    ("word", "value"),
-    [("lr0=1e-3", 0.001), ("cache=None", None), ("cache=ram", "ram"), ("freeze=[0,1]", [0, 1])],
-)
-def test_settings_are_read_as_yolo_reads_them(word: str, value: object) -> None:
-    assert read_settings([word], "--set") == {word.partition("=")[0]: value}
-
-
-@pytest.mark.parametrize("word", ["lr0", "lr0=", "lro=1e-3", "cos_lr=maybe", "lr0=2"])
-def test_settings_that_yolo_would_refuse(word: str) -> None:
-    with pytest.raises(ValueError, match=f"--set {word}"):
-        read_settings([word], "--set")
+def test_settings_are_read_as_yolo_reads_them() -> None:
+    words = ("lr0=1e-3", "cache=None", "freeze=[0,1]")
+    assert read_settings(words, "--set") == {"lr0": 0.001, "cache": None, "freeze": [0, 1]}
+    for word in ("lr0", "lr0=", "lro=1e-3", "cos_lr=maybe", "lr0=2"):
+        with pytest.raises(ValueError, match=f"--set {word}"):
+            read_settings([word], "--set")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +162,7 @@ def stored(path: Path) -> Store:
     store = Store(path)
     for neck, seed in ((NECKS[0], 0), (NECKS[1], 0)):
         run = Run(neck, seed, CONDITIONS)
-        store.add(run, record(neck, seed, 0.5, [0.5]), lambda records: None)
+        store.add(run, record(neck, seed, 0.5, [0.5]))
     return store
 
 
@@ -202,7 +187,7 @@ def test_runs_under_other_conditions_are_refused(
     with pytest.raises(ValueError, match=message):
         store.check([run])
     with pytest.raises(ValueError, match=message):  # another process wrote it meanwhile
-        store.add(run, record(neck, seed, 0.5, [0.5]), lambda records: None)
+        store.add(run, record(neck, seed, 0.5, [0.5]))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"conditions": {}}', '{"runs": [1]}'])
@@ -214,7 +199,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
 
 def _add(path: Path, seed: int) -> None:
     run = Run(NECKS[0], seed, CONDITIONS)
-    Store(path).add(run, record(NECKS[0], seed, 0.5, [0.5]), lambda records: None)
+    Store(path).add(run, record(NECKS[0], seed, 0.5, [0.5]))
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
@@ -222,13 +207,6 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
     with multiprocessing.get_context("fork").Pool(4) as pool:
         pool.starmap(_add, [(path, seed) for seed in range(16)])
     assert len(Store(path).records()) == 16
-
-
-def test_a_folder_is_locked_once(tmp_path: Path) -> None:
-    with try_lock(tmp_path) as first, try_lock(tmp_path) as second:
-        assert (first, second) == (True, False)
-    with try_lock(tmp_path) as again:
-        assert again
 
 
 def test_a_run_whose_process_was_stopped_is_done_after_the_others(tmp_path: Path) -> None:
@@ -332,22 +310,24 @@ def test_how_trainings_went() -> None:
         "AFPN-n against PAFPN-n: +3.5 AP at the last epoch; lowest -11.0 at epoch 1; "
         "ahead for good from epoch 2."
     ]
-    behind = records(record(NECKS[0], 0, 0.5, [0.4, 0.5]), record(NECKS[1], 0, 0.6, [0.5, 0.4]))
-    (line,) = versus(rows(NECKS, behind))
-    assert "-10.0 AP at the last epoch; lowest -10.0 at epoch 2" in line
-    level = records(*(record(neck, 0, 0.5, [0.5, 0.5]) for neck in NECKS))
-    assert "never behind" in versus(rows(NECKS, level))[0]
+    flat = [0.5] * 30
+    for curve, words in (
+        ([*flat[1:], 0.4], "-10.0 AP at the last epoch; lowest -10.0 at epoch 30"),
+        ([*flat[:11], *[0.48] * 10, *flat[21:]], "over ten epochs -2.0 from epoch 12 on"),
+        (flat, "never behind"),
+    ):
+        two = records(record(NECKS[0], 0, 0.5, flat), record(NECKS[1], 0, 0.6, curve))
+        assert words in versus(rows(NECKS, two))[0]
 
 
 def test_figures_show_every_neck(tmp_path: Path) -> None:
     table = rows(NECKS, TWO_AND_TWO)
     for draw in (bubbles, curves, sizes):
-        draw(table).savefig(tmp_path / "one.png")
-        draw(table[:1]).savefig(tmp_path / "other.png")
-        one, other = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("one", "other"))
-        assert one is not None
-        assert other is not None
-        colours = [len({*map(bytes, image.reshape(-1, 3))}) for image in (one, other)]
+        colours = []
+        for part in (table, table[:1]):
+            draw(part).savefig(tmp_path / "a.png")
+            image: Any = cv2.imread(str(tmp_path / "a.png"))
+            colours.append(len({*map(bytes, image.reshape(-1, 3))}))
         assert colours[0] > colours[1]
 
 
@@ -365,18 +345,13 @@ def test_the_front_has_what_nothing_beats() -> None:
     assert pareto_front([(2, 20), (1, 10), (3, 15), (1, 12)]) == [(1, 12), (2, 20)]
 
 
-@pytest.mark.parametrize(
-    ("lines", "curve"),
-    [
-        ("1,10,0,0\n2,20,.5,.2\n3,7,.6,.3\n4,15,.7,.4\n", [0, 0.2, 0.3, 0.4]),  # resumed
+def test_curve_and_seconds_of_a_resumed_training(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    for lines, curve in (
+        ("1,10,0,0\n2,20,.5,.2\n3,7,.6,.3\n4,15,.7,.4\n", [0, 0.2, 0.3, 0.4]),
         ("1,10,0,0\n2,20,.5,.2\n2,7,.6,.25\n3,15,.7,.4\n", [0, 0.25, 0.4]),  # an epoch repeated
-    ],
-)
-def test_curve_and_seconds_of_a_resumed_training(
-    lines: str, curve: list[float], tmp_path: Path
-) -> None:
-    head = "epoch,time,metrics/mAP50(B),metrics/mAP50-95(B)\n"
-    (tmp_path / "results.csv").write_text(head + lines)
-    seconds, read = read_curve(tmp_path / "results.csv")
-    assert seconds == 35  # all of it was spent
-    assert read["AP"] == curve
+    ):
+        path.write_text(f"epoch,time,metrics/mAP50(B),metrics/mAP50-95(B)\n{lines}")
+        seconds, read = read_curve(path)
+        assert seconds == 35  # all of it was spent
+        assert read["AP"] == curve

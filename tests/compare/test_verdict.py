@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from scipy import stats
 from afpn_yolo.compare.pareto import over_cost, read_table
 from afpn_yolo.compare.plan import Candidate, Run
 from afpn_yolo.compare.results import Results, notes, shared
-from afpn_yolo.compare.table import rows, worst_span
+from afpn_yolo.compare.table import rows
 from afpn_yolo.compare.verdict import NOTE, UNSEEN, difference, verdict
 from afpn_yolo.compare.yolo import YoloRuns
 from afpn_yolo.evaluation.records import Record, Result
@@ -55,11 +54,6 @@ def test_more_seeds_where_a_difference_is_not_seen() -> None:
     assert difference(*table(a=(20.0, 22.0), b=(20.01, 22.01))).seeds_more is None
 
 
-def test_one_more_seed_is_one_seed() -> None:
-    text = str(verdict(table(none=(69.4, 69.25), PAFPN=(71.2, 72.2))))
-    assert "About 1 more seed of each would show a difference of this size." in text
-
-
 @pytest.mark.parametrize(
     ("scores", "matter", "says"),
     [
@@ -86,22 +80,14 @@ def test_which_neck_the_verdict_names() -> None:
     assert (one["best"], one["level_with_best"]) == ("lite-n", ["PAFPN-n"])
 
 
-CONTROL_LACKS = r"a model without a neck beside the others \(--control, or none=MODEL\)"
-SEEDS_LACK = r"at least two seeds of each neck \(--seeds 0 1 2\)"
-
-
 @pytest.mark.parametrize(
     ("scores", "says"),
     [
-        ({"PAFPN": (20.0, 21.0), "AFPN": (17.0, 18.0)}, f"it takes {CONTROL_LACKS}"),
-        ({"PAFPN": (20.0,), "none": (17.0, 18.0)}, f"it takes {SEEDS_LACK}"),
-        ({"PAFPN": (20.0,), "AFPN": (17.0,)}, f"it takes {CONTROL_LACKS} and {SEEDS_LACK}"),
-        ({"none": (20.0, 21.0)}, "it takes a neck beside the model without one"),
-        ({"PAFPN": (0.8, 0.8), "none": (0.0, 0.0)}, r"nothing has been learnt \(AP 0\.8 at most\)"),
-        (
-            {"PAFPN": (0.0,)},
-            r"nothing has been learnt .*train longer \(--epochs\), or .*--backbone",
-        ),
+        ({"PAFPN": (20.0, 21.0), "AFPN": (17.0, 18.0)}, "--control"),
+        ({"PAFPN": (20.0,), "none": (17.0, 18.0)}, "--seeds"),
+        ({"PAFPN": (20.0,), "AFPN": (17.0,)}, "--control.*--seeds"),
+        ({"none": (20.0, 21.0)}, "a neck beside"),
+        ({"PAFPN": (0.8, 0.8), "none": (0.0, 0.0)}, "AP 0.8 at most"),
     ],
 )
 def test_where_there_is_no_verdict_one_sentence_says_why(
@@ -110,7 +96,7 @@ def test_where_there_is_no_verdict_one_sentence_says_why(
     shown = Results.of(*finished(**scores))
     (one,) = shown.verdict["scales"] if shown.verdict else []
     assert (one["necks_matter"], one["best"], len(one["text"])) == (None, None, 1)
-    assert re.match(rf"No verdict yet: {says}", one["text"][0])
+    assert re.match(rf"No verdict yet: .*{says}", one["text"][0])
     text = shown.markdown()
     assert text.startswith(f"Verdict:\n\n- {one['text'][0]}\n\n| neck")
     assert "interval" not in text
@@ -142,26 +128,10 @@ def test_a_verdict_is_a_list_with_an_item_a_sentence_at_each_scale() -> None:
     assert [line[:8] for line in before[2:5]] == ["- Necks ", "- AFPN-n", "- PAFPN-"]
     assert before[5:] == ["", NOTE]
     small = [Candidate(neck.label, neck.model, "s") for neck in necks]
-    for neck in small:
-        for seed in (0, 1):
-            run = runs[f"{neck.label}-n-seed{seed}"]
-            name = Run(neck, seed, {}).name
-            runs[name] = {**run, "run": name, "scale": "s"}
+    runs |= records(*(record(neck, seed, 0.2, [0.2]) for neck in small for seed in (0, 1)))
     text = Results.of([*necks, *small], runs).markdown()
     assert "Verdict, scale n:\n\n- Necks" in text
-    assert "Verdict, scale s:\n\n- Necks" in text
-
-
-def test_the_worst_ten_epochs() -> None:
-    necks, runs = finished(PAFPN=(50.0,), AFPN=(50.0,))
-    curve = [0.5] * 30
-    runs["PAFPN-n-seed0"]["curve"]["AP"] = curve
-    runs["AFPN-n-seed0"]["curve"]["AP"] = [*curve[:11], *[0.48] * 10, *curve[21:]]
-    pafpn, afpn = rows(necks, runs)
-    span = worst_span(afpn, pafpn)
-    assert span
-    assert span[0] == pytest.approx(-2.0)
-    assert span[1] == 12
+    assert "Verdict, scale s:\n\n- These" in text
 
 
 def test_different_versions_are_marked() -> None:
@@ -193,21 +163,6 @@ def test_conditions_are_shown_that_all_runs_share() -> None:
     assert conditions["backbone"] == f"weights n: {digest[:12]}"
 
 
-class Page(HTMLParser):
-    """What an HTML file refers to."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        links = ("src", "href", "xlink:href")
-        self.links += [value or "" for name, value in attrs if name in links]
-
-
 def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command, but for the training."""
     begun: list[Run] = []
@@ -232,21 +187,17 @@ def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     content = json.loads((tmp_path / "results" / "small-quick.json").read_text())
     assert content == json.loads((tmp_path / "out.json").read_text())
     assert content["verdict"]["scales"][0]["necks_matter"] is True
-    page = Page((tmp_path / "results" / "small-quick.html").read_text(encoding="utf-8"))
-    assert page.tags.count("figure") == 3
-    assert "script" not in page.tags
-    assert all(link.startswith("#") for link in page.links)
+    page = (tmp_path / "results" / "small-quick.html").read_text("utf-8")
+    assert page.count("<figure>") == 3
+    assert "<script" not in page
+    assert {*re.findall(r'(?:src|href)="(.)', page)} == {"#"}
     begun.clear()
     afpn(*words, cwd=tmp_path)
     assert not begun, "the same command has nothing left to do"
 
 
-def test_quick_names_the_remedy_where_nothing_can_be_downloaded(
-    small_data: Path, tmp_path: Path
-) -> None:
-    words = ("compare", "--data", small_data, "--quick")
-    message = afpn(*words, cwd=tmp_path, fails=True).stderr
-    assert "yolov5nu.pt can't be downloaded" in message
+def test_quick_where_nothing_can_be_downloaded(small_data: Path, tmp_path: Path) -> None:
+    message = afpn("compare", "--data", small_data, "--quick", cwd=tmp_path, fails=True).stderr
     assert "--backbone none" in message
 
 
@@ -254,7 +205,7 @@ def test_a_page_escapes_what_users_name(tmp_path: Path) -> None:
     neck = Candidate("PAFPN", "x.yaml")
     runs = records(record(neck, 0, 0.2, [0.2], data="<script>alert(1)</script>"))
     Results.of([neck], runs).write(tmp_path, "x")
-    assert "script" not in Page((tmp_path / "x.html").read_text("utf-8")).tags
+    assert "<script" not in (tmp_path / "x.html").read_text("utf-8")
 
 
 def test_a_comparison_that_has_learnt_nothing_draws_no_bubbles(tmp_path: Path) -> None:
