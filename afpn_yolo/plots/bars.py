@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afpn_yolo.plots.palette import COLOURS
+from afpn_yolo.plots.comparison import COLOURS, STYLE
 
 Row = Mapping[str, Any]
 GAP = 0.3  # between the groups of bars, in widths of a group
 
 
+@rc_context(STYLE | {"axes.grid.axis": "y", "axes.axisbelow": True})
 def bars(rows: Sequence[Row], path: Path, titles: Mapping[str, str]) -> None:
     """Median time of every neck in every runtime, one panel a part and scale.
 
@@ -28,15 +30,14 @@ def bars(rows: Sequence[Row], path: Path, titles: Mapping[str, str]) -> None:
     """
     rows = [r for r in rows if (r["imgsz"], r["batch"]) == (rows[0]["imgsz"], rows[0]["batch"])]
     panels = list(dict.fromkeys((r["part"], r["scale"]) for r in rows))
-    # Without pyplot: no display, no state shared with the caller's own figures.
-    figure = Figure(figsize=(4.6 * min(len(panels), 2), 3.6 * -(-len(panels) // 2)), dpi=150)
-    figure.set_layout_engine("constrained")
+    down, across = -(-len(panels) // 2), min(len(panels), 2)
+    figure = Figure(figsize=(4.6 * across, 3.6 * down))
     for number, panel in enumerate(panels, 1):
-        axes = figure.add_subplot(-(-len(panels) // 2), min(len(panels), 2), number)
+        axes = figure.add_subplot(down, across, number)
         _panel(axes, [r for r in rows if (r["part"], r["scale"]) == panel], titles)
-        axes.set_title(" ".join(word for word in reversed(panel) if word), fontsize=11)
+        axes.set_title(" ".join(word for word in reversed(panel) if word))
     size, batch, threads = (rows[0][key] for key in ("imgsz", "batch", "threads"))
-    figure.suptitle(f"{size} pixels, batch {batch}, {threads} threads", fontsize=11)
+    figure.suptitle(f"{size} pixels, batch {batch}, {threads} threads")
     figure.savefig(path)
 
 
@@ -50,7 +51,7 @@ def _panel(axes: Axes, rows: Sequence[Row], titles: Mapping[str, str]) -> None:
             middle, low, high = (row[key] for key in ("median_ms", "p10_ms", "p90_ms"))
             colour = COLOURS[i % len(COLOURS)]
             axes.bar(x, middle, 0.95 * width, color=colour, label=neck)
-            axes.errorbar(x, middle, [[middle - low], [high - middle]], color="black", capsize=2)
+            axes.errorbar(x, middle, [[middle - low], [high - middle]], color="black")
             if neck != row["baseline"]:
                 text = f"{row['ratio_to_baseline']:.2f}" + " ?" * row["unsteady"]
                 axes.annotate(
@@ -61,7 +62,6 @@ def _panel(axes: Axes, rows: Sequence[Row], titles: Mapping[str, str]) -> None:
     axes.set_ylabel("ms")
     axes.margins(y=0.12)
     axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
-    axes.legend(once.values(), once.keys(), frameon=False, fontsize=8)
+    axes.legend(once.values(), once.keys(), fontsize=8)

@@ -1,10 +1,11 @@
-"""Charts of a comparison: AP over cost, AP over epochs, and AP by the size of objects."""
+"""Charts of a comparison: AP over cost, epochs and the size of objects; and the charts' style."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import cycle
+from math import nan
 from typing import Any, TypeVar
 
 from matplotlib import rc_context
@@ -14,7 +15,32 @@ from matplotlib.ticker import MaxNLocator
 
 from afpn_yolo.evaluation.coco import Column
 from afpn_yolo.evaluation.records import Row
-from afpn_yolo.plots.palette import COLOURS, INK, LINES, MARKERS, new_figure
+
+COLOURS = (
+    *("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE"),
+    *("#AA3377", "#BBBBBB", "#EE7733", "#222222", "#009988"),
+)
+"""One for each neck; readers with colour blindness can tell them apart."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", "-.", ":")
+INK = "#1f2328"
+"""Of lines and letters; `svg` replaces it by the page's own colour."""
+
+STYLE: Any = {
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
+    **dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), INK),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **{
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "errorbar.capsize": 3,
+        "axes.titlesize": 11,
+        "figure.titlesize": 11,
+    },
+    **{"figure.figsize": (7, 4.5), "figure.dpi": 150, "figure.constrained_layout.use": True},
+}
+"""Matplotlib's settings for all charts."""
 
 LARGEST = 1500  # area of the largest bubble, in points squared
 LEAST_SPAN = 5.0
@@ -23,22 +49,19 @@ LEAST_SPAN = 5.0
 SIZES: dict[Column, str] = {"APS": "small", "APM": "medium", "APL": "large"}
 AP_LABEL = "AP (bars: standard deviation over seeds)"
 # Of a legend right of the axes: names beside points would cover one another where necks are alike.
-BESIDE: dict[str, Any] = {
-    "loc": "upper left",
-    "bbox_to_anchor": (1, 1),
-    "frameon": False,
-    "labelcolor": INK,
-    "fontsize": 9,
-}
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 9}
 Cost = tuple[float, float, float]
 """Median, low and high end of what a model costs."""
 
 Key = TypeVar("Key")
 
 
+@rc_context(STYLE)
 def bubbles(table: Sequence[Row]) -> Figure:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
-    figure, axes = new_figure("AP over parameters; bubble area: GFLOPs")
+    figure = Figure()  # without pyplot: no display, no state shared with the caller's figures
+    axes = figure.subplots()
+    axes.set_title("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
     colours, markers = _colours(table), _styles((row.scale for row in table), MARKERS)
     for row in table:
@@ -47,9 +70,8 @@ def bubbles(table: Sequence[Row]) -> Figure:
         x, y, colour = row.parameters / 1e6, 100 * spread.mean, colours[row.label]
         area = LARGEST * row.gflops / most
         axes.scatter(x, y, s=area, color=colour, alpha=0.45, edgecolors=colour)
-        style = {"color": colour, "capsize": 4, "fmt": markers[row.scale]}
         label = f"{row.name}: {row.gflops:.2f} GFLOPs"
-        axes.errorbar(x, y, yerr=spread.bar, label=label, **style)
+        axes.errorbar(x, y, spread.bar, color=colour, fmt=markers[row.scale], label=label)
     axes.legend(**BESIDE)
     axes.margins(x=0.2, y=0.25)
     _span_at_least(axes)
@@ -58,9 +80,12 @@ def bubbles(table: Sequence[Row]) -> Figure:
     return figure
 
 
+@rc_context(STYLE)
 def curves(table: Sequence[Row]) -> Figure:
     """AP after each epoch: the mean of the seeds, and a band from the lowest to the highest."""
-    figure, axes = new_figure("AP over epochs, mean and range over seeds")
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_title("AP over epochs, mean and range over seeds")
     colours, styles = _colours(table), _styles((row.scale for row in table), LINES)
     for row in table:
         epochs = range(1, len(row.curve) + 1)
@@ -72,31 +97,34 @@ def curves(table: Sequence[Row]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("AP (validation during training)")
     _from_zero(axes)
-    axes.legend(loc="lower right", frameon=False, labelcolor=INK)
+    axes.legend(loc="lower right")
     return figure
 
 
+@rc_context(STYLE)
 def sizes(table: Sequence[Row]) -> Figure:
     """AP of small, medium and large objects; a size of which there is none has no point."""
-    figure, axes = new_figure("AP by the size of objects")
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_title("AP by the size of objects")
     colours = _colours(table)
     for number, row in enumerate(table):
         shift = (number - (len(table) - 1) / 2) * 0.7 / len(table)
-        label: str | None = row.name
-        for place, key in enumerate(SIZES):
-            if spread := row.metrics[key]:
-                style = {"fmt": MARKERS[number % len(MARKERS)], "color": colours[row.label]}
-                y = 100 * spread.mean
-                axes.errorbar(place + shift, y, spread.bar, capsize=3, label=label, **style)
-                label = None  # once in the legend
+        places = [place + shift for place in range(len(SIZES))]
+        spreads = [row.metrics[key] for key in SIZES]
+        y = [100 * spread.mean if spread else nan for spread in spreads]
+        bars = [spread.bar or 0 if spread else nan for spread in spreads]
+        marker, colour = MARKERS[number % len(MARKERS)], colours[row.label]
+        axes.errorbar(places, y, bars, fmt=marker, color=colour, label=row.name)
     axes.set_xticks(range(len(SIZES)), [*SIZES.values()])
     axes.set_xlim(-0.5, len(SIZES) - 0.5)
     _from_zero(axes)
     axes.set_ylabel(AP_LABEL)
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    axes.legend(fontsize=9)
     return figure
 
 
+@rc_context(STYLE)
 def pareto(
     tables: Mapping[str, Sequence[Row]],
     times: Mapping[tuple[str, str | None], Cost],
@@ -113,12 +141,14 @@ def pareto(
             only.
         what: Which times these are, for the title.
     """
-    figure, (by_time, by_size) = new_figure(f"AP over cost ({what})", 2, 12)
+    figure = Figure(figsize=(12, 4.5))
+    by_time, by_size = figure.subplots(1, 2)
+    figure.suptitle(f"AP over cost ({what})")
     colours = _colours([row for table in tables.values() for row in table])
     for (name, table), marker in zip(tables.items(), cycle(MARKERS), strict=False):
-        timed = [(row, times[row.label, row.scale]) for row in table if _key(row) in times]
+        timed = ((row, times.get((row.label, row.scale))) for row in table)
         _points(by_time, timed, colours, marker)
-        _points(by_size, [(row, (row.parameters / 1e6,) * 3) for row in table], colours, marker)
+        _points(by_size, ((row, (row.parameters / 1e6,) * 3) for row in table), colours, marker)
         by_size.plot([], [], marker, color=INK, label=name)
     for label, colour in colours.items():
         by_size.plot([], [], "-", linewidth=4, color=colour, label=label)
@@ -132,26 +162,21 @@ def pareto(
     return figure
 
 
-def _key(row: Row) -> tuple[str, str | None]:
-    return row.label, row.scale
-
-
 def _points(
-    axes: Axes, rows: Iterable[tuple[Row, Cost]], colours: Mapping[str, str], marker: str
+    axes: Axes, rows: Iterable[tuple[Row, Cost | None]], colours: Mapping[str, str], marker: str
 ) -> None:
     points = []
-    for row, (middle, low, high) in rows:
-        if not (spread := row.metrics["AP"]):
+    for row, cost in rows:
+        if cost is None or not (spread := row.metrics["AP"]):
             continue
-        x, y = middle, 100 * spread.mean
+        x, low, high = cost
+        y = 100 * spread.mean
         points.append((x, y))
-        bars: dict[str, Any] = {"yerr": spread.bar, "capsize": 3}
-        if high > low:
-            bars["xerr"] = [[middle - low], [high - middle]]
-        axes.errorbar(x, y, fmt=marker, color=colours[row.label], markersize=7, **bars)
+        bars = [[x - low], [high - x]] if high > low else None
+        style: dict[str, Any] = {"fmt": marker, "color": colours[row.label], "markersize": 7}
+        axes.errorbar(x, y, spread.bar, bars, **style)
         # A colour is that of a label, at whatever scale.
-        place: dict[str, Any] = {"xytext": (6, 6), "textcoords": "offset points"}
-        axes.annotate(row.scale or "", (x, y), fontsize=9, color=INK, **place)
+        axes.annotate(row.scale or "", (x, y), (6, 6), textcoords="offset points", fontsize=9)
     edge = pareto_front(points)
     axes.plot([x for x, _ in edge], [y for _, y in edge], ":", color=INK, alpha=0.5, zorder=0)
 

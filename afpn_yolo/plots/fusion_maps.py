@@ -25,8 +25,7 @@ from afpn_yolo.upstream.validator import detections
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
-LEAST_STRIDE = 32
-"""Sides of an image are multiples of it, whatever the model."""
+LEAST_STRIDE = 32  # sides of an image are multiples of it, whatever the model
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +48,9 @@ class FusionMap:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """Names of the source levels: P3 has stride 8."""
-        return tuple(level_name(stride) for stride in self.strides)
+        """Names of the source levels: `P3` for stride 8; `stride 12` where none has that stride."""
+        coarseness = [(stride.bit_length() - 1, stride) for stride in self.strides]
+        return tuple(f"P{i}" if s == 2**i else f"stride {s}" for i, s in coarseness)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -91,12 +91,6 @@ class FusionView:
     names: dict[int, str]
 
 
-def level_name(stride: int) -> str:
-    """`P3` for stride 8; `stride 12` where no level has that stride."""
-    level = stride.bit_length() - 1
-    return f"P{level}" if stride == 2**level else f"stride {stride}"
-
-
 def fusion_maps(
     model: str | Path | nn.Module, image: str | Path | Image, imgsz: int | None = None
 ) -> list[FusionMap]:
@@ -128,11 +122,13 @@ def look(
     size = trained_size(network) if imgsz is None else imgsz
     check_int("fusion maps", "imgsz", size, 1)
     side = math.ceil(size / stride) * stride
-    height, width = pixels.shape[:2]
-    fitted = fit((height, width), (side, side), stride)
+    fitted = fit(pixels.shape[:2], (side, side), stride)
     seen = np.empty((1, 3, *fitted.size), np.float32)
-    channels = image_channels(network)
-    fill(seen[0], _grey(pixels) if channels == 1 else pixels, fitted)
+    if (channels := image_channels(network)) == 1:
+        grey: Any = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+        fill(seen[0], np.repeat(grey[..., None], 3, axis=2), fitted)
+    else:
+        fill(seen[0], pixels, fitted)
     weight = next(network.parameters())
     heights: dict[nn.Module, list[int]] = {}
     weights: dict[nn.Module, Floats] = {}
@@ -147,7 +143,10 @@ def look(
         output = network(torch.from_numpy(seen[:, :channels]).to(weight.device, weight.dtype))
         boxes = detections(network, output)
     boxes[:, :4] = restore(boxes[:, :4], fitted)
-    maps = [_map(fusion, heights[fusion], weights[fusions[fusion]], fitted) for fusion in fusions]
+    maps = [
+        _map(fusion, heights[fusion], weights[predictor], fitted)
+        for fusion, predictor in fusions.items()
+    ]
     return FusionView(pixels, maps, boxes, dict(network.names))
 
 
@@ -189,9 +188,3 @@ def weighted_fusions(model: nn.Module) -> dict[LevelFusion, FusionWeights]:
         for child in fusion.children()
         if isinstance(child, FusionWeights)
     }
-
-
-def _grey(image: Image) -> Image:
-    """An image without its colours, still of three channels."""
-    grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return np.repeat(grey[..., None], 3, axis=2)

@@ -29,6 +29,7 @@ OTHER = ("#f5f2d0", "#8a8330")
 WIDTH, HEIGHT = 1.5, 0.72
 STEP, RISE = 2.35, 1.75
 BEND = 0.35  # the corners of an arc
+Spot = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -130,37 +131,24 @@ def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
     axes.text(x, y, box.text, ha="center", va="center", fontsize=size, zorder=4)
 
 
-def _draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """From the right of one box to the left of another, in the colour of its direction."""
-    direction = (end[1] > start[1]) - (end[1] < start[1])
-    tip = (end[0] - WIDTH / 2 - 0.03, end[1] - 0.13 * direction)
-    tail = (start[0] + WIDTH / 2 + 0.03, start[1])
-    style = {"arrowstyle": "-|>", "lw": 1.3, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", tip, tail, arrowprops={**style, "color": ARROWS[direction][1]}, zorder=2)
+def _draw_arrow(axes: Axes, start: Spot, end: Spot, rise: float) -> None:
+    """From one box to another, in the colour of its direction.
 
-
-def _draw_arc(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Over the boxes that stand between two of the same level; a longer way lies higher."""
-    (left, bottom), (right, _) = ((x, y + HEIGHT / 2 + 0.03) for x, y in (start, end))
-    top = bottom + _rise(end[0] - start[0])
-    way = [(left, bottom), (left, top), (left + BEND, top)]
-    way += [(right - BEND, top), (right, top), (right, bottom)]
-    curve = [Path.MOVETO, Path.CURVE3, Path.CURVE3, Path.LINETO, Path.CURVE3, Path.CURVE3]
-    arrow = FancyArrowPatch(
-        path=Path(way, curve),
-        arrowstyle="-|>",
-        mutation_scale=10.0,
-        linewidth=1.3,
-        color=ARROWS[0][1],
-        fill=False,
-        zorder=2,
-    )
-    axes.add_patch(arrow)
-
-
-def _rise(distance: float) -> float:
-    """How far above its boxes an arc over this distance runs."""
-    return min(0.22 + 0.03 * distance / STEP, 0.5)
+    From right to left, or with a rise over the boxes that stand between two of the same level.
+    """
+    (left, own), (right, other) = start, end
+    direction = (other > own) - (other < own)
+    if rise:
+        own += HEIGHT / 2 + 0.03
+        way = [(left, own), (left, own + rise), (left + BEND, own + rise)]
+        way += [(right - BEND, own + rise), (right, own + rise), (right, own)]
+        codes = [Path.MOVETO, Path.CURVE3, Path.CURVE3, Path.LINETO, Path.CURVE3, Path.CURVE3]
+    else:
+        aside = WIDTH / 2 + 0.03
+        way = [(left + aside, own), (right - aside, other - 0.13 * direction)]
+        codes = [Path.MOVETO, Path.LINETO]
+    style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 10.0, "lw": 1.3, "zorder": 2}
+    axes.add_patch(FancyArrowPatch(path=Path(way, codes), color=ARROWS[direction][1], **style))
 
 
 def draw(boxes: list[Box], title: str, path: File) -> None:
@@ -175,10 +163,11 @@ def draw(boxes: list[Box], title: str, path: File) -> None:
         _draw_box(axes, box, *spot[box.row])
         for source in box.sources:
             (left, level), (right, own) = spot[source], spot[box.row]
+            # Over the boxes that it passes; a longer way lies higher.
             passed = any(left < x < right and y == level == own for x, y in spot.values())
-            (_draw_arc if passed else _draw_arrow)(axes, spot[source], spot[box.row])
-            if passed:
-                top = max(top, level + HEIGHT / 2 + _rise(right - left) + 0.2)
+            rise = min(0.22 + 0.03 * (right - left) / STEP, 0.5) if passed else 0.0
+            _draw_arrow(axes, (left, level), (right, own), rise)
+            top = max(top, level + HEIGHT / 2 + rise + 0.2)
     for index, stride in enumerate(strides):
         label = f"level {stride.bit_length() - 1}\nstride {stride}"
         axes.text(-1.35, -index * RISE, label, ha="right", va="center", fontsize=10.5)

@@ -27,7 +27,7 @@ from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_tensors
 from afpn_yolo.upstream.scales import read_model_yaml
 from afpn_yolo.upstream.train import spread_evenly
-from tests.compare.test_plan import result
+from tests.compare.test_plan import record, result
 from tests.processes import AFPN, afpn
 
 
@@ -124,8 +124,8 @@ def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any
 def keep_first(first: Comparison) -> None:
     """As if its first run had been done."""
     run = first.runs[0]
-    record: Any = {"run": run.name, **vars(run.neck), "seed": 0, "conditions": run.conditions}
-    first.store.add(run, record)
+    done: Any = record(run.neck, 0, 0.5, [0.5]) | {"conditions": run.conditions}
+    first.store.add(run, done)
 
 
 NECKS = [Candidate("PAFPN", "yolov5.yaml", "n")]

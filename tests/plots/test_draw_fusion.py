@@ -139,26 +139,6 @@ def test_a_bad_image_does_not_stop_the_others(
     assert all(any(str(path) in line for line in errors) for path in (bad, missing))
 
 
-def test_what_stops_the_script(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image, out = write(tmp_path / "a.png"), tmp_path / "out"
-    torch.save({"model": DetectionModel("yolov8n.yaml", verbose=False)}, tmp_path / "stock.pt")
-    for model, options, message in (
-        (tmp_path / "stock.pt", [], "no AFPNFusion row"),
-        (tmp_path / "best.onnx", [], "(.pt) is needed"),
-        (tmp_path / "none.pt", [], "no such file"),
-        (checkpoint, ["--device", "nonsense"], "device nonsense"),
-        (checkpoint, ["--out", str(image)], str(image)),
-    ):
-        assert main(["fusion", str(model), str(image), "--out", str(out), *options]) == 2
-        error = capsys.readouterr().err
-        assert error.startswith("error: ")
-        assert message in error
-        assert error.count("\n") == 1
-        assert not out.exists()
-
-
 @pytest.mark.parametrize("options", ["--imgsz 0", "--range 0.5 0.5", "--range 0 2"])
 def test_options_that_are_refused(options: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fusion", "a.pt", "a.jpg", *options.split()]) == 2

@@ -180,32 +180,20 @@ def test_means_count_what_lies_over_the_image() -> None:
     assert item.means() == pytest.approx([3 / 5, 2 / 5])
 
 
-def state(model: nn.Module) -> list[Tensor]:
-    return [t.clone() for t in model.state_dict().values()]
-
-
 def test_the_model_is_left_as_it_was() -> None:
     model = network()
-    model.model[3].train()  # a part only: flags are restored one by one
+    model.model[3].train()
     modes = [m.training for m in model.modules()]
     x = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         expected = model(x)[0]
-    before = state(model)
+    tensors = [tensor.clone() for tensor in model.state_dict().values()]
     fusion_maps(model, BUS, imgsz=64)
     assert [m.training for m in model.modules()] == modes
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-    assert all(map(torch.equal, state(model), before))
+    assert all(map(torch.equal, model.state_dict().values(), tensors))
     with torch.no_grad():
         assert torch.equal(model(x)[0], expected)
-
-
-def test_hooks_go_when_the_model_fails() -> None:
-    model = network()
-    model.model[5].register_forward_pre_hook(lambda module, args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        fusion_maps(model, BUS, imgsz=64)
-    assert not any(m._forward_hooks for m in model.modules())
 
 
 def test_a_path_a_yolo_and_its_network_give_the_same(tmp_path: Path) -> None:
@@ -233,37 +221,20 @@ def test_boxes_are_those_of_predict(tmp_path: Path) -> None:
     assert len(boxes) == pytest.approx(len(found), rel=0.1)
 
 
-WITHOUT = ["yolov8n.yaml", "yolov5n-afpn-sum.yaml", "yolov5n-afpn-concat.yaml"]
-
-
-@pytest.mark.parametrize("name", WITHOUT)
-def test_a_model_without_weights(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "plain.pt"
-    torch.save({"model": DetectionModel(name, verbose=False)}, path)
-    with pytest.raises(ValueError, match=r"plain\.pt: it has no AFPNFusion row.*yolov5n-afpn"):
-        fusion_maps(path, BUS)
-
-
-def test_files_that_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.onnx: a PyTorch checkpoint \(\.pt\) is needed"):
-        fusion_maps("a.onnx", BUS)
-    with pytest.raises(FileNotFoundError, match=r"missing\.pt: no such file"):
-        fusion_maps(tmp_path / "missing.pt", BUS)
-    bad = tmp_path / "bad.pt"
-    bad.write_text("no checkpoint")
-    with pytest.raises(ValueError, match=r"bad\.pt: Ultralytics can't open it"):
-        fusion_maps(bad, BUS)
+@pytest.mark.parametrize("name", ["yolov5n-afpn-sum.yaml", "yolov5n-afpn-concat.yaml"])
+def test_a_model_without_weights(name: str) -> None:
+    with pytest.raises(ValueError, match="no AFPNFusion row"):
+        fusion_maps(DetectionModel(name, verbose=False), BUS)
 
 
 def test_images_that_are_refused(tmp_path: Path) -> None:
     model = network()
     with pytest.raises(FileNotFoundError, match=r"missing\.jpg"):
         fusion_maps(model, tmp_path / "missing.jpg")
-    for name, content in (("empty.png", b""), ("text.jpg", b"text"), ("text.tif", b"text")):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=name):
-            fusion_maps(model, tmp_path / name)
-    with pytest.raises(ValueError, match=r"uint8 \(H, W, 3\), got uint8 \(9, 9\)"):
+    (tmp_path / "text.jpg").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"text\.jpg"):
+        fusion_maps(model, tmp_path / "text.jpg")
+    with pytest.raises(ValueError, match="uint8"):
         fusion_maps(model, np.zeros((9, 9), np.uint8))
-    with pytest.raises(ValueError, match="imgsz must be an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match="imgsz"):
         fusion_maps(model, BUS, imgsz=0)

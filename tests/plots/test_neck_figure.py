@@ -5,25 +5,15 @@ from __future__ import annotations
 from pathlib import Path as File
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
-from matplotlib.text import Annotation
 from ultralytics.utils import YAML
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.plots import neck_figure
-
-
-@pytest.mark.parametrize(("model", "expected"), [("afpn", 0), ("afpn-lite", 3)])
-def test_the_backbones_features_pass_over_the_lite_neck(
-    model: str, expected: int, tmp_path: File, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arcs: list[Any] = []
-    monkeypatch.setattr(neck_figure, "_draw_arc", lambda axes, start, end: arcs.append(start))
-    neck_figure.draw(neck_figure.collect(f"yolov5n-{model}.yaml"), model, tmp_path / "neck.png")
-    assert len(set(arcs)) == len(arcs) == expected
 
 
 @pytest.fixture
@@ -40,44 +30,45 @@ def picture(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return drawn
 
 
-@pytest.mark.parametrize("model", ["yolov8n", "yolov5n-afpn-lite", "yolov9t"])
-def test_no_arc_touches_another_box_or_the_title_and_names_fit(
-    model: str, picture: list[Figure], tmp_path: File
+@pytest.mark.parametrize(
+    ("model", "over", "arrows"),
+    [
+        ("yolov8n", 4, ["same level", "from coarser: upsampled", "from finer: strided"]),
+        ("yolov9t", 4, ["same level", "from coarser: upsampled", "from finer: strided"]),
+        ("yolov5n-afpn", 0, ["same level", "from coarser: 1x1, upsampled", "from finer: strided"]),
+        # The backbone's features pass over the neck.
+        (
+            "yolov5n-afpn-lite",
+            3,
+            ["same level", "from coarser: 1x1, upsampled", "from finer: strided"],
+        ),
+        ("yolov5n-none", 0, ["same level"]),
+    ],
+)
+def test_no_arrow_touches_another_box_or_the_title_and_names_fit(
+    model: str, over: int, arrows: list[str], picture: list[Figure], tmp_path: File
 ) -> None:
-    neck_figure.draw(neck_figure.collect(f"{model}.yaml"), model, tmp_path / "neck.png")
+    rows = neck_figure.collect(f"{model}.yaml")
+    neck_figure.draw(rows, model, tmp_path / "neck.png")
     picture[0].draw_without_rendering()  # savefig had other pixels
     (axes,) = picture[0].axes
     boxes = [patch for patch in axes.patches if isinstance(patch, FancyBboxPatch)]
     places = [box.get_window_extent() for box in boxes]
-    arcs = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
-    notes = (text.arrow_patch for text in axes.texts if isinstance(text, Annotation))
-    arcs += [arrow for arrow in notes if arrow is not None]
-    assert len(arcs) > len(boxes) - 4
-    for arc in arcs:
-        lines = map(Path, arc.get_path().to_polygons(arc.get_transform(), closed_only=False))
+    drawn = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(drawn) == sum(len(row.sources) for row in rows)
+    for arrow in drawn:
+        path = arrow.get_path()
+        lines = map(Path, path.to_polygons(arrow.get_transform(), closed_only=False))
         shrunk = [place.padded(-4) for place in places]
         assert not any(line.intersects_bbox(place, False) for line in lines for place in shrunk)
-        assert arc.get_window_extent().y1 < axes.title.get_window_extent().y0 - 10
+        assert arrow.get_window_extent().y1 < axes.title.get_window_extent().y0 - 10
+    codes = [np.asarray(arrow.get_path().codes) for arrow in drawn]
+    assert sum(Path.CURVE3 in code for code in codes) == over
     for text in (text for text in axes.texts if text.get_zorder() == 4):
         extent = text.get_window_extent()
         assert any(place.x0 < extent.x0 and extent.x1 < place.x1 for place in places), text
-
-
-@pytest.mark.parametrize(
-    ("model", "expected"),
-    [
-        ("yolov8n", ["same level", "from coarser: upsampled", "from finer: strided"]),
-        ("yolov5n-afpn", ["same level", "from coarser: 1x1, upsampled", "from finer: strided"]),
-        ("yolov5n-none", ["same level"]),
-    ],
-)
-def test_the_legend_tells_of_the_arrows_that_are_drawn(
-    model: str, expected: list[str], picture: list[Figure], tmp_path: File
-) -> None:
-    neck_figure.draw(neck_figure.collect(f"{model}.yaml"), model, tmp_path / "neck.png")
-    legend = picture[0].axes[0].get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == expected
+    legend: Any = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == arrows
 
 
 INDEXED = [[0, 1, "Index", [c, i]] for c, i in ((128, 6), (256, 7), (512, 8))]
@@ -104,29 +95,16 @@ def test_a_row_that_gives_several_levels_has_no_place_but_those_have(
     assert main(["draw-neck", str(path), "-o", str(tmp_path / "tv.png")]) == 0
 
 
-@pytest.mark.parametrize(
-    ("words", "picture"),
-    [
-        ("yolov5n-none.yaml", "yolov5n-none.png"),
-        ("yolov5n-none", "yolov5n-none.png"),
-        ("yolov5n-none -o out/neck.svg", "out/neck.svg"),
-    ],
-)
-def test_where_the_picture_goes(
-    words: str, picture: str, tmp_path: File, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_picture_goes(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without suffix is that model."""
     monkeypatch.chdir(tmp_path)
-    assert main(["draw-neck", *words.split()]) == 0
-    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")] == [File(picture)]
-
-
-def test_a_name_without_suffix_is_that_model(
-    tmp_path: File, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("yolov5n-afpn-lite", "yolov5n-afpn-lite.yaml"):
-        assert main(["draw-neck", name, "-o", f"{name}.png"]) == 0
-    one, other = sorted(tmp_path.iterdir())
+    for words in ("lite", "lite.yaml -o out/neck.png"):
+        assert main(["draw-neck", *f"yolov5n-afpn-{words}".split()]) == 0
+    one, other = sorted(path for path in tmp_path.rglob("*.*"))
+    assert [p.relative_to(tmp_path) for p in (one, other)] == [
+        File("out/neck.png"),
+        File("yolov5n-afpn-lite.png"),
+    ]
     assert one.read_bytes() == other.read_bytes()
 
 
