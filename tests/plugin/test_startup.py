@@ -96,7 +96,7 @@ def check_commands(environment: Environment, model: Path) -> None:
     assert told("env", "--help").startswith("usage: afpn env ")
     helps = environment.run(HELPS.format(names=[*COMMANDS]))
     assert re.findall("^usage: afpn ([a-z-]+) ", helps, re.MULTILINE) == [*COMMANDS]
-    assert told("draw-neck", "neck.png") == "neck.png\n"
+    assert told("draw-neck", "-o", "neck.png") == "neck.png\n"
     assert cv2.imread(str(environment.empty / "neck.png")) is not None
     photograph = ASSETS / "bus.jpg"
     assert told("detect", model, photograph, "--out", "drawn").startswith(f"{photograph}: ")
