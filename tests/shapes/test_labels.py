@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,17 +25,6 @@ def layout(index: int) -> scene.Layout:
     return scene.layout(dataset.streams(0, "train", index)[0], SIDE)
 
 
-def read(task: str, folder: Path) -> tuple[Any, dict[str, Any]]:
-    """Ultralytics' data set, its pictures in order and not augmented, and its data YAML."""
-    words = ["shapes", str(folder), "--task", task, "--train", str(COUNT), "--val", "1"]
-    assert main(words) == 0
-    data = check_det_dataset(str(folder / "data.yaml"), autodownload=False)
-    options = get_cfg(overrides={"task": task, "imgsz": SIDE, "mask_ratio": 1})
-    found = build_yolo_dataset(options, data["train"], 1, data, mode="val", rect=False)
-    assert [Path(path).stem for path in found.im_files] == [f"{i:05d}" for i in range(COUNT)]
-    return found, data
-
-
 def filled(seen: np.ndarray) -> np.ndarray:
     """The mask without holes: what can't be reached from its rim."""
     outside = np.pad(seen.astype(np.uint8), 1)
@@ -54,10 +42,14 @@ def smallest(cells: np.ndarray) -> float:
 
 @pytest.mark.parametrize("task", ["detect", "segment", "pose", "obb"])
 def test_what_ultralytics_reads_is_what_is_drawn(task: str, tmp_path: Path) -> None:
-    found, data = read(task, tmp_path / "set")
+    words = ["shapes", str(tmp_path / "set"), "--task", task, "--train", str(COUNT), "--val", "1"]
+    assert main(words) == 0
+    data = check_det_dataset(str(tmp_path / "set" / "data.yaml"), autodownload=False)
+    options = get_cfg(overrides={"task": task, "imgsz": SIDE, "mask_ratio": 1})
+    pictures = build_yolo_dataset(options, data["train"], 1, data, mode="val", rect=False)
+    assert [Path(path).stem for path in pictures.im_files] == [f"{i:05d}" for i in range(COUNT)]
     for index in range(COUNT):
-        drawn, label = layout(index), found.labels[index]
-        sample = found[index]
+        drawn, label, sample = layout(index), pictures.labels[index], pictures[index]
         assert len(sample["cls"]) == len(label["cls"]) == len(drawn.items)
         for k, (item, seen) in enumerate(zip(drawn.items, scene.visible(drawn), strict=True)):
             assert data["names"][int(label["cls"][k, 0])] == item.view.name
