@@ -39,20 +39,14 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement of all necks of a group.
-
-    Attributes:
-        part: `neck` or `model`.
-        imgsz: Side of the images in pixels.
-        batch: Images at a time.
-    """
+    """One measurement of all necks of a group."""
 
     necks: tuple[Candidate, ...]
-    part: str
+    part: str  # of `PARTS`
     runtime: str
     precision: str
-    imgsz: int
-    batch: int
+    imgsz: int  # side of the images in pixels
+    batch: int  # images at a time
 
     @property
     def name(self) -> str:
