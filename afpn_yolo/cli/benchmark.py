@@ -17,7 +17,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
-from afpn_yolo.cli.command import PARTLY, complain
 from afpn_yolo.compare.plan import CONTROL, PAPER, QUICK_NECKS, parse_necks
 from afpn_yolo.deploy.cases import (
     PARTS,
@@ -30,6 +29,7 @@ from afpn_yolo.deploy.cases import (
     check_installed,
     left_out,
 )
+from afpn_yolo.edge.command import PARTLY, complain
 
 if TYPE_CHECKING:
     from afpn_yolo.deploy.table import Row

@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-from afpn_yolo.edge.command import FAULT, PARTLY, complain, ended
-
-__all__ = ["FAULT", "PARTLY", "Command", "complain", "ended"]
-
 
 class Command(Protocol):
     """The module of a command. Its docstring is the help's description.

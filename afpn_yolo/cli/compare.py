@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afpn_yolo.cli import twostage_table
-from afpn_yolo.cli.arguments import SCALES, add_json, check_least
+from afpn_yolo.cli.arguments import SCALES, add_json, check_least, model_name
 
 if TYPE_CHECKING:
     from afpn_yolo.compare.plan import Candidate
@@ -155,7 +155,7 @@ def _runs(args: argparse.Namespace, folder: Path) -> YoloRuns:
     extra = read_settings(args.set, "--set")
     scales = args.scales or ([] if args.necks else ["n"])
     usual = QUICK_NECKS if args.quick and not args.table else PAPER[args.table or "IV"]
-    necks = parse_necks(args.necks or usual, scales)
+    necks = parse_necks([*map(model_name, args.necks)] or usual, scales)
     if args.control or args.quick:
         necks = with_control(necks, folder)
     if args.quick:

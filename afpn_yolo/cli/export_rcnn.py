@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `Command`."""
     add = parser.add_argument
     add("model", metavar="MODEL.pt", type=Path, help="checkpoint of afpn train-rcnn")
-    add("--out", metavar="FILE.onnx", type=Path, help="file to write (MODEL.onnx)")
+    add("-o", "--output", metavar="FILE.onnx", type=Path, help="file to write (MODEL.onnx)")
     add(
         "--imgsz",
         type=int,
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     if len(args.imgsz) > 2:
         raise ValueError(f"--imgsz takes one side, or height and width, got {args.imgsz}")
-    target = args.out or args.model.with_suffix(".onnx")
+    target = args.output or args.model.with_suffix(".onnx")
     if target.suffix != ".onnx":
         raise ValueError(f"{target}: the name must end in .onnx")
     from afpn_yolo.twostage.checkpoint import export, open_detector

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afpn_yolo.cli.arguments import add_json, check_least
-from afpn_yolo.cli.command import FAULT, PARTLY, complain
+from afpn_yolo.edge.command import FAULT, PARTLY, complain
 
 if TYPE_CHECKING:
     from torch import nn

@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     rows = []
     necks = "".join(f"{neck:>17}" for neck in ("stock neck", "afpn", "afpn-lite"))
-    print(f"{'model':18}{'tasks':26}{necks}")
+    print(f"{'model':18}{'tasks':36}{necks}")
     for row in listed(args.families, args.scale):
         cells = "".join(
             f"{row[neck]['parameters'] / 1e6:9.2f} M{row[neck]['gflops']:6.1f}" for neck in NECKS
         )
-        print(f"{row['model']:18}{', '.join(row['tasks']):26}{cells}", flush=True)
+        print(f"{row['model']:18}{', '.join(row['tasks']):36}{cells}", flush=True)
         rows.append(row)
     if not rows:
         raise ValueError(f"no model of {', '.join(args.families)} at scale {args.scale}")
