@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -118,7 +117,7 @@ def backbone_weights(name: str | None, backbone: str) -> Mapping[str, Tensor] | 
         )
     try:
         tensors: dict[str, Tensor] = known[name].get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError) as error:
+    except OSError as error:
         raise OSError(
             f"{known[name].url} can't be downloaded ({error}); download it elsewhere and name the "
             "file, or start from none"

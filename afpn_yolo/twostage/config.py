@@ -20,7 +20,6 @@ WHERE = "train-rcnn"
 PAPER_RATE, PAPER_BATCH = 0.01, 8
 PAPER_STEPS = {12: (8, 11), 24: (16, 22), 36: (27, 33)}  # "1x", "2x", and Tables I and II
 WARMUP_START, GAMMA = 0.001, 0.1
-DETECTORS = ("faster", "dynamic")
 # Arguments of `FasterRCNN` that `build` sets itself.
 TAKEN = {"backbone", "num_classes", "min_size", "max_size", "kwargs"}
 
@@ -35,14 +34,12 @@ class TrainConfig:
         images, val_images: Folders of the JSONs' images; None looks where COCO keeps them.
         detector: `faster` or `dynamic`.
         neck, backbone, upsample, fusion, p6: See `resnet_afpn_backbone`.
-        weights: torchvision's name of weights (`IMAGENET1K_V1`), a file of a ResNet's tensors, or
-            None to start untrained.
-        trainable_layers: Of the backbone; None leaves it to torchvision: the last three of one
-            with weights, all five of one without.
+        weights: See `checkpoint.backbone_weights`.
+        trainable_layers: Of the backbone; None means the last three of one with weights, all five
+            of one without.
         aligned: See `fasterrcnn_resnet_afpn`.
         options: More arguments of torchvision's `FasterRCNN`.
-        epochs: The learning rate falls tenfold twice: for 12, 24 and 36 epochs where the paper has
-            it, for other numbers in the proportions of 12.
+        epochs: The learning rate falls tenfold twice, see `steps`.
         batch: Images a step, over all processes.
         lr: Learning rate; None takes the paper's 0.01 at a batch of 8, in proportion.
         momentum, weight_decay: SGD's.
@@ -89,7 +86,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "min_size", tuple(self.min_size))  # JSON has a list
-        check_choice("--detector", self.detector, DETECTORS)
+        check_choice("--detector", self.detector, ("faster", "dynamic"))
         check_choice("--backbone", self.backbone, BACKBONES)
         known = {*inspect.signature(FasterRCNN).parameters} - TAKEN
         if unknown := sorted({*self.options} - known):
@@ -103,9 +100,10 @@ class TrainConfig:
         most = {"lr": 10, "momentum": 1, "weight_decay": 1, "clip": float("inf"), "flip": 1}
         for name, high in {**most, "crop": 1}.items():
             value = 0 if name == "lr" and self.lr is None else getattr(self, name)
-            if not is_number(value) or not 0 <= value <= high or (value == 0 and name == "crop"):
+            low = 0.01 if name == "crop" else 0.0
+            if not is_number(value) or not low <= value <= high:
                 raise ValueError(
-                    f"{WHERE}: {name} must be from 0 to {high}, got {short_repr(value)}"
+                    f"{WHERE}: {name} must be from {low} to {high}, got {short_repr(value)}"
                 )
         if not isinstance(self.amp, bool):
             raise ValueError(f"{WHERE}: amp must be True or False, got {short_repr(self.amp)}")
@@ -121,17 +119,17 @@ class TrainConfig:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """The epochs from which on the learning rate is a tenth."""
+        """The epochs from which on the learning rate is a tenth.
+
+        The paper's for 12, 24 and 36; for other numbers in the proportions of 12.
+        """
         ours = round(self.epochs * 2 / 3), round(self.epochs * 11 / 12)
         return PAPER_STEPS.get(self.epochs, ours)
 
     def rate(self, epoch: int, iteration: int) -> float:
-        """The learning rate.
+        """The learning rate of an epoch and of an iteration, which counts over all epochs.
 
-        Args:
-            epoch: From 0 on.
-            iteration: From 0 on, over all epochs; in the first `warmup` of them the rate rises in
-                a straight line from a thousandth.
+        In the first `warmup` iterations it rises in a straight line from a thousandth.
         """
         rate = PAPER_RATE * self.batch / PAPER_BATCH if self.lr is None else self.lr
         rate *= GAMMA ** sum(epoch >= step for step in self.steps)

@@ -28,11 +28,7 @@ COCO_FILES = "annotations/instances_{}2017.json"
 
 
 def files(config: TrainConfig) -> dict[str, tuple[str, str | None]]:
-    """Of each of `SPLITS` its file, and the folder of its images where that isn't as in COCO.
-
-    Raises:
-        ValueError: On a JSON without another to evaluate on, or a second file beside a YAML.
-    """
+    """Of each of `SPLITS` its file, and the folder of its images where that isn't as in COCO."""
     data, train, val = config.data, config.data, config.val
     if Path(data).is_dir():
         usual = [Path(data) / COCO_FILES.format(split) for split in SPLITS]
@@ -49,11 +45,7 @@ def files(config: TrainConfig) -> dict[str, tuple[str, str | None]]:
 
 
 def class_names(config: TrainConfig) -> dict[int, str]:
-    """The classes of a training's data, from 0 on; of a JSON, by the ids of its categories.
-
-    Raises:
-        EvaluationError: When the data can't be read.
-    """
+    """The classes of a training's data, from 0 on; of a JSON, by the ids of its categories."""
     file, _ = files(config)["train"]
     return dict(enumerate(read_names(Path(file))) if _is_json(file) else open_data(file)["names"])
 
@@ -73,11 +65,7 @@ def read(config: TrainConfig, split: str, names: Mapping[int, str]) -> DataSet:
 
 
 def digest_of(config: TrainConfig) -> str:
-    """SHA-256 of the data, as `data_digest` and `coco_digest` give it.
-
-    Raises:
-        EvaluationError: When the data can't be read.
-    """
+    """SHA-256 of the data, as `data_digest` and `coco_digest` give it."""
     if not _is_json(files(config)["train"][0]):
         return data_digest(config.data, SPLITS)  # that of YOLO's comparisons on the same data
     digest = hashlib.sha256()
@@ -92,7 +80,7 @@ def _is_json(file: str) -> bool:
 
 
 class Images(Dataset[tuple[Tensor, Target]]):
-    """Images and their objects, as torchvision's detectors take them in training and evaluation.
+    """Images and their objects, as torchvision's detectors take them.
 
     An item is an image (3, H, W), red first, from 0 to 1, and its target: `boxes` (N, 4) left, top,
     right, bottom in pixels, `labels` (N,) from 1 on, and `image_id`, its place. Crowds are no
@@ -108,11 +96,8 @@ class Images(Dataset[tuple[Tensor, Target]]):
         self, data_set: DataSet, transform: v2.Transform | None = None, empty: bool = True
     ) -> None:
         truth = data_set.truth
-        keep = (truth[:, 7] == 0) & (truth[:, 4:6] > 0).all(1)
-        self._truth = truth[keep]
-        self._files = data_set.images
-        self._sizes = data_set.sizes
-        self._transform = transform
+        self._truth = truth[(truth[:, 7] == 0) & (truth[:, 4:6] > 0).all(1)]
+        self._files, self._transform = data_set.images, transform
         places = np.arange(len(self._files))
         self.places = places if empty else np.intersect1d(places, self._truth[:, 0].astype(int))
 
@@ -156,7 +141,6 @@ def augmentation(flip: float = 0.5, crop: float = 1.0) -> v2.Transform:
     return v2.Compose([*steps, v2.SanitizeBoundingBoxes()])
 
 
-def collate(items: list[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
+def collate(items: list[tuple[Tensor, Target]]) -> list[list[Any]]:
     """Images of different sizes stay a list: torchvision's detectors batch them."""
-    images, targets = zip(*items, strict=True)
-    return list(images), list(targets)
+    return [list(part) for part in zip(*items, strict=True)]

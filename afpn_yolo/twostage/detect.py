@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Subset
+from torchvision.ops import box_convert
 from tqdm import tqdm
 
 from afpn_yolo.base.files import write_json
@@ -40,28 +40,18 @@ def detect(model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0
     mine: Any = Subset(images, range(rank(), len(images), world_size()))
     loader = DataLoader(mine, batch, num_workers=workers, collate_fn=collate)
     # None: only where the output is a terminal.
-    shown: Iterable[Any] = tqdm(loader, "evaluate", leave=False, disable=rank() > 0 or None)
+    bar = tqdm(loader, "evaluate", leave=False, disable=rank() > 0 or None)
     model.eval()
     rows = [np.zeros((0, len(DETECTION)))]
-    for pictures, targets in shown:
+    for pictures, targets in bar:
         # In single precision: in half precision torchvision's boxes are rounded to whole pixels.
         outputs = model([picture.to(device, non_blocking=True) for picture in pictures])
-        rows += [
-            _rows(int(target["image_id"]), each)
-            for target, each in zip(targets, outputs, strict=True)
-        ]
+        for target, output in zip(targets, outputs, strict=True):
+            boxes = box_convert(output["boxes"], "xyxy", "xywh")
+            labels, scores = output["labels"][:, None] - 1, output["scores"][:, None]
+            place = torch.full_like(scores, int(target["image_id"]), dtype=torch.float64)
+            rows.append(torch.cat((place, labels, boxes, scores), 1).cpu().numpy())
     return np.concatenate([np.concatenate(part) for part in gather(rows)])
-
-
-def _rows(place: int, output: dict[str, Tensor]) -> Floats:
-    """The detections of one image as a table."""
-    boxes, labels, scores = (
-        output[key].float().cpu().numpy() for key in ("boxes", "labels", "scores")
-    )
-    zeros = np.zeros(len(boxes))
-    columns = (zeros + place, labels - 1, boxes[:, 0], boxes[:, 1])
-    size = (boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    return np.stack((*columns, *size, scores), 1).astype(np.float64)
 
 
 def evaluate_detector(
@@ -75,15 +65,25 @@ def evaluate_detector(
 
     Args:
         model, data_set, batch, workers: See `detect`.
-        server: Where detections go for COCO's server if the data have no annotations, as those of
-            its test-dev. With None no detections are made in such data.
+        server: Where detections go for COCO's server if the data have no annotations, as test-dev;
+            None makes no detections then.
     """
     detections = np.zeros((0, len(DETECTION)))
     labelled = len(data_set.truth) > 0
     if labelled or server:
         detections = detect(model, data_set, batch, workers)
     if server and not labelled and rank() == 0:
-        write_json(server, server_entries(data_set, detections))
+        category = dict(zip(data_set.names, data_set.categories, strict=True))
+        entries = [
+            {
+                "image_id": data_set.ids[int(row[0])],
+                "category_id": category[int(row[1])],
+                "bbox": [round(float(x), 2) for x in row[2:6]],
+                "score": round(float(row[6]), 5),
+            }
+            for row in detections
+        ]
+        write_json(server, entries)
     return evaluate(data_set.truth, detections, data_set.names)
 
 
@@ -104,8 +104,7 @@ def evaluate_checkpoint(
         batch: Images at a time.
 
     Raises:
-        OSError, ValueError: When the checkpoint or the data can't be opened, or aren't of the same
-            classes.
+        OSError, ValueError: When something can't be opened, or the classes differ.
     """
     model, names = open_detector(path)
     data_set = read_data(data, names, split, images, str(path))
@@ -121,17 +120,3 @@ def evaluate_checkpoint(
         square=False,
         clip=True,
     )
-
-
-def server_entries(data_set: DataSet, detections: Floats) -> list[dict[str, Any]]:
-    """Detections as COCO's evaluation server takes them, by its ids of images and categories."""
-    category = dict(zip(data_set.names, data_set.categories, strict=True))
-    return [
-        {
-            "image_id": data_set.ids[int(row[0])],
-            "category_id": category[int(row[1])],
-            "bbox": [round(float(x), 2) for x in row[2:6]],
-            "score": round(float(row[6]), 5),
-        }
-        for row in detections
-    ]

@@ -29,11 +29,10 @@ def _several() -> bool:
 
 def gather(value: T) -> list[T]:
     """The values of all processes, in the order of their ranks."""
-    if not _several():
-        return [value]
-    parts: list[T | None] = [None] * world_size()
-    distributed.all_gather_object(parts, value)
-    return parts  # type: ignore[return-value]
+    parts = [value] * world_size()
+    if _several():
+        distributed.all_gather_object(parts, value)
+    return parts
 
 
 def share_buffers(model: nn.Module) -> None:
@@ -48,8 +47,7 @@ def process_group(device: str | None) -> Iterator[torch.device]:
     """Give the device to train on, inside torchrun's process group if there is one.
 
     Args:
-        device: `cpu`, `0` or `cuda:0`; None takes the GPU of this process's number, if there is
-            one.
+        device: `cpu`, `0` or `cuda:0`; None takes this process's GPU, if there is one.
 
     Raises:
         ValueError: When there is no such device.

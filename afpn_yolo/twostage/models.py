@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import get_model, list_models, resnet
 from torchvision.models._api import WeightsEnum
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -31,11 +31,7 @@ from afpn_yolo.twostage.roi_heads import DynamicRoIHeads
 from afpn_yolo.upstream.models import load_exactly
 
 NECKS = ("afpn", "fpn", "pafpn")
-BACKBONES = (
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
-    *("wide_resnet50_2", "wide_resnet101_2"),
-)
+BACKBONES = tuple(list_models(module=resnet))  # resnet50, resnext50_32x4d, ...
 OUT_CHANNELS = 256
 PROPOSALS = 1000  # for which `cost` counts the second stage
 DYNAMIC_RPN_NMS = 0.85  # Dynamic R-CNN's, where Faster R-CNN has 0.7
@@ -117,8 +113,8 @@ def resnet_afpn_backbone(
         neck: `afpn`; `fpn` or `pafpn` to compare with.
         upsample: AFPN's: `bilinear` or `carafe`.
         fusion: AFPN's: `asff`, `sum` or `concat`.
-        p6: One level more than the neck has: `pool`, every second pixel of P5, as the published
-            code has it, or `conv`, by two convolutions, as the paper's text has it.
+        p6: One more level: `pool`, every second pixel of P5 (the published code), or `conv`, two
+            convolutions (the paper's text).
 
     Raises:
         ValueError: On a name or number that isn't among these.
@@ -127,13 +123,11 @@ def resnet_afpn_backbone(
     check_choice("neck", neck, NECKS)
     check_choice("p6", p6, LAST_LEVELS)
     layers = [*(returned_layers or (1, 2, 3, 4))]
-    loaded = weights if isinstance(weights, Mapping) else None
-    body = get_model(
-        backbone_name, weights=None if loaded is not None else weights, norm_layer=norm_layer
-    )
-    if loaded is not None:
+    start = None if isinstance(weights, Mapping) else weights
+    body = get_model(backbone_name, weights=start, norm_layer=norm_layer)
+    if isinstance(weights, Mapping):
         body.fc = nn.Identity()
-        load_exactly(body, loaded, f"weights of {backbone_name}")
+        load_exactly(body, weights, f"weights of {backbone_name}")
     last = extra_blocks or LAST_LEVELS[p6](OUT_CHANNELS)
     path = BottomUpPath(len(layers), OUT_CHANNELS, last) if neck == "pafpn" else last
     backbone = _resnet_fpn_extractor(body, trainable_layers, layers, path)
@@ -182,9 +176,6 @@ def fasterrcnn_resnet_afpn(
         >>> sorted(found)
         ['boxes', 'labels', 'scores']
     """
-    check_choice("backbone", backbone_name, BACKBONES)
-    if isinstance(weights_backbone, str):
-        weights_backbone = get_model_weights(backbone_name)[weights_backbone]
     trained = weights_backbone is not None
     backbone = resnet_afpn_backbone(
         backbone_name=backbone_name,

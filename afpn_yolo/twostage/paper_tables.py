@@ -19,20 +19,6 @@ OF_ROW = ("detector", "neck", "backbone", "upsample", "fusion", "p6", "epochs")
 Row = Mapping[str, Any]
 
 
-def _table_iii() -> dict[str, Row]:
-    """Faster and Dynamic R-CNN, with FPN and with AFPN, at 12 and 24 epochs (1x and 2x)."""
-    return {
-        f"{detector.capitalize()} {neck.upper()} {schedule}": {
-            "detector": detector,
-            "neck": neck,
-            "epochs": epochs,
-        }
-        for schedule, epochs in (("1x", 12), ("2x", 24))
-        for detector in ("faster", "dynamic")
-        for neck in ("fpn", "afpn")
-    }
-
-
 TABLES: dict[str, dict[str, Row]] = {
     "I": {
         "FPN": {"neck": "fpn", "epochs": 36},
@@ -45,7 +31,16 @@ TABLES: dict[str, dict[str, Row]] = {
         for depth in (50, 101)
         for neck in ("fpn", "afpn")
     },
-    "III": _table_iii(),
+    "III": {  # 12 and 24 epochs are called 1x and 2x
+        f"{detector.capitalize()} {neck.upper()} {epochs // 12}x": {
+            "detector": detector,
+            "neck": neck,
+            "epochs": epochs,
+        }
+        for epochs in (12, 24)
+        for detector in ("faster", "dynamic")
+        for neck in ("fpn", "afpn")
+    },
     "V-rcnn": {
         label: {"fusion": label.lower(), "epochs": 36} for label in ("sum", "concat", "ASFF")
     },
@@ -91,11 +86,7 @@ class TableRuns:
     workers: int = 4
 
     def plan(self, seeds: Sequence[int], with_data: bool = True) -> list[Run]:
-        """The runs, each with its conditions.
-
-        Args:
-            seeds: One run of every row for each.
-            with_data: Look at the data, too.
+        """One run of every row for each seed, with its conditions; `with_data`, those of the data.
 
         Raises:
             EvaluationError: When the data can't be read.
@@ -105,19 +96,16 @@ class TableRuns:
         shared = {k: v for k, v in shared.items() if k not in (*OF_ROW, "seed", "weights")}
         shared = {k: v for k, v in shared.items() if k == DIGEST or v not in (None, False, {})}
         shared["backbone"] = {"": weights} if weights else {}
-        # Seeds outside: after the first round every row has been seen once.
-        return [
-            Run(Candidate(label, label), seed, {**shared, MODEL: self._model(label)})
-            for seed in dict.fromkeys(seeds)
-            for label in self.rows
-        ]
+        runs = []
+        for seed in dict.fromkeys(seeds):  # after the first round every row has been seen once
+            for label in self.rows:
+                config = self._config(label)
+                model = {key: getattr(config, key) for key in OF_ROW} | {"steps": [*config.steps]}
+                runs.append(Run(Candidate(label, label), seed, {**shared, MODEL: model}))
+        return runs
 
     def _config(self, label: str, seed: int = 0) -> TrainConfig:
         return replace(self.base, **self.rows[label], seed=seed)
-
-    def _model(self, label: str) -> dict[str, Any]:
-        config = self._config(label)
-        return {key: getattr(config, key) for key in OF_ROW} | {"steps": [*config.steps]}
 
     def __call__(self, run: Run, folder: Path, after_epoch: AfterEpoch) -> Result:
         """Train a row, from wherever an earlier call was stopped."""

@@ -11,21 +11,17 @@ from afpn_yolo.base.errors import short_repr
 from afpn_yolo.layers import AFPNConcat, AFPNConv, AFPNFusion, AFPNResidual, AFPNSum, LevelFusion
 
 Maps = dict[str, Tensor]
+Levels = tuple[list[Tensor], list[str]]  # with their names
 REDUCTION = 8  # of the backbone's channels; YOLO's AFPN has a quarter
 UNITS = 4  # residual units behind every fusion; YOLO's AFPN has three
 
-FUSIONS: dict[str, type[LevelFusion]] = {
-    "asff": AFPNFusion,
-    "sum": AFPNSum,
-    "concat": AFPNConcat,
-}
+FUSIONS: dict[str, type[LevelFusion]] = {"asff": AFPNFusion, "sum": AFPNSum, "concat": AFPNConcat}
 """By the names of Table V."""
+UPSAMPLES = ("bilinear", "carafe")
 
 
 class Stage(nn.Module):
-    """Fuse N levels into each of them, then refine each by residual units.
-
-    Every target is fused from the same sources, those of the stage before.
+    """Fuse the N levels of the stage before into each of them, then refine each by residual units.
 
     Args:
         channels: Channels of the levels, finest first.
@@ -93,7 +89,9 @@ class AsymptoticFeaturePyramid(nn.Module):
             Stage(widths[:joined], fusion, upsample) for joined in range(2, len(widths) + 1)
         )
         self.expand = nn.ModuleList(AFPNConv(width, out_channels) for width in widths)
-        _activate_by_relu(self)
+        for m in self.modules():  # the two-stage AFPN has ReLU where YOLO's has SiLU
+            if isinstance(getattr(m, "act", None), nn.SiLU):
+                m.act = nn.ReLU(inplace=True)
         self.extra_blocks = extra_blocks
 
     def forward(self, x: Maps) -> Maps:
@@ -116,16 +114,6 @@ class AsymptoticFeaturePyramid(nn.Module):
         return dict(zip(names, results, strict=True))
 
 
-def _activate_by_relu(module: nn.Module) -> None:
-    """Put ReLU, which the two-stage AFPN has, in the place of YOLO's SiLU."""
-    for m in module.modules():
-        if isinstance(getattr(m, "act", None), nn.SiLU):
-            m.act = nn.ReLU(inplace=True)
-
-
-UPSAMPLES = ("bilinear", "carafe")
-
-
 def check_choice(what: str, value: str, allowed: Collection[str]) -> None:
     """Raise `ValueError` when a name is none of those allowed."""
     if value not in allowed:
@@ -135,11 +123,7 @@ def check_choice(what: str, value: str, allowed: Collection[str]) -> None:
 class LastLevelConv(ExtraFPNBlock):  # type: ignore[misc]
     """P6 as the paper's text has it: a convolution of stride 2 on P5, and one of stride 1.
 
-    The text doesn't say their kernels. A 1x1 takes the place of the published code's pooling of one
-    pixel in four, and a 3x3 follows.
-
-    Args:
-        channels: Channels of P5 and of P6.
+    The text doesn't say their kernels; here they are 1x1 and 3x3.
     """
 
     def __init__(self, channels: int) -> None:
@@ -150,21 +134,13 @@ class LastLevelConv(ExtraFPNBlock):  # type: ignore[misc]
             nn.init.kaiming_uniform_(conv.weight, a=1)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
-    def forward(
-        self, results: list[Tensor], x: list[Tensor], names: list[str]
-    ) -> tuple[list[Tensor], list[str]]:
+    def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> Levels:
         """Add a level of half the size; it is called as torchvision calls its pooled one."""
         return [*results, self.smooth(self.down(results[-1]))], [*names, "pool"]
 
 
 class BottomUpPath(ExtraFPNBlock):  # type: ignore[misc]
-    """What makes a PAFPN (Liu et al., 2018) of an FPN: a second path, from fine to coarse.
-
-    Args:
-        levels: How many levels the FPN has.
-        channels: Channels of each.
-        extra_blocks: What makes further levels of these.
-    """
+    """What makes a PAFPN (Liu et al., 2018) of an FPN: a second path, from fine to coarse."""
 
     def __init__(self, levels: int, channels: int, extra_blocks: ExtraFPNBlock) -> None:
         super().__init__()
@@ -174,15 +150,13 @@ class BottomUpPath(ExtraFPNBlock):  # type: ignore[misc]
         )
         self.extra_blocks = extra_blocks
 
-    def forward(
-        self, results: list[Tensor], x: list[Tensor], names: list[str]
-    ) -> tuple[list[Tensor], list[str]]:
+    def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> Levels:
         """Levels (B, C, H / 2**i, W / 2**i), finest first; each coarser one takes up the finer."""
         path = results[:1]
         for down, level in zip(self.down, results[1:], strict=True):
             path.append(level + down(path[-1]))
         smoothed = [conv(level) for conv, level in zip(self.smooth, path[1:], strict=True)]
-        added: tuple[list[Tensor], list[str]] = self.extra_blocks([path[0], *smoothed], x, names)
+        added: Levels = self.extra_blocks([path[0], *smoothed], x, names)
         return added
 
 

@@ -55,12 +55,9 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         initial_beta: float = 1.0,
         **settings: Any,
     ) -> None:
-        for name, value in (
-            ("iou_topk", iou_topk),
-            ("beta_topk", beta_topk),
-            ("update_iter_interval", update_iter_interval),
-        ):
-            check_int("DynamicRoIHeads", name, value, 1)
+        check_int("DynamicRoIHeads", "iou_topk", iou_topk, 1)
+        check_int("DynamicRoIHeads", "beta_topk", beta_topk, 1)
+        check_int("DynamicRoIHeads", "update_iter_interval", update_iter_interval, 1)
         super().__init__(fg_iou_thresh=initial_iou, bg_iou_thresh=initial_iou, **settings)
         self.iou_topk, self.beta_topk = iou_topk, beta_topk
         self.update_iter_interval = update_iter_interval
@@ -74,12 +71,7 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
 
     @classmethod
     def in_place_of(cls, heads: RoIHeads, **options: Any) -> DynamicRoIHeads:
-        """Take over the layers and settings of a detector's `roi_heads`.
-
-        Args:
-            heads: Those of a `FasterRCNN`.
-            options: This class's own.
-        """
+        """Take over the layers and settings of a `FasterRCNN`'s `roi_heads`; `options` are ours."""
         return cls(
             box_roi_pool=heads.box_roi_pool,
             box_head=heads.box_head,
@@ -108,8 +100,9 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
             Of each image: (N,) the object that each proposal is for, and (N,) its label.
         """
         if self.training:
+            pairs = zip(proposals, gt_boxes, strict=True)
             self.iou_history[self.iteration] = torch.stack(
-                [self._kth_iou(*pair) for pair in zip(proposals, gt_boxes, strict=True)]
+                [self._kth_iou(*p) for p in pairs]
             ).mean()
         threshold = float(self.iou_threshold)
         self.proposal_matcher.high_threshold = self.proposal_matcher.low_threshold = threshold

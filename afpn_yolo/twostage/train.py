@@ -42,8 +42,7 @@ from afpn_yolo.twostage.models import cost
 from afpn_yolo.upstream.loading import cores
 from afpn_yolo.upstream.train import training_versions
 
-LAST, BEST, TABLE = "last.pt", "best.pt", "results.csv"
-SERVER = "detections.json"
+LAST, BEST, TABLE, SERVER = "last.pt", "best.pt", "results.csv", "detections.json"
 WEIGHTS_DIGEST = "weights_digest"
 
 
@@ -59,14 +58,12 @@ def train(
     Where the images to evaluate on have no annotations, as those of COCO's test-dev, there is no AP
     and in the end a `detections.json` for COCO's server.
 
-    Under torchrun every process calls this, with the same arguments.
-
     Args:
         config: The training.
         folder: Where the files go.
-        device: See `process_group`; several GPUs, `0,1`, train together, started by torchrun.
-        workers: Processes that load images, for each process that trains; at most as many as
-            there are cores.
+        device: See `process_group`; `0,1` lets torchrun start a process for each GPU. Under
+            torchrun every process calls this, with the same arguments.
+        workers: Processes that load images, for each GPU; at most as many as there are cores.
         resume: Go on from the folder's `last.pt`, if there is one.
 
     Returns:
@@ -74,8 +71,7 @@ def train(
 
     Raises:
         ValueError: When the folder has a training and `resume` is not set, or one under other
-            conditions; when the loss is no number any more; on data or weights that don't fit.
-        OSError: When a file can't be read or written.
+            conditions; when the loss is no number; on data or weights that don't fit.
     """
     last = folder / LAST
     conditions = conditions_of(config)

@@ -71,12 +71,8 @@ def test_threshold_never_falls_below_the_first() -> None:
     assign(module, [squares(1, 2)], [squares(10)])
     module._count()
     assert module.iou_threshold.item() == pytest.approx(0.4)
-
-
-def test_evaluation_learns_nothing() -> None:
-    module = heads().eval()
-    assign(module, [squares(5)], [squares(10)])
-    assert module.iou_history.isnan().all()
+    assign(module.eval(), [squares(5)], [squares(10)])
+    assert module.iou_history.isnan().all(), "evaluation learns nothing"
 
 
 def losses(module: DynamicRoIHeads, errors: list[float], images: int = 1) -> dict[str, Tensor]:
@@ -101,20 +97,21 @@ def test_beta_is_the_median_of_the_interval() -> None:
     assert module.beta.item() == pytest.approx(0.3)
 
 
-def test_beta_of_an_even_number_is_between_the_two() -> None:
-    module = heads(beta_topk=1, update_iter_interval=3).train()
-    for errors in ([0.2], [], [0.4]):  # an iteration without positives has nothing to say
+@pytest.mark.parametrize(
+    ("iterations", "beta"),
+    [
+        # Of an even number, between the two; an iteration without positives has nothing to say.
+        ([[0.2], [], [0.4]], 0.3),
+        ([[5.0]], 1.0),  # at most 1
+        ([[0.0]], 1.0),  # never 0
+    ],
+)
+def test_beta_of(iterations: list[list[float]], beta: float) -> None:
+    module = heads(beta_topk=1, update_iter_interval=len(iterations)).train()
+    for errors in iterations:
         losses(module, errors)
         module._count()
-    assert module.beta.item() == pytest.approx(0.3)
-
-
-@pytest.mark.parametrize(("error", "beta"), [(5.0, 1.0), (0.0, 1.0)], ids=["at most 1", "never 0"])
-def test_beta_stays_in_its_bounds(error: float, beta: float) -> None:
-    module = heads(update_iter_interval=1).train()
-    losses(module, [error])
-    module._count()
-    assert module.beta.item() == beta
+    assert module.beta.item() == pytest.approx(beta)
 
 
 def test_loss_by_hand() -> None:

@@ -61,12 +61,11 @@ def test_the_edge_detector_takes_it(exported: Path, monkeypatch: pytest.MonkeyPa
     detector = Detector(exported / "best.onnx", conf=0.25)
     assert detector.names == NAMES
     picture = read_image(ASSETS / "bus.jpg")
-    found = detector(picture)
-    assert len(found)
-    height, width = picture.shape[:2]
-    assert (found.xyxy >= 0).all()
-    assert (found.xyxy <= [width, height, width, height]).all()
-    assert set(found.class_ids.tolist()) <= set(NAMES)
+    detections = detector(picture)
+    assert len(detections)
+    assert (detections.xyxy >= 0).all()
+    assert (detections.xyxy <= [*picture.shape[1::-1]] * 2).all()
+    assert set(detections.class_ids.tolist()) <= set(NAMES)
 
 
 def test_mistakes_are_a_sentence(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 from torchvision.models.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FrozenBatchNorm2d, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from afpn_yolo.layers import AFPNFusion
@@ -22,7 +22,7 @@ from afpn_yolo.twostage import (
     resnet_afpn_backbone,
 )
 from afpn_yolo.twostage.config import TrainConfig
-from afpn_yolo.twostage.models import cost
+from afpn_yolo.twostage.models import AlignedRoIAlign, ExactAnchors, cost
 
 SMALL: dict[str, Any] = {"min_size": 64, "max_size": 96}
 FEW: dict[str, Any] = {
@@ -38,23 +38,18 @@ def backbone(**options: Any) -> nn.Module:
 
 
 def faster(**options: Any) -> FasterRCNN:
-    return fasterrcnn_resnet_afpn("resnet18", num_classes=3, weights_backbone=None, **FEW | options)
+    options = {"num_classes": 3, "weights_backbone": None, **FEW, **options}
+    return fasterrcnn_resnet_afpn("resnet18", **options)
 
 
-def mask() -> nn.Module:
-    return MaskRCNN(backbone(), 3, **FEW)
-
-
-def retina() -> nn.Module:
+def one_stage(detector: type[nn.Module], **options: Any) -> nn.Module:
     levels = LastLevelP6P7(256, 256)
-    return RetinaNet(backbone(returned_layers=[2, 3, 4], extra_blocks=levels), 3, **SMALL)
+    return detector(backbone(returned_layers=[2, 3, 4], extra_blocks=levels), 3, **SMALL, **options)
 
 
 def fcos() -> nn.Module:
-    levels = LastLevelP6P7(256, 256)
     anchors = AnchorGenerator(((8,), (16,), (32,), (64,), (128,)), ((1.0,),) * 5)
-    chosen = backbone(returned_layers=[2, 3, 4], extra_blocks=levels)
-    return FCOS(chosen, 3, anchor_generator=anchors, **SMALL)
+    return one_stage(FCOS, anchor_generator=anchors)
 
 
 @pytest.mark.parametrize(
@@ -64,25 +59,21 @@ def fcos() -> nn.Module:
         lambda: faster(dynamic=True, upsample="carafe", p6="conv"),
         lambda: faster(fusion="sum", neck="pafpn"),
         lambda: faster(fusion="concat"),
-        mask,
-        retina,
+        lambda: faster(aligned=True),
+        lambda: MaskRCNN(backbone(), 3, **FEW),
+        lambda: one_stage(RetinaNet),
         fcos,
     ],
-    ids=["faster", "dynamic carafe", "pafpn", "concat", "mask", "retina", "fcos"],
+    ids=["faster", "dynamic carafe", "pafpn", "concat", "aligned", "mask", "retina", "fcos"],
 )
 def test_builds_learns_and_predicts(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     model = make()
     image = torch.rand(3, 60, 80)
     boxes = torch.tensor([[5.0, 5, 40, 50], [30, 20, 70, 55]])
-    target = {
-        "boxes": boxes,
-        "labels": torch.tensor([1, 2]),
-        "masks": torch.ones(2, 60, 80, dtype=torch.uint8),
-    }
-    losses = model.train()([image], [target])
-    assert losses
-    sum(losses.values()).backward()
+    target = {"boxes": boxes, "labels": torch.tensor([1, 2])}
+    target["masks"] = torch.ones(2, 60, 80, dtype=torch.uint8)
+    sum(model.train()([image], [target]).values()).backward()
     silent = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not silent
     found = model.eval()([image])[0]
@@ -116,9 +107,8 @@ def test_cost_is_the_papers_within_a_percent(
 
 
 def test_torchvisions_habits() -> None:
-    tensors = fasterrcnn_resnet_afpn("resnet18", num_classes=2, weights_backbone=None).backbone.body
-    start = tensors.state_dict()
-    model = fasterrcnn_resnet_afpn("resnet18", num_classes=2, weights_backbone=start)
+    start = faster().backbone.body.state_dict()
+    model = faster(weights_backbone=start)
     body = model.backbone.body
     assert model.backbone.out_channels == 256
     assert torch.equal(body.conv1.weight, start["conv1.weight"])
@@ -126,10 +116,8 @@ def test_torchvisions_habits() -> None:
     learning = {name.split(".")[0] for name, p in body.named_parameters() if p.requires_grad}
     assert learning == {"layer2", "layer3", "layer4"}
     assert all(p.requires_grad for p in model.backbone.fpn.parameters())
-    frozen = fasterrcnn_resnet_afpn(
-        "resnet18", num_classes=2, weights_backbone=start, trainable_backbone_layers=0
-    )
-    assert not any(p.requires_grad for p in frozen.backbone.body.parameters())
+    frozen = faster(weights_backbone=start, trainable_backbone_layers=0).backbone.body
+    assert not any(p.requires_grad for p in frozen.parameters())
     untrained = faster().backbone.body
     assert isinstance(untrained.bn1, nn.BatchNorm2d)
     assert all(p.requires_grad for p in untrained.parameters())
@@ -146,7 +134,7 @@ def test_weights_by_enum_and_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", fetch)
     for weights in (ResNet18_Weights.IMAGENET1K_V1, "IMAGENET1K_V1", "DEFAULT"):
-        model = fasterrcnn_resnet_afpn("resnet18", num_classes=2, weights_backbone=weights)
+        model = faster(weights_backbone=weights)
         assert torch.equal(model.backbone.body.conv1.weight, start["conv1.weight"])
     assert asked == [ResNet18_Weights.IMAGENET1K_V1] * 3
 
@@ -171,15 +159,6 @@ def test_layers_are_those_of_yolo() -> None:
     assert {m.eps for m in pyramid.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-5}
 
 
-def test_fusions_differ_in_size() -> None:
-    pyramids = [
-        AsymptoticFeaturePyramid([64, 128, 256, 512], fusion=fusion)
-        for fusion in ("sum", "asff", "concat")
-    ]
-    sizes = [sum(p.numel() for p in pyramid.parameters()) for pyramid in pyramids]
-    assert sizes == sorted({*sizes})
-
-
 @pytest.mark.parametrize("levels", [2, 3, 4])
 def test_levels_and_sizes(levels: int) -> None:
     channels = [16 * 2**i for i in range(levels)]
@@ -193,17 +172,49 @@ def test_levels_and_sizes(levels: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "value"),
     [
-        ({"neck": "bifpn"}, "bifpn"),
-        ({"fusion": "max"}, "max"),
-        ({"upsample": "nearest"}, "nearest"),
-        ({"p6": "none"}, "none"),
-        ({"weights_backbone": {}}, "conv1.weight is missing"),
+        ("backbone_name", "vgg16"),
+        ("neck", "bifpn"),
+        ("fusion", "max"),
+        ("upsample", "nearest"),
+        ("p6", "none"),
     ],
 )
-def test_wrong_names(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        fasterrcnn_resnet_afpn("resnet18", **{"weights_backbone": None} | options)
-    with pytest.raises(ValueError, match="vgg16"):
-        fasterrcnn_resnet_afpn("vgg16", weights_backbone=None)
+def test_wrong_names(option: str, value: str) -> None:
+    options: dict[str, Any] = {"backbone_name": "resnet18", "weights": None}
+    with pytest.raises(ValueError, match=value):
+        resnet_afpn_backbone(**options | {option: value})
+
+
+def test_pooling_takes_the_level_of_the_size() -> None:
+    torch.manual_seed(0)
+    maps = {str(i): torch.randn(2, 3, 128 >> i, 128 >> i) for i in range(4)}
+    maps["pool"] = torch.randn(2, 3, 8, 8)
+    # Sides below 112 are for level 0, below 224 for 1, below 448 for 2.
+    boxes = [
+        torch.tensor([[10.0, 20, 60, 90], [0, 0, 150, 130]]),
+        torch.tensor([[30.0, 40, 290, 300], [5, 5, 500, 510]]),
+    ]
+    found = AlignedRoIAlign()(maps, boxes, [(512, 512), (512, 512)])
+    for i, level in enumerate((0, 1, 2, 3)):
+        roi = torch.cat((torch.tensor([float(i // 2)]), boxes[i // 2][i % 2]))[None]
+        expected = roi_align(maps[str(level)], roi, 7, 0.25 / 2**level, 0, aligned=True)
+        assert torch.allclose(found[i], expected[0], atol=1e-5)
+
+
+def test_pooling_of_a_ramp_is_where_it_lies() -> None:
+    """On a map whose value is its x in the image, a bin has the x of its centre."""
+    columns = (torch.arange(64) + 0.5) * 4
+    maps = {"0": columns.expand(1, 1, 64, 64)}
+    maps |= {str(i): torch.zeros(1, 1, 64 >> i, 64 >> i) for i in (1, 2, 3)}
+    found = AlignedRoIAlign()(maps, [torch.tensor([[40.0, 40, 96, 96]])], [(256, 256)])
+    assert torch.allclose(found[0, 0, 0], 40 + 8 * (torch.arange(7) + 0.5), atol=1e-3)
+
+
+def test_anchors_are_not_rounded() -> None:
+    anchors = ExactAnchors().cell_anchors[0]
+    assert torch.allclose(anchors[1], torch.tensor([-16.0, -16, 16, 16]))
+    wide = anchors[0]
+    assert (wide[2] * 2).item() == pytest.approx(32 * 2**0.5)
+    assert (wide[3] * 2).item() == pytest.approx(32 / 2**0.5)

@@ -21,10 +21,8 @@ def test_rows_are_the_papers() -> None:
         "I": ["FPN", "PAFPN", "AFPN", "AFPN + CARAFE"],
         "II": ["FPN R-50", "AFPN R-50", "FPN R-101", "AFPN R-101"],
         "III": [
-            f"{name} {neck} {schedule}"
-            for schedule in ("1x", "2x")
-            for name in ("Faster", "Dynamic")
-            for neck in ("FPN", "AFPN")
+            *("Faster FPN 1x", "Faster AFPN 1x", "Dynamic FPN 1x", "Dynamic AFPN 1x"),
+            *("Faster FPN 2x", "Faster AFPN 2x", "Dynamic FPN 2x", "Dynamic AFPN 2x"),
         ],
         "V-rcnn": ["sum", "concat", "ASFF"],
     }

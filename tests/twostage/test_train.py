@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -48,6 +47,17 @@ def afpn(*arguments: str) -> int:
         return main(["train-rcnn", *arguments])
 
 
+def assert_same(*folders: Path) -> None:
+    """Two processes may round differently; what was drawn and learned is the same."""
+    one, other = (read(folder / "last.pt") for folder in folders)
+    assert len(other["lines"]) == 2
+    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4, equal_nan=True)
+    for key in ("loss", "lr"):
+        close([line[key] for line in one["lines"]], [line[key] for line in other["lines"]])
+    for part in ("model", "optimizer"):
+        close(one[part], other[part])
+
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     small.use(monkeypatch)
@@ -74,9 +84,8 @@ def test_what_a_training_leaves(whole: Path, small_data: Path) -> None:
     assert record["conditions"]["detector"] == "dynamic"
     assert record["conditions"]["data_digest"] == digest_of(TrainConfig(str(small_data)))
     assert len(record["conditions"]["weights_digest"]) == 64
-    assert [set(one) for one in record["trained_with"]] == [
-        {"afpn_yolo", "ultralytics", "torch", "torchvision"}
-    ]
+    versions = {"afpn_yolo", "ultralytics", "torch", "torchvision"}
+    assert [set(one) for one in record["trained_with"]] == [versions]
     assert record["parameters"] > 10**7
     assert {path.name for path in whole.iterdir()} >= {"last.pt", "best.pt", "results.csv"}
     assert not [*whole.glob("*.part")]
@@ -133,20 +142,12 @@ def test_killed_it_goes_on_as_if_it_had_not_been(
             assert process.poll() is None
             time.sleep(0.05)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
-    done = len(read(out / "last.pt")["lines"])
-    assert done < 2
+    assert len(read(out / "last.pt")["lines"]) == 1
     assert afpn(*words(small_data, out, "--resume")) == 0
-    one, other = (read(folder / "last.pt") for folder in (whole, out))
-    assert len(other["lines"]) == 2
-    # Two processes may round differently; what was drawn and learned is the same.
-    close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4, equal_nan=True)
-    for key in ("loss", "lr"):
-        close([line[key] for line in one["lines"]], [line[key] for line in other["lines"]])
-    for part in ("model", "optimizer"):
-        close(one[part], other[part])
-    assert int(one["model"]["roi_heads.iteration"]) == 2 * 2
+    assert_same(whole, out)
+    assert int(read(out / "last.pt")["model"]["roi_heads.iteration"]) == 2 * 2
 
 
 def test_other_data_or_weights_are_refused(
@@ -162,7 +163,9 @@ def test_other_data_or_weights_are_refused(
         assert message in capsys.readouterr().err
 
 
-def test_a_checkpoint_in_the_former_form_is_opened(whole: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_in_the_former_form_is_opened_and_no_other(
+    whole: Path, tmp_path: Path
+) -> None:
     content = read(whole / "best.pt")
     config = content.pop("conditions")
     kept = ("backbone", "neck", "upsample", "fusion", "p6", "aligned", "options")
@@ -171,6 +174,9 @@ def test_a_checkpoint_in_the_former_form_is_opened(whole: Path, tmp_path: Path) 
     torch.save(content, tmp_path / "former.pt")
     model, _ = open_detector(tmp_path / "former.pt")
     assert model.transform.min_size == (48, 64)
+    torch.save({"model": torch.zeros(1)}, tmp_path / "other.pt")
+    paths = [tmp_path / f"{name}.pt" for name in ("former", "other", "missing")]
+    assert [is_detector(path) for path in paths] == [True, False, False]
 
 
 def test_a_finished_one_is_reported_again(
@@ -188,13 +194,11 @@ def test_a_finished_one_is_reported_again(
     [
         ((), "--resume"),
         (("--resume", "--seed", "1"), "seed"),
-        (("--set", "anchors=3"), "anchors"),
         (("--set", "box_nms_thresh"), "NAME=VALUE"),
         (("--lr", "1e30", "--name", "other"), "lr"),
         (("--device", "cuda:99", "--name", "other"), "device cuda:99"),
         (("--weights", "missing.pth", "--name", "other"), "missing.pth"),
         (("--weights", "V9", "--name", "other"), "IMAGENET1K_V1"),
-        (("--backbone", "resnet7", "--name", "other"), "resnet7"),
     ],
 )
 def test_mistakes_are_a_sentence(
@@ -223,16 +227,6 @@ def test_a_loss_that_is_no_number_ends_the_training(
     assert afpn(*arguments) == 2
     assert "--lr" in capsys.readouterr().err
     assert not (tmp_path / "out" / "last.pt").exists()
-
-
-def test_only_these_checkpoints_are_opened(whole: Path, tmp_path: Path) -> None:
-    assert is_detector(whole / "best.pt")
-    other = tmp_path / "other.pt"
-    torch.save({"model": torch.zeros(1)}, other)
-    for path in (other, tmp_path / "missing.pt"):
-        assert not is_detector(path)
-    with pytest.raises(ValueError, match="no checkpoint"):
-        open_detector(other)
 
 
 def test_several_devices_are_torchruns(
