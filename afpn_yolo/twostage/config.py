@@ -100,10 +100,10 @@ class TrainConfig:
         most = {"lr": 10, "momentum": 1, "weight_decay": 1, "clip": float("inf"), "flip": 1}
         for name, high in {**most, "crop": 1}.items():
             value = 0 if name == "lr" and self.lr is None else getattr(self, name)
-            low = 0.01 if name == "crop" else 0.0
-            if not is_number(value) or not low <= value <= high:
+            least = 0.01 if name == "crop" else 0
+            if not is_number(value) or not least <= value <= high:
                 raise ValueError(
-                    f"{WHERE}: {name} must be from {low} to {high}, got {short_repr(value)}"
+                    f"{WHERE}: {name} must be from {least} to {high}, got {short_repr(value)}"
                 )
         if not isinstance(self.amp, bool):
             raise ValueError(f"{WHERE}: amp must be True or False, got {short_repr(self.amp)}")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import get_model, list_models, resnet
+from torchvision.models import get_model
 from torchvision.models._api import WeightsEnum
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -31,7 +31,11 @@ from afpn_yolo.twostage.roi_heads import DynamicRoIHeads
 from afpn_yolo.upstream.models import load_exactly
 
 NECKS = ("afpn", "fpn", "pafpn")
-BACKBONES = tuple(list_models(module=resnet))  # resnet50, resnext50_32x4d, ...
+BACKBONES = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    *("wide_resnet50_2", "wide_resnet101_2"),
+)
 OUT_CHANNELS = 256
 PROPOSALS = 1000  # for which `cost` counts the second stage
 DYNAMIC_RPN_NMS = 0.85  # Dynamic R-CNN's, where Faster R-CNN has 0.7
