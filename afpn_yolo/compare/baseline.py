@@ -15,14 +15,10 @@ from afpn_yolo.upstream.scales import read_model_yaml, write_model_yaml
 
 
 def with_control(necks: Sequence[Candidate], folder: Path) -> list[Candidate]:
-    """Add a control of each scale, unless one is among the candidates.
+    """Add a control of each scale, unless one is among the candidates; its YAML goes to the folder.
 
     It is the scale's first candidate with 1x1 convolutions for its neck. A candidate that builds
     the same gets the control's label: it need not be trained twice.
-
-    Args:
-        necks: What is compared.
-        folder: Where the control's YAML is written.
 
     Raises:
         ValueError: When a scale's first candidate is a checkpoint, or can't lose its neck.

@@ -25,13 +25,12 @@ def over_cost(
     runtime: str = "onnxruntime",
     precision: str = "fp32",
 ) -> tuple[Figure, list[str]]:
-    """Draw every neck and scale of comparisons over its time and its parameters.
+    """Draw every neck and scale of comparisons' JSON files over its time and its parameters.
 
     Args:
-        results: JSON files of comparisons.
-        benchmark: JSON file of `afpn benchmark`; necks are matched by label and scale.
-        part, runtime, precision: Which of its rows count, as `afpn benchmark` names them; of these
-            the first size and batch.
+        results: The comparisons.
+        benchmark: JSON file of `afpn benchmark`; necks are matched by label and scale. Of its rows
+            those of the part, runtime and precision count, at the first size and batch.
 
     Returns:
         The figure, and the necks that were not timed.

@@ -28,12 +28,9 @@ QUICK_IMAGES = 4_000
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the table.
+    """One row of the table: a model YAML, which starts untrained, or a `.pt` to fine-tune.
 
-    Attributes:
-        label: What the row is called.
-        model: A model YAML, which starts untrained, or a `.pt`, which is fine-tuned as it is.
-        scale: The YAML's scale letter; None where the file name has it, and for a `.pt`.
+    `scale` is the YAML's scale letter; None where the file name has it, and for a `.pt`.
     """
 
     label: str
@@ -111,15 +108,16 @@ def _difference(key: str, before: Any, now: Any) -> str:
 def in_words(key: str, value: Any) -> str:
     """A condition as reports and messages show it."""
     if key == "backbone":
-        weights = [f"{f'{s}: ' if s else ''}{short(digest)}" for s, digest in (value or {}).items()]
+        weights = [
+            f"{f'{s}: ' if s else ''}{_short(digest)}" for s, digest in (value or {}).items()
+        ]
         return f"weights {', '.join(weights)}" if weights else "random weights"
     if isinstance(value, Mapping):
         return " ".join(f"{name}={setting}" for name, setting in value.items())
-    return "not set" if value is None else short(str(value))
+    return "not set" if value is None else _short(str(value))
 
 
-def short(digest: str) -> str:
-    """The start of a digest; any other text as it is."""
+def _short(digest: str) -> str:
     return digest[:12] if re.fullmatch("[0-9a-f]{64}", digest) else digest
 
 

@@ -63,13 +63,9 @@ ul { padding-left: 1.2rem; } li { margin: .3rem 0; }
 
 @dataclass(frozen=True)
 class Results:
-    """All that a reader is shown.
+    """All that a reader is shown: rows, conditions that all runs share, notes, and the verdict.
 
-    Attributes:
-        table: A row for every neck that has a finished run.
-        conditions: What all runs shared, in words.
-        notes: Sentences on versions and sizes; `**` around one makes it bold.
-        verdict: As `verdict.verdict` gives it; None where there can never be one.
+    `**` around a note makes it bold; the verdict is None where there can never be one.
     """
 
     table: Sequence[Row]
@@ -134,7 +130,7 @@ class Results:
             yield f'<div class="dim">{note}</div>'
 
     def write_markdown(self, out: Path, name: str) -> None:
-        """Write `NAME.md` into a folder, whole or not at all."""
+        """Write `NAME.md` into a folder."""
         with written_whole(out / f"{name}.md") as part:
             part.write_text(self.markdown(), encoding="utf-8")
 
@@ -201,11 +197,11 @@ def notes(runs: Sequence[Record]) -> list[str]:
                     versions[name][version].append(run["run"])
     if same := [f"{name} {next(iter(v))}" for name, v in versions.items() if len(v) == 1]:
         lines.append(f"Made with {', '.join(same)}.")
-    for name, found in versions.items():
-        if len(found) > 1:
-            shares = [
-                f"{version} ({f'{len(names)} runs' if len(names) > 1 else names[0]})"
-                for version, names in found.items()
-            ]
-            lines.append(f"**Different versions of {name}: {', '.join(shares)}.**")
+    for name, several in versions.items():
+        if len(several) > 1:
+            who = {
+                v: f"{len(names)} runs" if names[1:] else names[0] for v, names in several.items()
+            }
+            shares = ", ".join(f"{version} ({runs_of})" for version, runs_of in who.items())
+            lines.append(f"**Different versions of {name}: {shares}.**")
     return lines

@@ -1,10 +1,4 @@
-"""Do the runs of a comparison, each once, and keep their results: of any kind of detector.
-
-    comparison = Comparison("mine", Path("results"), Path("runs"), runs, train)
-    failures = comparison.run()
-
-Nothing is read or written before `check` or `run`.
-"""
+"""Do the runs of a comparison, each once, and store their results: of any kind of detector."""
 
 from __future__ import annotations
 
@@ -37,7 +31,7 @@ REMEDY = "choose another --name, or remove that folder"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs under equal conditions, and where their results go.
+    """Runs under equal conditions. Nothing is read or written before `check` or `run`.
 
     Attributes:
         name: Its files are `NAME.json`, `.md`, `.html` and two PNGs in the folder `out`.
@@ -140,17 +134,14 @@ class Comparison:
 
 
 def _keep_to(folder: Path, run: Run) -> dict[str, Any]:
-    """Write down what a folder is for, and with which versions it is trained.
-
-    Returns:
-        What stands there now. `versions` are several where a run goes on under others.
+    """Write down, and return, what a folder is for, and the versions that it is trained with.
 
     Raises:
         ValueError: When it holds a run under other conditions, or of another model.
     """
     path = folder / "conditions.json"
     conditions, versions = dict(run.conditions), [training_versions()]
-    if any(folder.rglob("*.pt")):
+    if any(folder.rglob("*.pt")):  # or nothing has been trained under what stood there before
         if not path.exists():
             raise ValueError(f"{folder} holds a run of unknown conditions; {REMEDY}")
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -158,9 +149,9 @@ def _keep_to(folder: Path, run: Run) -> dict[str, Any]:
             raise ValueError(
                 f"{folder} holds a run under other conditions ({'; '.join(different)}); {REMEDY}"
             )
-        earlier = before["versions"]
-        versions = earlier if versions[0] in earlier else [*earlier, *versions]
-    # Nothing has been trained under what else stood there before.
+        if versions[0] in before["versions"]:
+            versions = []
+        versions = before["versions"] + versions
     begun = {"conditions": conditions, "versions": versions}
     write_json(path, begun)
     return begun

@@ -19,12 +19,8 @@ REMEDY = "choose another --name, or remove the file"
 class Store:
     """The JSON file of one comparison. It appears with the first finished run.
 
-    Args:
-        path: The file.
-        judge: Gives the verdict on all finished runs, which the file has, too.
-
-    Attributes:
-        lock: Held while a process writes this file, or what is derived from it.
+    `judge` gives the verdict on all finished runs, which the file has, too. `lock` is held while a
+    process writes this file, or what is derived from it.
     """
 
     def __init__(self, path: Path, judge: Judge = lambda records: None) -> None:
@@ -32,11 +28,7 @@ class Store:
         self.lock = lock_of(path)
 
     def content(self) -> ComparisonFile:
-        """The whole file.
-
-        Raises:
-            ValueError: When it is no comparison of ours.
-        """
+        """The whole file; raises ValueError when it is no comparison of ours."""
         if not self.path.exists():
             return {"runs": []}
         with self.lock:  # Windows can't replace a file while somebody reads it

@@ -85,8 +85,8 @@ def verdict(table: Sequence[Row]) -> dict[str, Any]:
         Where there can be none, nothing but the text, which says why.
     """
     scales = dict.fromkeys(row.scale for row in table)
-    found = [_of_scale([row for row in table if row.scale == scale]) for scale in scales]
-    return {"confidence": CONFIDENCE, "scales": found}
+    groups = ([row for row in table if row.scale == scale] for scale in scales)
+    return {"confidence": CONFIDENCE, "scales": [*map(_of_scale, groups)]}
 
 
 def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
@@ -119,7 +119,6 @@ def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
 
 
 def _why_none(table: Sequence[Row]) -> str:
-    """What a scale lacks."""
     if not has_learnt(table):
         return (
             f"nothing has been learnt (AP {best_ap(table):.1f} at most); train longer (--epochs), "
@@ -169,17 +168,14 @@ def _advice(best: Row, level: Sequence[Row]) -> str:
     lean = min([best, *level], key=lambda row: row.parameters)
     # Equal to the digit that the table shows.
     equal = [r for r in (best, *level) if f"{best_ap([r]):.1f}" == f"{best_ap([best]):.1f}"]
-    text = f"{_names(equal)} {'share' if equal[1:] else 'has'} the highest AP"
-    if rest := [row for row in level if row not in equal]:
-        text += f"; {_names(rest)} can't be told from {best.name if equal[1:] else 'it'}"
+    rest = ", ".join(row.name for row in level if row not in equal)
+    text = f"{', '.join(r.name for r in equal)} {'share' if equal[1:] else 'has'} the highest AP"
+    if rest:
+        text += f"; {rest} can't be told from {best.name if equal[1:] else 'it'}"
     return (
         f"{text}. Of these, {lean.name} has the fewest parameters; afpn benchmark measures "
         "their time."
     )
-
-
-def _names(table: Sequence[Row]) -> str:
-    return ", ".join(row.name for row in table)
 
 
 def sentences(found: Mapping[str, Any] | None) -> list[str]:

@@ -22,13 +22,11 @@ from afpn_yolo.upstream.models import load_model, save_checkpoint
 from afpn_yolo.upstream.scales import read_model_yaml, trainable_file
 from afpn_yolo.upstream.train import backbone_of, cost, spread_evenly, train
 
-OWN = frozenset(
-    (
-        *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
-        *("device", "workers", "project", "name", "exist_ok", "resume", "save_dir"),
-        *("time", "val", "mode", "task", "cfg"),  # with these it would be another comparison
-    )
-)
+OWN = {
+    *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
+    *("device", "workers", "project", "name", "exist_ok", "resume", "save_dir"),
+    *("time", "val", "mode", "task", "cfg"),  # with these it would be another comparison
+}
 """Arguments of Ultralytics' that a comparison sets itself."""
 
 UNFAIR: Mapping[str, str] = {
@@ -59,8 +57,8 @@ def _unfair(key: str, value: Any) -> str | None:
         return "a model is judged on val or test, not on what it was trained on"
     if key == "fraction" and isinstance(value, list):
         return "the evaluation takes all of its images; one number is the share of training images"
-    rows = [value] if isinstance(value, int) else value or []
-    if key == "freeze" and not (isinstance(rows, list) and all(type(row) is int for row in rows)):
+    rows = value if isinstance(value, list) else [value or 0]
+    if key == "freeze" and not all(type(row) is int for row in rows):
         return "a row by name is another one in each neck; give how many rows of the backbone"
     return None
 
@@ -95,11 +93,9 @@ class YoloRuns:
     """Necks x seeds under one set of conditions; a `Train` for the runner.
 
     Attributes:
-        necks: What is compared; the first of each scale is what the others are held against.
-        settings: What all runs share.
+        necks: What is compared; the others of a scale are held against its first.
         backbones: For a scale, the file whose backbone starts its YAMLs.
-        device: As `yolo` takes it; several GPUs train distributed.
-        workers: Processes that load data, per GPU.
+        device, workers: As `yolo` takes them; several GPUs train distributed.
     """
 
     necks: Sequence[Candidate]
@@ -109,11 +105,7 @@ class YoloRuns:
     workers: int = 8
 
     def plan(self, seeds: Sequence[int], with_data: bool = True) -> list[Run]:
-        """The runs, each with its conditions.
-
-        Args:
-            seeds: One run of every neck for each.
-            with_data: Look at the data, too.
+        """The runs, one of every neck for each seed; `with_data` looks at the data, too.
 
         Raises:
             ValueError: When a setting would make the comparison unfair, a model can't be built, or
@@ -216,7 +208,5 @@ def read_curve(path: Path) -> tuple[float, Curve]:
         before = line["time"]
     # A stock model that was killed before its checkpoint was written has its last epoch twice.
     lines = [*{line["epoch"]: line for line in lines}.values()]
-    return seconds, {
-        "AP": [line["metrics/mAP50-95(B)"] for line in lines],
-        "AP50": [line["metrics/mAP50(B)"] for line in lines],
-    }
+    ap, ap50 = ([line[f"metrics/{key}(B)"] for line in lines] for key in ("mAP50-95", "mAP50"))
+    return seconds, {"AP": ap, "AP50": ap50}

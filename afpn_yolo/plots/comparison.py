@@ -43,8 +43,7 @@ STYLE: Any = {
 """Matplotlib's settings for all charts."""
 
 LARGEST = 1500  # area of the largest bubble, in points squared
-LEAST_SPAN = 5.0
-"""Points of AP that an axis spans at least: differences of a tenth would look large else."""
+LEAST_SPAN = 5.0  # points of AP on an axis: differences of a tenth would look large else
 
 SIZES: dict[Column, str] = {"APS": "small", "APM": "medium", "APL": "large"}
 AP_LABEL = "AP (bars: standard deviation over seeds)"
@@ -63,7 +62,8 @@ def bubbles(table: Sequence[Row]) -> Figure:
     axes = figure.subplots()
     axes.set_title("AP over parameters; bubble area: GFLOPs")
     most = max(row.gflops for row in table)
-    colours, markers = _colours(table), _styles((row.scale for row in table), MARKERS)
+    colours = _styles((row.label for row in table), COLOURS)
+    markers = _styles((row.scale for row in table), MARKERS)
     for row in table:
         if not (spread := row.metrics["AP"]):
             continue
@@ -86,7 +86,8 @@ def curves(table: Sequence[Row]) -> Figure:
     figure = Figure()
     axes = figure.subplots()
     axes.set_title("AP over epochs, mean and range over seeds")
-    colours, styles = _colours(table), _styles((row.scale for row in table), LINES)
+    colours = _styles((row.label for row in table), COLOURS)
+    styles = _styles((row.scale for row in table), LINES)
     for row in table:
         epochs = range(1, len(row.curve) + 1)
         mean, low, high = ([100 * v for v in line] for line in (row.curve, row.low, row.high))
@@ -107,7 +108,7 @@ def sizes(table: Sequence[Row]) -> Figure:
     figure = Figure()
     axes = figure.subplots()
     axes.set_title("AP by the size of objects")
-    colours = _colours(table)
+    colours = _styles((row.label for row in table), COLOURS)
     for number, row in enumerate(table):
         shift = (number - (len(table) - 1) / 2) * 0.7 / len(table)
         places = [place + shift for place in range(len(SIZES))]
@@ -132,19 +133,17 @@ def pareto(
 ) -> Figure:
     """AP over milliseconds and over parameters, a point for every row.
 
-    Bars: standard deviation of AP over seeds, 10th to 90th percentile of the milliseconds. A line
-    joins the points of each comparison than which none is both better and cheaper.
+    A line joins the points of each comparison than which none is both better and cheaper.
 
     Args:
         tables: Rows by the comparison's name, a marker each.
-        times: Milliseconds of an image by label and scale; a row without is drawn over parameters
-            only.
+        times: Milliseconds of an image by label and scale, where they were measured.
         what: Which times these are, for the title.
     """
     figure = Figure(figsize=(12, 4.5))
     by_time, by_size = figure.subplots(1, 2)
     figure.suptitle(f"AP over cost ({what})")
-    colours = _colours([row for table in tables.values() for row in table])
+    colours = _styles((row.label for table in tables.values() for row in table), COLOURS)
     for (name, table), marker in zip(tables.items(), cycle(MARKERS), strict=False):
         timed = ((row, times.get((row.label, row.scale))) for row in table)
         _points(by_time, timed, colours, marker)
@@ -207,10 +206,6 @@ def _span_at_least(axes: Axes) -> None:
 
 def _from_zero(axes: Axes) -> None:
     axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
-
-
-def _colours(table: Iterable[Row]) -> dict[str, str]:
-    return _styles((row.label for row in table), COLOURS)
 
 
 def _styles(keys: Iterable[Key], styles: Sequence[str]) -> dict[Key, str]:

@@ -1,7 +1,4 @@
-"""A picture of a model's fusions: a row for each, in it a heat map over the image per source level.
-
-A column is a level. All maps of a picture share one colour scale.
-"""
+"""A picture of a model's fusions: a row for each, with a heat map over the image per level."""
 
 from __future__ import annotations
 
@@ -22,7 +19,6 @@ DPI = 110
 CELL = 2.7  # inches: the longer side of the image in a cell
 LEAST = 0.9  # inches: the shorter side of a cell, so that its label fits
 TITLE, BAR, LINE = 0.27, 1.0, 0.17  # inches; of the bar: with its numbers and its title
-GREYS = (-130, 385)  # black to white: a flat photograph lets the colours be read
 BOXES = colormaps["tab10"].colors  # type: ignore[attr-defined]
 
 Range = tuple[float, float]
@@ -56,13 +52,13 @@ def draw(view: FusionView, title: str, colours: Range | None = None) -> Figure:
     size = [max(1, round(side * min(scale * DPI, 1))) for side in (width, height)]
     backdrop = cv2.cvtColor(view.image, cv2.COLOR_BGR2GRAY)
     backdrop = cv2.resize(backdrop, size, interpolation=cv2.INTER_AREA)
+    # Of little contrast (black is 0, white 255), so that the colours can be read.
     for row, item in enumerate(view.maps, start=1):
         text = f"row {item.row}: {item.levels[item.target]} ← {', '.join(item.levels)}"
         _title(grid[row, 0], text)
         for source, stride in enumerate(item.strides):
             axes = grid[row, strides.index(stride)]
-            extent = (0, width, height, 0)
-            axes.imshow(backdrop, cmap="gray", vmin=GREYS[0], vmax=GREYS[1], extent=extent)
+            axes.imshow(backdrop, "gray", vmin=-130, vmax=385, extent=(0, width, height, 0))
             heat = _draw_map(axes, item, source, span)
             heat.set_clip_path(Rectangle((0, 0), width, height, transform=axes.transData))
     bar = figure.colorbar(heat, ax=grid, aspect=8 * page[1], pad=0.02)

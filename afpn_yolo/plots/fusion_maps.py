@@ -76,13 +76,9 @@ class FusionMap:
 
 @dataclass(frozen=True, eq=False)
 class FusionView:
-    """An image, what a model finds in it, and the weights of its fusions, of one and the same pass.
+    """An image (H, W, 3), blue first, with the weights of a model's fusions, in order of the rows.
 
-    Attributes:
-        image: (H, W, 3), blue first.
-        maps: One per fusion, in the order of the rows.
-        boxes: (N, 6) left, top, right, bottom in pixels of the image, score, class.
-        names: Class to name.
+    `boxes` (N, 6): left, top, right, bottom in pixels of the image, score, class in `names`.
     """
 
     image: Image
@@ -111,7 +107,7 @@ def fusion_maps(
 def look(
     model: str | Path | nn.Module, image: str | Path | Image, imgsz: int | None = None
 ) -> FusionView:
-    """As `fusion_maps`, and with the image, the boxes and the names of the classes."""
+    """As `fusion_maps`, with the image, the boxes and the names of the classes."""
     network = deepcopy(open_fusions(model)).eval()  # its own hooks, and its own mode
     fusions = weighted_fusions(network)
     pixels = read(Path(image)) if isinstance(image, (str, Path)) else image
@@ -160,12 +156,10 @@ def _map(fusion: LevelFusion, heights: list[int], weights: Floats, fitted: Fit) 
 
 
 def open_fusions(model: str | Path | nn.Module) -> Any:
-    """Open a model as `load_model` does; it must have fusions with weights.
+    """Open a model as `load_model` does.
 
     Raises:
-        OSError: When there is no such file.
-        ValueError: When it is no checkpoint, no fusion has weights, or it takes images of other
-            channels than a file has.
+        ValueError: When no fusion has weights, or it takes images of other channels than files do.
     """
     network = load_model(model)
     name = model if isinstance(model, (str, Path)) else type(network).__name__

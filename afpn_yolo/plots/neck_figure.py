@@ -93,49 +93,26 @@ def _as_late_as_possible(boxes: list[Box]) -> list[Box]:
     return [replace(box, column=late[box.row]) for box in boxes]
 
 
-ARROWS = {0: ("same level", "#444444"), 1: ("from coarser: upsampled", "#b03030")}
-ARROWS[-1] = ("from finer: strided", "#2f6ea5")
+ARROWS = {
+    0: ("same level", "#444444"),
+    1: ("from coarser: upsampled", "#b03030"),
+    -1: ("from finer: strided", "#2f6ea5"),
+}
 ALIGNED = "from coarser: 1x1, upsampled"  # as our fusions take a coarser level
-
-
-def legend(boxes: list[Box]) -> list[tuple[str, str]]:
-    """What the arrows of a picture mean, and their colours; of those that are in it."""
-    known = {box.row: box for box in boxes}
-    drawn: dict[int, set[str]] = {}
-    for box in boxes:
-        for source in box.sources:
-            stride = known[source].stride
-            direction = (stride > box.stride) - (stride < box.stride)
-            drawn.setdefault(direction, set()).add(box.kind)
-    labels = {key: ARROWS[key] for key in ARROWS if key in drawn}
-    if drawn.get(1) == {"fusion"}:
-        labels[1] = (ALIGNED, ARROWS[1][1])
-    return [*labels.values()]
 
 
 def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
     fill, edge = COLOURS.get(box.kind, OTHER)
-    shape = FancyBboxPatch(
-        (x - WIDTH / 2, y - HEIGHT / 2),
-        WIDTH,
-        HEIGHT,
-        boxstyle="round,pad=0.02,rounding_size=0.12",
-        facecolor=fill,
-        edgecolor=edge,
-        linewidth=1.4,
-        zorder=3,
-    )
-    axes.add_patch(shape)
+    corner, round_ = (x - WIDTH / 2, y - HEIGHT / 2), "round,pad=0.02,rounding_size=0.12"
+    style: dict[str, Any] = {"fc": fill, "ec": edge, "lw": 1.4, "zorder": 3}
+    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, round_, **style))
     longest = max(map(len, box.text.splitlines()))
     size = 10.5 if longest <= 10 else 84 / longest  # so that RepNCSPELAN4 fits in
     axes.text(x, y, box.text, ha="center", va="center", fontsize=size, zorder=4)
 
 
-def _draw_arrow(axes: Axes, start: Spot, end: Spot, rise: float) -> None:
-    """From one box to another, in the colour of its direction.
-
-    From right to left, or with a rise over the boxes that stand between two of the same level.
-    """
+def _draw_arrow(axes: Axes, start: Spot, end: Spot, rise: float) -> int:
+    """From one box to another, with a rise over those between them; returns its direction."""
     (left, own), (right, other) = start, end
     direction = (other > own) - (other < own)
     if rise:
@@ -149,6 +126,7 @@ def _draw_arrow(axes: Axes, start: Spot, end: Spot, rise: float) -> None:
         codes = [Path.MOVETO, Path.LINETO]
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 10.0, "lw": 1.3, "zorder": 2}
     axes.add_patch(FancyArrowPatch(path=Path(way, codes), color=ARROWS[direction][1], **style))
+    return direction
 
 
 def draw(boxes: list[Box], title: str, path: File) -> None:
@@ -159,6 +137,7 @@ def draw(boxes: list[Box], title: str, path: File) -> None:
     figure = Figure()
     axes = figure.add_subplot()
     top = 0.6
+    kinds: dict[int, set[str]] = {key: set() for key in ARROWS}  # of what the arrows lead to
     for box in boxes:
         _draw_box(axes, box, *spot[box.row])
         for source in box.sources:
@@ -166,13 +145,15 @@ def draw(boxes: list[Box], title: str, path: File) -> None:
             # Over the boxes that it passes; a longer way lies higher.
             passed = any(left < x < right and y == level == own for x, y in spot.values())
             rise = min(0.22 + 0.03 * (right - left) / STEP, 0.5) if passed else 0.0
-            _draw_arrow(axes, (left, level), (right, own), rise)
+            kinds[_draw_arrow(axes, (left, level), (right, own), rise)].add(box.kind)
             top = max(top, level + HEIGHT / 2 + rise + 0.2)
     for index, stride in enumerate(strides):
         label = f"level {stride.bit_length() - 1}\nstride {stride}"
         axes.text(-1.35, -index * RISE, label, ha="right", va="center", fontsize=10.5)
-    for label, colour in legend(boxes):
-        axes.plot([], [], color=colour, label=label)
+    for direction, (label, colour) in ARROWS.items():
+        if kinds[direction]:
+            aligned = direction == 1 and kinds[direction] == {"fusion"}
+            axes.plot([], [], color=colour, label=ALIGNED if aligned else label)
     below = (0.5, 0.02)
     axes.legend(loc="upper center", bbox_to_anchor=below, ncol=3, frameon=False, fontsize=10.5)
     axes.set_title(title, fontsize=12.5)

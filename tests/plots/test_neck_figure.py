@@ -30,18 +30,17 @@ def picture(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return drawn
 
 
+STOCK, OURS = "from coarser: upsampled", "from coarser: 1x1, upsampled"
+FINER = "from finer: strided"
+
+
 @pytest.mark.parametrize(
     ("model", "over", "arrows"),
     [
-        ("yolov8n", 4, ["same level", "from coarser: upsampled", "from finer: strided"]),
-        ("yolov9t", 4, ["same level", "from coarser: upsampled", "from finer: strided"]),
-        ("yolov5n-afpn", 0, ["same level", "from coarser: 1x1, upsampled", "from finer: strided"]),
-        # The backbone's features pass over the neck.
-        (
-            "yolov5n-afpn-lite",
-            3,
-            ["same level", "from coarser: 1x1, upsampled", "from finer: strided"],
-        ),
+        ("yolov8n", 4, ["same level", STOCK, FINER]),
+        ("yolov9t", 4, ["same level", STOCK, FINER]),
+        ("yolov5n-afpn", 0, ["same level", OURS, FINER]),
+        ("yolov5n-afpn-lite", 3, ["same level", OURS, FINER]),  # the backbone's features
         ("yolov5n-none", 0, ["same level"]),
     ],
 )
