@@ -33,9 +33,9 @@ class Grafted:
     """A model YAML with an AFPN neck.
 
     Attributes:
-        content: What Ultralytics reads of it: plain lists and numbers.
-        text: The same to be written to a file, with comments.
-        warning: A sentence where even the narrowest neck takes more than the stock one; else "".
+        content: What Ultralytics reads: plain lists and numbers.
+        text: The same as a file, with comments.
+        warning: A sentence if even the narrowest neck takes more than the stock one; else "".
     """
 
     content: dict[str, Any]
@@ -48,15 +48,13 @@ def graft(
 ) -> Grafted:
     """Put an AFPN neck into a model.
 
-    The widths that the head reads stay those of the stock neck, at every scale. Where AFPN or its
-    lite form would take more parameters or operations than the stock neck, they work at less than
-    their usual widths within; not where there is no stock neck.
+    The head reads as many channels as before, at every scale. A neck that would take more
+    parameters or operations than the stock one gets fewer channels inside.
 
     Args:
         stock: A model YAML, as `YOLO()` takes it, or its content.
         neck: A name of `NECKS`.
-        first_scale: The scale that the YAML names first, which is the one that Ultralytics takes
-            where a file's name has no letter.
+        first_scale: The scale to be named first: Ultralytics takes it for names without a letter.
 
     Raises:
         OSError: When there is no such file.
@@ -85,7 +83,6 @@ def graft(
         {**content, "yaml_file": grafted_name(stem, neck)},
         stem,
         _about(NECKS[neck]),
-        f"{stem}.yaml",
         _noted(d["backbone"], pyramid),
         rows,
     )
@@ -95,8 +92,7 @@ def graft(
 def _fitted(neck: str, d: Mapping[str, Any], pyramid: Pyramid) -> tuple[list[Row], str]:
     """The rows of neck and head, with the first shares at which it takes no more than the stock.
 
-    Sum and concatenation have those of AFPN, with which they are to be compared. Where none of the
-    shares is small enough, the second value says so.
+    Sum and concatenation have AFPN's shares, to be compared with it. With it goes a warning, or "".
     """
     config = NECKS[neck]
     if config is None or not pyramid.cost.parameters:  # nothing that it could take more than
@@ -116,7 +112,7 @@ def _fitted(neck: str, d: Mapping[str, Any], pyramid: Pyramid) -> tuple[list[Row
 def _rows(config: NeckConfig | None, d: Mapping[str, Any], pyramid: Pyramid) -> list[Row]:
     rows, outputs = neck_rows(config, pyramid.levels, len(d["backbone"]))
     _, *last = d["head"][-1]
-    return [*rows, Row([[outputs[i] for i in pyramid.order], *last], gap=True)]
+    return [*rows, Row([[outputs[i] for i in pyramid.order], *last], heading="The stock head.")]
 
 
 def named_scale(name: str) -> str | None:
@@ -144,25 +140,23 @@ def _load(stock: str | Path) -> dict[str, Any]:
     if suffix not in (".yaml", ".yml"):
         hint = "weights start one by pretrained=" if suffix else f"did you mean {stock}.yaml?"
         raise ValueError(f"{stock}: a neck is put into a model YAML; {hint}")
-    content = yaml_model_load(stock)
-    if not isinstance(content, dict):
-        raise ValueError(f"{stock}: a model YAML with backbone and head is needed")
+    content: dict[str, Any] = yaml_model_load(stock)
     return content
 
 
 def _about(config: NeckConfig | None) -> str:
     if config is None:
         return (
-            "without a neck: the control of a comparison. The head sees each level of the backbone "
-            "through one 1x1 convolution, and no level sees another. Where the stock neck is not "
-            "clearly better than this, the data say nothing about necks."
+            "without a neck: the control of a comparison. The head reads each level of the "
+            "backbone through one 1x1 convolution; nothing is fused. If the stock neck is not "
+            "clearly better than this, the data set cannot tell necks apart."
         )
     about = "with AFPN, the asymptotic feature pyramid network (Yang et al., 2023), as its neck."
     return f"{about}\n{config.about}"
 
 
 def _noted(backbone: list[list[Any]], pyramid: Pyramid) -> list[Row]:
-    """The backbone's rows with a word on those that matter to the neck."""
+    """The backbone's rows; comments name the strides and the levels that the neck takes."""
     names = {level.tap: f"C{level.number}" for level in pyramid.levels}
     strides = [shape and shape[0] for shape in pyramid.shapes]
     rows = []

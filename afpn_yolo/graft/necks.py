@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-OPTIONS = {
-    "plain": "`plain`: levels are brought to the target's size by a convolution without BatchNorm "
-    "and activation.",
-}
-"""Options of a fusion that a neck here uses, and what is written of them in its YAML."""
+PLAIN = " `plain`: levels are resized by a convolution without BatchNorm and activation."
 
 
 @dataclass(frozen=True)
@@ -22,11 +18,11 @@ class NeckConfig:
         about: Follows "YOLO with AFPN as its neck." in a YAML's first lines.
         fusion: The layer that fuses levels.
         options: Words after the target in a fusion's row.
-        shares: The widths within, as shares of those that the head reads: finest level first, the
-            last one for all levels that are left.
+        shares: The neck's channels as shares of those that the head reads, finest level first; the
+            last share is also that of all further levels.
         lateral: Whether every level has a second 1x1 convolution before it is fused.
         units: Residual units after every fusion.
-        taps: Whether the backbone's own features stand beside the fused ones at the end.
+        taps: Whether the backbone's own features are concatenated to the fused ones at the end.
     """
 
     about: str = ""
@@ -65,10 +61,7 @@ NECKS: dict[str, NeckConfig | None] = {
 """Kind of neck -> its design; None is a control, a 1x1 convolution per level and no fusion."""
 
 NARROWER = ((1 / 4,), (1 / 8, 1 / 4), (1 / 8, 3 / 16), (1 / 8,))
-"""Shares for a neck that would take more than the stock one, to be tried in this order.
-
-The finest level comes first, which costs the most operations.
-"""
+"""Shares to be tried in this order where a neck would take more than the stock one."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +84,11 @@ class Level:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a model YAML, and what is written about it.
-
-    Attributes:
-        content: `[from, number, module, args]`.
-        note: A comment after it.
-        heading: Comment lines above it.
-        gap: Whether an empty line is left above it.
-    """
+    """A row of a model YAML, `[from, number, module, args]`, with comments after and above it."""
 
     content: list[Any]
     note: str = ""
     heading: str = ""
-    gap: bool = False
 
 
 @dataclass
@@ -125,9 +110,8 @@ class Rows:
         """Append a row for each level, a heading above the first; returns their numbers."""
         start = self.first + len(self.rows)
         for x, source, arguments in zip(levels, sources, args, strict=True):
-            gap = bool(heading) and module != "AFPNResidual"  # it belongs to the fusions above
             row = [source, 1, module, arguments]
-            self.rows.append(Row(row, f": {note}{x.number}", heading, gap))
+            self.rows.append(Row(row, f": {note}{x.number}", heading))
             heading = ""
         return [*range(start, self.first + len(self.rows))]
 
@@ -157,9 +141,9 @@ def neck_rows(
         sources = [*fused, reduced[joining]]
         final = joining == len(levels) - 1
         fused = _stage(config, levels[: joining + 1], sources, rows, final)
-    heading = "Expand: back to the widths that the head reads."
+    heading = "Expand: back to the channels that the head reads."
     if config.taps:
-        heading = "Expand to the widths that the head reads, with the backbone's features in sight."
+        heading = "Expand: concatenate the backbone's features, then back to the head's channels."
         pairs = [[source, x.tap] for source, x in zip(fused, read, strict=True)]
         fused = rows.add(read, pairs, "Concat", [[1] for _ in read], heading)
         heading = ""
@@ -172,7 +156,7 @@ def _reduce(config: NeckConfig, levels: Sequence[Level], rows: Rows) -> list[int
     listed = " and ".join(filter(None, (", ".join(shares[:-1]), shares[-1])))
     order = ", finest level first" if len(shares) > 1 else ""
     headings = [
-        f"Reduce: the neck works at {listed} of the widths that the head reads{order}.",
+        f"Reduce: the neck works at {listed} of the channels that the head reads{order}.",
         "Lateral: one more 1x1 convolution per level.",
     ]
     args = [[x.width, config.share(i)] for i, x in enumerate(levels)]
@@ -191,19 +175,15 @@ def _stage(
     if len(levels) == 2:
         fuse = (
             f"Stage 1: fuse levels {first.number} and {last.number}. A fusion's sources are "
-            "consecutive levels, finest first; its argument says which of them comes out, counted "
-            f"from 0.{' '.join(('', *(OPTIONS[word] for word in config.options)))}"
+            "consecutive levels, finest first; its argument is the position of the one that comes "
+            f"out, counted from 0.{PLAIN * ('plain' in config.options)}"
         )
         refine = (
-            f"{config.units} residual units on each. They are counted in the argument, since the "
-            "depth of a scale multiplies the row's own number, and this neck has as many at every "
-            "scale."
+            f"{config.units} residual units on each. Their number is an argument: a row's own "
+            "number is multiplied by the scale's depth."
         )
     else:
-        fuse = (
-            f"Stage {len(levels) - 1}: level {last.number} joins, now that its neighbours have "
-            "come closer to it."
-        )
+        fuse = f"Stage {len(levels) - 1}: level {last.number} joins those that are fused already."
     wanted = [x for x in levels if x.read or not final]
     if len(wanted) < len(levels):
         unread = " and ".join(str(x.number) for x in levels[len(wanted) :])

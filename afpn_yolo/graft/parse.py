@@ -44,11 +44,7 @@ class Pyramid:
 
 
 def find_pyramid(d: Mapping[str, Any], ours: bool = False) -> Pyramid:
-    """Find the levels in the content of a model YAML.
-
-    Args:
-        d: The content.
-        ours: Its neck may be one of ours: what the head reads is right, the neck's widths not.
+    """Find the levels in the content of a model YAML, whose neck may be one of ours if `ours`.
 
     Raises:
         ValueError: When it has no pyramid that a neck could fuse; it says what it has.
@@ -69,18 +65,15 @@ def find_pyramid(d: Mapping[str, Any], ours: bool = False) -> Pyramid:
         )
     head = enumerate(d["head"], first)
     by_neck = {i for at, row in head for i in absolute(row[0], at) if i < first}
-    levels = []
-    for i in order:
-        tap = _tap(d, strides[i], shapes[:first], by_neck)
-        width = _width(d, sources[i], shapes)
-        levels.append(Level(strides[i].bit_length() - 1, tap, width))
+    wanted: list[tuple[int, int | None]] = [(strides[i], sources[i]) for i in order]
     coarsest = max((shapes[i] or (0,))[0] for i in by_neck)
-    stride = 2 * max(strides)
-    while stride <= coarsest:
+    while 2 * wanted[-1][0] <= coarsest:  # only the stock neck reads these
+        wanted.append((2 * wanted[-1][0], None))
+    levels = []
+    for stride, row in wanted:
         tap = _tap(d, stride, shapes[:first], by_neck)
-        width = _width(d, tap, shapes, read=False)
-        levels.append(Level(stride.bit_length() - 1, tap, width, read=False))
-        stride *= 2
+        width = _width(d, tap if row is None else row, shapes, row is not None)
+        levels.append(Level(stride.bit_length() - 1, tap, width, row is not None))
     if len(levels) < 2:
         raise ValueError(f"{yaml_name(d)}: its neck and its head read one level, {NO_PYRAMID}")
     positions = tuple(order.index(i) for i in range(len(order)))
@@ -115,10 +108,7 @@ def _head_sources(d: Mapping[str, Any], ours: bool) -> list[int]:
 def _tap(
     d: Mapping[str, Any], stride: int, shapes: Sequence[Shape | None], by_neck: set[int]
 ) -> int:
-    """The backbone's row that gives the level of a stride: the last one that the stock neck reads.
-
-    Where it reads none of that stride, the backbone's last one.
-    """
+    """The backbone's last row of a stride, of those that the stock neck reads if there are any."""
     rows = [i for i, shape in enumerate(shapes) if shape and shape[0] == stride]
     if not rows:
         raise ValueError(
@@ -128,13 +118,8 @@ def _tap(
     return max([i for i in rows if i in by_neck] or rows)
 
 
-def _width(
-    d: Mapping[str, Any], row: int, shapes: Sequence[Shape | None], read: bool = True
-) -> int:
-    """What a row of ours must ask for to get the channels of a stock row, whatever the scale.
-
-    For a level that the head doesn't read, about these channels are enough.
-    """
+def _width(d: Mapping[str, Any], row: int, shapes: Sequence[Shape | None], read: bool) -> int:
+    """What a row must ask for to get a stock row's channels at every scale; roughly, if unread."""
     scale = scaling(d)[1]
     _, channels = shapes[row] or (0, 0)
     args = (d["backbone"] + d["head"])[row][3]

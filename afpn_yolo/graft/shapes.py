@@ -14,11 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from afpn_yolo.base.errors import yaml_name
 from afpn_yolo.base.yaml_rows import absolute, torchvision_args
 
-SIDE = 256
-"""Of the image, as in Ultralytics' own run for the strides of a model."""
+SIDE = 256  # of the image, as in Ultralytics' own run for the strides of a model
 
 Scale = tuple[float, float]
-"""Factor for widths, and the most channels that a row may ask for."""
+"""Factor for channels, and the most channels that a row may ask for."""
 
 Shape = tuple[int, int]
 """Stride and channels of a feature map."""
@@ -68,10 +67,7 @@ def laid_out(d: Mapping[str, Any]) -> nn.Sequential:
 
 @torch.inference_mode()
 def measure(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
-    """Lay out all rows but the last one at the narrowest scale; nothing is computed or drawn.
-
-    Args:
-        d: The content of a model YAML.
+    """Lay out all rows of a model YAML but the last one at the narrowest scale, without values.
 
     Returns:
         The shape of what each row gives, None where it is no feature map; and the neck's cost.

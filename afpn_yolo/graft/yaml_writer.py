@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+import yaml
+
 from afpn_yolo.graft.necks import Row
 
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z_0-9.]*")
-RESERVED = {"true", "false", "null", "yes", "no", "on", "off"}
 NOTES = {
     "nc": "number of classes; a data set's own number replaces it",
     "kpt_shape": "number of keypoints, and of values for each: 2 for x, y; 3 for x, y, visible",
@@ -20,55 +19,39 @@ NOTES = {
     "reg_max": "bins of a box's side",
     "activation": "of all convolutions that name none",
 }
-ABOUT_ROWS = """\
-A row: [from, number, module, args]. `from` counts rows from 0; -1 is the row before.
-"""
-ABOUT_WIDTHS = "Widths are those of a width of 1.00; Ultralytics multiplies them by the scale's.\n"
-ABOUT_SHARES = "[256, 0.25] is a quarter of what 256 comes to.\n"
+ABOUT_ROWS = "A row: [from, number, module, args]; `from` counts rows from 0, -1 is the row before."
+ABOUT_WIDTHS = "Channels are those of width 1.00; Ultralytics multiplies them by the scale's width."
+ABOUT_SHARES = (
+    "AFPNConv [256, 0.25] has a quarter of the channels that [256] has at the same scale."
+)
 
 
 def flow(value: Any) -> str:
     """A value in YAML's one-line form."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(flow, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{flow(k)}: {flow(v)}' for k, v in value.items())}}}"
-    if isinstance(value, str):
-        plain = PLAIN.fullmatch(value) and value.lower() not in RESERVED
-        return value if plain else json.dumps(value, ensure_ascii=False)
-    return "null" if value is None else str(value)
-
-
-def title(stem: str) -> str:
-    """`yolo11-seg` -> `YOLO11-seg`; what isn't called yolo stays."""
-    return re.sub(r"^yolo", "YOLO", stem)
+    width = float("inf")
+    listed = yaml.safe_dump([value], default_flow_style=True, width=width, allow_unicode=True)
+    return str(listed).strip()[1:-1]
 
 
 def page(
-    d: Mapping[str, Any],
-    stem: str,
-    about: str,
-    stock: str,
-    backbone: Sequence[Row],
-    head: Sequence[Row],
+    d: Mapping[str, Any], stem: str, about: str, backbone: Sequence[Row], head: Sequence[Row]
 ) -> str:
     """The text of a model YAML.
 
     Args:
-        d: All that it says beside its rows.
+        d: Its content; the rows are taken from `backbone` and `head`.
         stem: Of the stock model's file, without the scale letter.
         about: What the neck is.
-        stock: What the backbone's heading calls the stock file.
         backbone: Its rows.
         head: The rows of neck and head.
     """
     shares = any(row.content[2] == "AFPNConv" and len(row.content[3]) > 1 for row in head)
-    text = _comment(f"{title(stem)} {about}") + _comment(_scale_line(d, stem))
+    text = _comment(f"{re.sub('^yolo', 'YOLO', stem)} {about}") + _comment(_scale_line(d, stem))
     text += "#\n" + _comment(ABOUT_ROWS)
     text += _comment(ABOUT_WIDTHS * ("scales" in d)) + _comment(ABOUT_SHARES * shares) + "\n"
     text += "".join(_settings(d)) + "\n"
     text += _comment(
-        f"The backbone of {stock}, row by row: weights trained there fit rows "
+        f"The backbone of {stem}.yaml, unchanged: weights trained there fit rows "
         f"0-{len(backbone) - 1}."
     )
     text += "backbone:\n" + "".join(_rows(backbone, 0))
@@ -119,7 +102,7 @@ def _factor(value: float) -> str:
 
 def _rows(rows: Sequence[Row], first: int) -> Iterator[str]:
     for i, row in enumerate(rows, first):
-        if row.gap and i > first:
+        if row.heading and i > first:
             yield "\n"
         yield _comment(row.heading, "  ")
         yield f"  - {flow(row.content)} # {i}{row.note}\n"

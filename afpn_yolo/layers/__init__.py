@@ -1,7 +1,4 @@
-"""The layers of AFPN (Yang et al., 2023) that a model YAML names.
-
-Whatever file they are written in, they are `afpn_yolo.layers.X`: that path stands in checkpoints.
-"""
+"""The layers of AFPN (Yang et al., 2023). Checkpoints hold them as `afpn_yolo.layers.X`."""
 
 from afpn_yolo.layers.align import OPTIONS, align
 from afpn_yolo.layers.carafe import Carafe

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-KERNEL = 5  # of the source, around a pixel, that an output pixel is made of
-ENCODER_KERNEL = 3
+KERNEL = 5  # side of the source's neighbourhood that an output pixel is made of
 COMPRESSED = 64
 
 
@@ -27,7 +26,7 @@ class Carafe(nn.Module):
         self.scale = scale
         weights = KERNEL**2 * scale**2
         self.compress = nn.Conv2d(channels, COMPRESSED, 1)
-        self.encode = nn.Conv2d(COMPRESSED, weights, ENCODER_KERNEL, padding=ENCODER_KERNEL // 2)
+        self.encode = nn.Conv2d(COMPRESSED, weights, 3, padding=1)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -55,8 +54,7 @@ class Carafe(nn.Module):
         """The 5x5 neighbourhood of every position: (B, C, H, W) -> (B, C * 25, H, W) or flat."""
         if not torch.onnx.is_in_onnx_export():
             return functional.unfold(x, KERNEL, padding=KERNEL // 2)
-        # ONNX has no unfold. A convolution that picks each neighbour takes the least time there: a
-        # quarter to two thirds of what the exporter makes of unfold, and less than shifted views.
+        # ONNX has no unfold. A convolution that picks each neighbour takes the least time there.
         channels = self.compress.in_channels
         picks = torch.eye(KERNEL**2, dtype=x.dtype, device=x.device)
         picks = picks.reshape(KERNEL**2, 1, KERNEL, KERNEL).repeat(channels, 1, 1, 1)

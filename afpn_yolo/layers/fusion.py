@@ -1,12 +1,9 @@
-"""Fusions: N consecutive levels in, one of them out.
-
-Levels are ordered finest first, as in `[P3, P4, P5]`: each has half the height and width of the one
-before it. A fusion takes two or more consecutive levels and returns one of them.
-"""
+"""Fusions: two or more consecutive levels in, finest first, one of them out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -18,7 +15,6 @@ from afpn_yolo.base.errors import short_repr
 from afpn_yolo.layers.align import OPTIONS, align
 from afpn_yolo.layers.carafe import Carafe
 from afpn_yolo.layers.init import init_copy, init_neck
-from afpn_yolo.layers.pyramid import check_channels, check_pyramid
 from afpn_yolo.layers.weights import FusionWeights
 
 
@@ -40,7 +36,13 @@ class LevelFusion(nn.Module):
 
     def __init__(self, channels: Sequence[int], target: int, options: Sequence[str] = ()) -> None:
         super().__init__()
-        check_channels(type(self).__name__, channels)
+        name = type(self).__name__
+        if isinstance(channels, (str, bytes)) or not isinstance(channels, Sequence):
+            raise ValueError(
+                f"{name}: channels must be a list of integers, got {short_repr(channels)}"
+            )
+        for c in channels:
+            check_int(name, "channels", c, 1)
         self.check(len(channels), target, options)
         self.channels = tuple(channels)
         self.target = target
@@ -78,16 +80,40 @@ class LevelFusion(nn.Module):
         raise NotImplementedError
 
     def fuse(self) -> None:
-        """Replace the layer by a faster form of the same function, if it has one.
-
-        `BaseModel.fuse` calls it after the BatchNorms are folded.
-        """
+        """Replace the layer by a faster form, if it has one; BatchNorm has been folded then."""
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Fuse N levels (B, C_i, H / 2**i, W / 2**i) into one at the target's channels and size."""
-        check_pyramid(self, self.channels, levels)
+        self._check_levels(levels)
         aligned = [module(x) for module, x in zip(self.align, levels, strict=True)]
         return self.conv(self.combine(aligned))
+
+    def _check_levels(self, levels: list[Tensor]) -> None:
+        # While a graph is recorded, sizes are symbols: comparing them would fix them in the graph.
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
+            return
+        where = type(self).__name__
+        if hasattr(self, "i"):  # Ultralytics' parser sets it
+            where = f"row {self.i}, {where}"
+        if len(levels) != len(self.channels):
+            raise ValueError(
+                f"{where} was built for {len(self.channels)} levels, got {len(levels)}"
+            )
+        for i, (c, x) in enumerate(zip(self.channels, levels, strict=True)):
+            if x.ndim != 4 or x.shape[1] != c:
+                raise ValueError(
+                    f"{where}: source {i} must be (B, {c}, H, W), got {tuple(x.shape)}; "
+                    "sources are listed finest level first"
+                )
+        for i, (fine, coarse) in enumerate(pairwise(levels)):
+            if fine.shape[2] != 2 * coarse.shape[2] or fine.shape[3] != 2 * coarse.shape[3]:
+                sizes = " and ".join(f"{x.shape[2]}x{x.shape[3]}" for x in (coarse, fine))
+                raise ValueError(
+                    f"{where}: source {i + 1} must have half the size of source {i}, got {sizes} "
+                    "(height x width). Either the row's sources are not consecutive levels, finest "
+                    "first, or the image's sides are no multiples of the model's largest stride "
+                    "(32 for a neck that ends at P5)"
+                )
 
 
 class AFPNFusion(LevelFusion):

@@ -1,14 +1,12 @@
 """How AFPN's layers are initialised.
 
-A convolution that only moves a level to another width or size, or through a fusion, starts as a
-copy of its input with a little noise, or, in a 1x1 convolution to another width, as an orthogonal
-projection, which keeps most. A residual unit starts as act(x): its last BatchNorm scale is zero. So
-the neck, 17 convolutions deep, starts as a shallow one, in which every level is the mean of the
-backbone's levels that it will fuse.
+A convolution that only aligns or fuses levels starts as a copy of its input with a little noise, a
+1x1 convolution to another width as an orthogonal projection, and a residual unit as act(x): its
+last BatchNorm scale is zero. So the neck starts as if it were shallow.
 
 Everything else starts as in the authors' code: Xavier-normal with gain 0.02, BatchNorm scales from
-N(1, 0.02). They initialise all layers so; but Ultralytics' BatchNorm eps is 1e-3 where theirs is
-1e-5, and with such small weights almost no signal would get through.
+N(1, 0.02). With Ultralytics' BatchNorm eps, 1e-3 instead of their 1e-5, almost no signal would get
+through if all layers started so.
 """
 
 from __future__ import annotations

@@ -39,11 +39,7 @@ class AFPNConv(Conv):  # type: ignore[misc]
 
 
 class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions around a bypass, activation after the addition (ResNet's basic block).
-
-    Args:
-        channels: Channels in and out.
-    """
+    """Two 3x3 convolutions around a bypass, activation after the addition, as in ResNet."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

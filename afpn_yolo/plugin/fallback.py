@@ -1,8 +1,7 @@
 """What stands in for the plug-in where it doesn't suit the installed Ultralytics.
 
-Stock models work as before, without a message. Who asks for an AFPN model gets one sentence that
-says why there is none. Only the standard library is used: `plugin` and `layers` may be what can't
-be imported.
+Stock models work as before; a request for an AFPN model ends in one sentence that says why there is
+none. Only the standard library is used: `plugin` and `layers` may be what can't be imported.
 """
 
 from __future__ import annotations
@@ -34,11 +33,7 @@ class RegistrationError(RuntimeError):
 
 
 def unsuited(what: str) -> RegistrationError:
-    """Say what is wrong with the installed Ultralytics, and which versions were tested.
-
-    Args:
-        what: How the sentence continues after Ultralytics' version.
-    """
+    """An error about the installed Ultralytics; `what` follows its version in the sentence."""
     version = getattr(sys.modules.get("ultralytics"), "__version__", "of an unknown version")
     return RegistrationError(
         f"ultralytics {version} {what}; afpn_yolo {__version__} was tested with ultralytics "
@@ -47,11 +42,7 @@ def unsuited(what: str) -> RegistrationError:
 
 
 def refuse(module: ModuleType, error: Exception) -> bool:
-    """Make a module of Ultralytics answer requests for what is ours with a `RegistrationError`.
-
-    Args:
-        module: `ultralytics.nn.tasks` or `ultralytics.data.utils`, as Ultralytics ships it.
-        error: Why we can't register there.
+    """Make a module of `LOOK_UPS` answer requests for what is ours with a `RegistrationError`.
 
     Returns:
         Whether there was a function to put this into; if not, no request will get the message.

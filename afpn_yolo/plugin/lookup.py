@@ -12,15 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(kind: str, name: str) -> Path | None:
-    """Find a shipped file.
-
-    Args:
-        kind: `models` or `data`.
-        name: File name without a folder.
-
-    Returns:
-        Its path, or None where we ship no such file.
-    """
+    """The path of a file that we ship; `kind`, its folder, is `models` or `data`."""
     # Inside the package after `pip install`, beside it in a checkout (editable install).
     for folder in (PACKAGE / kind, PACKAGE.parent / kind):
         path = folder / name
@@ -30,19 +22,15 @@ def shipped(kind: str, name: str) -> Path | None:
 
 
 def unscaled(name: str) -> str:
-    """Take the scale letter out of a file name: `yolov5s-afpn.yaml` -> `yolov5-afpn.yaml`.
-
-    Ultralytics applies the same pattern to whole paths, and so mangles a folder called `own3n`.
-    """
+    """Take the scale letter out of a file name: `yolov5s-afpn.yaml` -> `yolov5-afpn.yaml`."""
+    # Ultralytics applies the same pattern to whole paths, and so mangles a folder called `own3n`.
     return re.sub(r"(\d+)([nslmx])(.+)?$", r"\1\3", name)
 
 
 def scaled(model: str, scale: str) -> str | None:
     """Put a scale letter where Ultralytics reads it: `yolov5-afpn.yaml` -> `yolov5s-afpn.yaml`.
 
-    Returns:
-        The name, in its folder; None where a name doesn't follow Ultralytics' pattern, so that it
-        would read no scale, or not find the file again.
+    None where it would read no scale in such a name, or not find the file again.
     """
     path = Path(model)
     name = re.sub(r"(yolo(?:e-)?v?\d+)(?=[-._])", rf"\1{scale}", path.name, count=1)
@@ -81,12 +69,9 @@ FAMILY = re.compile(r"yolov?\d+[a-z]?6?(?=-|$)")
 
 @dataclass(frozen=True)
 class Graft:
-    """What a name such as `yolo11n-afpn-lite-seg.yaml` asks for.
+    """What a name such as `yolo11n-afpn-lite-seg.yaml` asks for: stock YAMLs and a kind of neck.
 
-    Attributes:
-        stock: The model YAMLs of Ultralytics that it may mean: the words behind the family's name
-            may stand in any order.
-        neck: The kind of neck to put into it.
+    There are several stock names, since the words behind the family's may stand in any order.
     """
 
     stock: tuple[str, ...]

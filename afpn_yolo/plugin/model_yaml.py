@@ -1,8 +1,7 @@
 """Rows of ours in a model YAML: checked before Ultralytics' parser, then completed for it.
 
-The parser answers a row of three items, or a scale that isn't there, with a `KeyError` or a
-`TypeError` that names neither the row nor what is allowed. So a YAML that names a layer of ours is
-checked first. YAMLs of stock layers only are left to Ultralytics.
+The parser's own errors name neither the row nor what is allowed. It alone reads YAMLs of stock
+layers.
 """
 
 from __future__ import annotations

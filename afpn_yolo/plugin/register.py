@@ -22,11 +22,10 @@ from ultralytics.utils import YAML
 from ultralytics.utils.checks import parse_version
 
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, LevelFusion
-from afpn_yolo.plugin.by_name import grafted
+from afpn_yolo.plugin.by_name import did_you_mean, grafted
 from afpn_yolo.plugin.fallback import OLDEST, RegistrationError, unsuited
 from afpn_yolo.plugin.lookup import named_graft, resolve
 from afpn_yolo.plugin.model_yaml import check_model_yaml, check_parts, row_arguments
-from afpn_yolo.plugin.suggest import no_such_model
 from afpn_yolo.plugin.transfer import transfer_by_part
 
 LAST_BRANCH = """\
@@ -145,7 +144,9 @@ def _load_by_name(tasks: ModuleType) -> None:
         except FileNotFoundError as error:
             if "does not exist" not in str(error):  # several files of that name, for one
                 raise
-            raise no_such_model(str(path)) from None  # Ultralytics names it without its scale
+            # Ultralytics names it without its scale.
+            message = f"{path}: no such model YAML{did_you_mean(str(path))}"
+            raise FileNotFoundError(message) from None
         check_parts(content)
         return content
 

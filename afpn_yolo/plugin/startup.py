@@ -1,10 +1,9 @@
 """Teach Ultralytics the AFPN layers when, and only when, somebody imports Ultralytics.
 
 Python runs `install` at every start of an interpreter in which this package is installed, so this
-file imports `sys` and `os` and nothing else: no torch, no ultralytics, not even `__future__`, which
-is why its annotations are quoted.
-It puts one finder on `sys.meta_path`. For the modules below, the finder lets the ordinary machinery
-find and load them, and calls our registration once they have been executed.
+file imports only `sys` and `os`, not even `__future__`: its annotations are quoted. It puts one
+finder on `sys.meta_path`, which lets the ordinary machinery find and load the modules below, and
+registers with them once they have been executed.
 """
 
 import os
@@ -12,28 +11,16 @@ import sys
 
 TYPE_CHECKING = False  # typing costs milliseconds; type checkers know this spelling
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 DISABLE = "AFPN_YOLO_DISABLE"  # set to anything but "" or "0": the hook is not installed
 
 
-def _register_layers(module: "ModuleType") -> None:
-    from afpn_yolo.plugin import register
-
-    register.register_layers(module)
-
-
-def _register_data(module: "ModuleType") -> None:
-    from afpn_yolo.plugin import register
-
-    register.register_data(module)
-
-
-HOOKS: "dict[str, Callable[[ModuleType], None]]" = {
-    "ultralytics.nn.tasks": _register_layers,
-    "ultralytics.data.utils": _register_data,
+HOOKS = {  # Ultralytics' module -> the function of `register` that changes it
+    "ultralytics.nn.tasks": "register_layers",
+    "ultralytics.data.utils": "register_data",
 }
 # Modules of these two rooms import Ultralytics themselves, so they can be half executed when a
 # module of HOOKS is done: registration then waits for their end.
@@ -61,7 +48,9 @@ def _register(executed: str) -> None:
         if module is None or name in refused or (_is_loading(name) and name != executed):
             continue
         try:
-            hook(module)
+            from afpn_yolo.plugin import register
+
+            getattr(register, hook)(module)
         except Exception as error:
             refused[name] = error
             _refuse(module, error)

@@ -1,9 +1,8 @@
 """Weights of another model for one with a neck of ours: its backbone and head, no other rows.
 
-Ultralytics transfers weights by name and shape, and a row's number is part of the name. After
-another neck the head has another number, so it would be lost; and rows of two necks that happen to
-share number and shape would be mixed up. So Ultralytics' own `load` gets the other model with its
-rows renumbered as ours.
+Ultralytics transfers weights by name and shape, and a row's number is part of the name: behind
+another neck the head would be lost, and rows of two necks that share number and shape mixed up. So
+its own `load` gets the other model with its rows renumbered as ours.
 """
 
 from __future__ import annotations
@@ -28,11 +27,7 @@ SHARED_PARTS = {"cv2", "cv3", "one2one_cv2", "one2one_cv3", "dfl"}
 
 
 def transfer_by_part(tasks: ModuleType) -> None:
-    """Let `model.load` of a model with a neck of ours transfer backbone and head of any other.
-
-    Args:
-        tasks: The module `ultralytics.nn.tasks`.
-    """
+    """Let `model.load` of a model with a neck of ours transfer backbone and head of any other."""
     load: Callable[..., Any] = tasks.BaseModel.load
 
     @wraps(load)
@@ -84,10 +79,7 @@ def _same_neck(model: Any, other: Any) -> bool:
 def renumbered(source: Any, model: Any) -> Any:
     """A model that shares its weights with `source`, with its rows where `model` has them.
 
-    Args:
-        source: Whose weights are wanted.
-        model: Whose numbers count. Rows of its neck are empty in the result, and so are those of
-            backbone and head that are of another kind in `source`.
+    Rows of the neck are empty, and so are those of backbone and head of another kind in `source`.
     """
     rows: list[nn.Module] = [nn.Identity() for _ in model.model]
     for i in range(min(backbone_rows(model), backbone_rows(source))):
@@ -100,7 +92,7 @@ def renumbered(source: Any, model: Any) -> Any:
 
 
 def _with_children(module: Any, children: dict[str, nn.Module]) -> Any:
-    """A shallow copy of a module that has other children."""
+    """A shallow copy of a module with other children."""
     result = copy.copy(module)
     result._modules = children
     return result
@@ -131,12 +123,9 @@ def _log(model: Any, source: Any, stand_in: Any) -> None:
     """Log in one line what was transferred."""
     first = backbone_rows(model)
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
+    parts = {f"backbone (rows 0-{first - 1})": slice(first), "head": slice(-1, None)}
     backbone, head = (
-        _share(part, [*model.model[rows]], [*stand_in.model[rows]])
-        for part, rows in (
-            (f"backbone (rows 0-{first - 1})", slice(first)),
-            ("head", slice(-1, None)),
-        )
+        _share(part, [*model.model[rows]], [*stand_in.model[rows]]) for part, rows in parts.items()
     )
     if not backbone:
         fits = f"nothing but {head}" if head else "neither its backbone nor its head"

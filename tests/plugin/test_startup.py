@@ -173,7 +173,7 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
         "import afpn_yolo.layers.fusion",
         "import afpn_yolo.plugin.model_yaml",
         "import afpn_yolo.plugin.transfer",
-        "import afpn_yolo.plugin.suggest",
+        "import afpn_yolo.plugin.by_name",
         "import afpn_yolo.plugin.register",
         "import afpn_yolo.convert",
         "import afpn_yolo",
