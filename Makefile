@@ -49,7 +49,7 @@ test-bench: $(READY) ## Install OpenVINO and NCNN, and run the tests that need t
 	$(BIN)/python -m pytest tests/deploy/test_runtimes.py
 
 # What depends on the versions of Python, torch and Ultralytics.
-CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin fallback models autocast startup yolo_command onnx safe_load)
+CORE := tests/layers $(patsubst %,tests/plugin/test_%.py,plugin fallback models startup yolo_command onnx safe_load)
 test-core: $(READY) ## The tests that depend on the versions of what is underneath
 	$(PYTEST) -m "not slow" $(CORE)
 

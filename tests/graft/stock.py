@@ -6,10 +6,13 @@ import re
 from functools import cache
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import ROOT, YAML
 
 from afpn_yolo.graft import Grafted, graft
-from afpn_yolo.graft.shapes import Cost, laid_out, measure
+from afpn_yolo.graft.shapes import laid_out
 
 FAMILIES = re.compile(r"yolo(v5|v6|v8|v9|v10|11|12|26)")
 NO_PYRAMID = re.compile(r"-cls|-sem|-rtdetr|-world|yoloe")
@@ -66,15 +69,15 @@ def grafted(name: str, neck: str) -> Grafted:
     return graft({**content(name), "yaml_file": f"{name}.yaml"}, neck)
 
 
-@cache
-def stock_cost(name: str, scale: str | None) -> Cost:
-    """What the neck of a stock model takes at a scale."""
-    return neck_cost(content(name), scale)
-
-
-def neck_cost(d: Config, scale: str | None) -> Cost:
-    """What the neck of a model takes at a scale."""
-    return measure({**d, "scales": {scale: d["scales"][scale]}} if scale else d)[1]
+@torch.inference_mode()
+def operations(d: Config, scale: str | None) -> int:
+    """Of backbone and neck at a scale, at 640, in Ultralytics' own forward by torch's counter."""
+    model = BaseModel()
+    model.model = laid_out({**d, "scale": scale})[:-1]
+    model.save = range(len(model.model))
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, d.get("channels", 3), 640, 640))
+    return counter.get_total_flops()
 
 
 def parts(d: dict[str, Any], scale: str | None) -> tuple[int, int, int]:

@@ -18,11 +18,6 @@ def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_what_is_printed_names_first_the_scale_that_was_asked_for(tmp_path: Path) -> None:
-    printed = afpn("graft", "yolo11s.yaml", cwd=tmp_path).stdout
-    assert [*yaml.safe_load(printed)["scales"]][:2] == ["s", "n"]
-
-
 def test_a_scale_is_read_where_ultralytics_reads_it(tmp_path: Path) -> None:
     """Anywhere in the name."""
     scales = {"n": [0.5, 0.5, 1024], "s": [0.5, 1.0, 1024]}
@@ -54,8 +49,6 @@ def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
     assert {k: v.shape for k, v in model.model.state_dict().items()} == {
         k: v.shape for k, v in by_name.items()
     }
-    result = afpn("graft", "yolo11s-seg.yaml", "-o", "yolo3n-mine.yaml", cwd=tmp_path)
-    assert result.stderr == ""
 
 
 @pytest.mark.parametrize("words", [(), ("-o", "new.yaml")])

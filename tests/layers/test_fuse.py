@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from ultralytics import YOLO
 from ultralytics.nn import tasks
 from ultralytics.nn.modules.conv import Conv
-from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import fuse_conv_and_bn
 
 from afpn_yolo.layers import LAYERS, OPTIONS, AFPNFusion, LevelFusion
 from afpn_yolo.plots.fusion_maps import look
 from tests import neck
 from tests.layers.test_golden import OUTPUT_ROWS, TOLERANCE, build, run
+from tests.layers.test_layers import pyramid
 from tests.lively import PHOTOGRAPHS, export
 from tests.processes import ROOT
 
@@ -123,17 +123,6 @@ def test_fused_layers_can_be_copied_kept_and_halved(tmp_path: Path) -> None:
     assert neck.difference(half.float(), expected.numpy()) <= 2e-2
 
 
-def test_stock_models_fuse_as_before() -> None:
-    stock = DetectionModel.fuse.__wrapped__
-    torch.manual_seed(0)
-    model = neck.randomise(DetectionModel("yolov5n.yaml", verbose=False)).eval()
-    expected = stock(copy.deepcopy(model), verbose=False)
-    image = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        assert torch.equal(model.fuse(verbose=False)(image)[0], expected(image)[0])
-    assert [type(m) for m in model.modules()] == [type(m) for m in expected.modules()]
-
-
 def test_an_export_has_no_softmax_over_levels_and_few_nodes(lively: Path) -> None:
     graph = onnx.load(export(lively, "imgsz=96", "half=False")).graph
     neck_nodes = [n for n in graph.node if 10 <= _row(n.name) < 29]
@@ -212,3 +201,43 @@ def test_a_fusion_of_the_users_own_is_fused_and_exported(
     session = onnxruntime.InferenceSession(yolo.export(format="onnx", imgsz=64))
     (exported,) = session.run(None, {"images": image.numpy()})
     assert neck.difference(torch.from_numpy(exported), expected) <= 1e-4
+
+
+class Listed(nn.Module):
+    """A fusion whose levels are arguments, as exporters want them."""
+
+    def __init__(self, fusion: LevelFusion) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, *levels: Tensor) -> Tensor:
+        return self.fusion([*levels])
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_padded_and_carafe_up_to_8x(dynamic: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    channels = [8, 16, 32, 64]
+    names = [f"level{i}" for i in range(4)]
+    axes = {name: {0: "batch", 2: f"h{name}", 3: f"w{name}"} for name in names}
+    sizes = [(16, 1), (24, 2)][: 1 + dynamic]
+    for target in (0, 1, 3):
+        model = Listed(neck.randomise(AFPNFusion(channels, target, options=("padded", "carafe"))))
+        torch.onnx.export(
+            model.eval(),
+            tuple(pyramid(channels, *sizes[0])),
+            str(tmp_path / "fusion.onnx"),
+            opset_version=17,
+            input_names=names,
+            dynamic_axes=axes if dynamic else None,
+            dynamo=False,
+        )
+        session = onnxruntime.InferenceSession(
+            tmp_path / "fusion.onnx", providers=["CPUExecutionProvider"]
+        )
+        for side, batch in sizes:
+            levels = pyramid(channels, side, batch)
+            with torch.no_grad():
+                expected = model(*levels)
+            (got,) = session.run(None, {n: x.numpy() for n, x in zip(names, levels, strict=True)})
+            assert (torch.from_numpy(got) - expected).abs().max() <= 1e-4 * expected.abs().max()

@@ -14,6 +14,16 @@ from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 from afpn_yolo.plugin.lookup import named_graft
 from tests.graft.stock import content, parts
 
+NOT_OURS = (
+    *("yolo11n.yaml", "own-afpn.yaml", "other/yolo11n-afpn.yaml", "/yolo11n-afpn.yaml"),
+    *(
+        "yolo11n-afpn.pt",
+        "yolo11n-afpn-none-afpn.yaml",
+        "yolo11n-afpnet.yaml",
+        "yolo11n-nonesuch.yaml",
+    ),
+)
+
 
 @pytest.mark.parametrize(
     ("name", "stock", "neck"),
@@ -32,29 +42,12 @@ from tests.graft.stock import content, parts
             ["yolov8n-p6-pose.yaml", "yolov8n-pose-p6.yaml"],
             "afpn",
         ),
+        *((name, None, "") for name in NOT_OURS),
     ],
 )
-def test_names(name: str, stock: list[str], neck: str) -> None:
+def test_names(name: str, stock: list[str] | None, neck: str) -> None:
     graft = named_graft(name)
-    assert graft is not None
-    assert ([*graft.stock], graft.neck) == (stock, neck)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "yolo11n.yaml",
-        "own-afpn.yaml",
-        "other/yolo11n-afpn.yaml",
-        "/yolo11n-afpn.yaml",
-        "yolo11n-afpn.pt",
-        "yolo11n-afpn-none-afpn.yaml",
-        "yolo11n-afpnet.yaml",
-        "yolo11n-nonesuch.yaml",
-    ],
-)
-def test_names_that_are_none(name: str) -> None:
-    assert named_graft(name) is None
+    assert (graft and ([*graft.stock], graft.neck)) == (stock and (stock, neck))
 
 
 @pytest.mark.parametrize(

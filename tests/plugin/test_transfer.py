@@ -11,8 +11,6 @@ from ultralytics import YOLO
 from ultralytics.nn.tasks import BaseModel, DetectionModel
 from ultralytics.utils import LOGGER
 
-from tests.conftest import TRAIN
-
 
 def model_of(name: str, nc: int = 80) -> Any:
     """A network whose tensors are random, so that what was copied is told from what was not."""
@@ -220,18 +218,9 @@ def test_a_training_starts_with_them(
         raise Stop
 
     model.add_callback("on_pretrain_routine_end", look)
-    settings = dict(pair.split("=") for pair in TRAIN)
+    options: dict[str, Any] = {"imgsz": 64, "batch": 4, "workers": 0, "plots": False}
     with pytest.raises(Stop):
-        model.train(
-            data=str(small_data),
-            pretrained=str(teacher),
-            epochs=1,
-            imgsz=int(settings["imgsz"]),
-            batch=int(settings["batch"]),
-            workers=0,
-            plots=False,
-            project=str(tmp_path),
-        )
+        model.train(data=small_data, pretrained=str(teacher), project=tmp_path, **options)
     network: Any = networks[0].float()
     source: Any = YOLO(teacher).model.float()
     found = carried(network, source, by_row(network))

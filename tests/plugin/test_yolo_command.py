@@ -86,14 +86,3 @@ def test_shapes_are_made_on_first_use(tmp_path: Path) -> None:
     options = ("batch=64", "workers=0", "epochs=1", "val=False", "plots=False", "fraction=0.05")
     run(*command, *options, f"project={tmp_path}", "name=run", cwd=tmp_path, env=env)
     assert len(list((tmp_path / "datasets" / "afpn-shapes" / "images" / "train").iterdir())) == 320
-
-
-def test_python_api_trains_and_validates(small_data: Path, tmp_path: Path) -> None:
-    code = f"""
-from ultralytics import YOLO
-model = YOLO({str(TINY)!r})
-model.train(data={str(small_data)!r}, epochs=1, imgsz=64, batch=4, workers=0, plots=False,
-            project={str(tmp_path)!r}, name="run")
-print("AP", model.val(workers=0, plots=False).box.map)
-"""
-    assert "AP " in forked(code, cwd=tmp_path).stdout
