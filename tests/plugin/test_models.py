@@ -119,10 +119,10 @@ def test_shapes_and_strides() -> None:
     [
         ("yolov5n", 710_784, 1.337),
         ("yolov5n-afpn", 508_565, 1.182),
-        ("yolov5n-afpn-lite", 262_773, 0.615),
+        ("yolov5n-afpn-lite", 262_773, 0.604),
         ("yolov5s", 2_834_688, 5.348),
         ("yolov5s-afpn", 2_017_589, 4.681),
-        ("yolov5s-afpn-lite", 1_038_325, 2.370),
+        ("yolov5s-afpn-lite", 1_038_325, 2.349),
     ],
 )
 def test_parameters_and_gflops_of_the_neck(name: str, parameters: int, operations: float) -> None:
@@ -132,8 +132,7 @@ def test_parameters_and_gflops_of_the_neck(name: str, parameters: int, operation
     shapes = feature_shapes(model, 1, 640)
     # Ultralytics' own `fuse`: ours goes on to merge the squeezes, which adds zeros.
     DetectionModel.fuse.__wrapped__(model, verbose=False)
-    tolerance = 0.02 * operations if "lite" in name else 5e-4
-    assert gflops(NeckModule(model), shapes) == pytest.approx(operations, abs=tolerance)
+    assert gflops(NeckModule(model), shapes) == pytest.approx(operations, abs=5e-4)
 
 
 def test_fused_and_exported_the_lite_neck_computes_the_same(tmp_path: Path) -> None:
