@@ -106,7 +106,7 @@ class Comparison:
         return failures
 
     def _do(self, run: Run, progress: Any, bar: bool) -> None:
-        """Do one run, unless it is done. Its folder is this process's."""
+        """Do one run, unless it is done; this process holds its folder's lock."""
         missing = self.check()
         if run not in missing:
             return

@@ -97,7 +97,7 @@ def curves(table: Sequence[Row]) -> Figure:
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("AP (validation during training)")
-    _from_zero(axes)
+    axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
     axes.legend(loc="lower right")
     return figure
 
@@ -119,7 +119,7 @@ def sizes(table: Sequence[Row]) -> Figure:
         axes.errorbar(places, y, bars, fmt=marker, color=colour, label=row.name)
     axes.set_xticks(range(len(SIZES)), [*SIZES.values()])
     axes.set_xlim(-0.5, len(SIZES) - 0.5)
-    _from_zero(axes)
+    axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
     axes.set_ylabel(AP_LABEL)
     axes.legend(fontsize=9)
     return figure
@@ -202,10 +202,6 @@ def _span_at_least(axes: Axes) -> None:
     low, high = axes.get_ylim()
     if (missing := LEAST_SPAN - (high - low)) > 0:
         axes.set_ylim(low - missing / 2, high + missing / 2)
-
-
-def _from_zero(axes: Axes) -> None:
-    axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
 
 
 def _styles(keys: Iterable[Key], styles: Sequence[str]) -> dict[Key, str]:

@@ -139,20 +139,15 @@ def look(
         output = network(torch.from_numpy(seen[:, :channels]).to(weight.device, weight.dtype))
         boxes = detections(network, output)
     boxes[:, :4] = restore(boxes[:, :4], fitted)
-    maps = [
-        _map(fusion, heights[fusion], weights[predictor], fitted)
-        for fusion, predictor in fusions.items()
-    ]
+    maps = []
+    for fusion, predictor in fusions.items():
+        shares = weights[predictor]  # (N, H, W)
+        if len(shares) == 1:  # of a fused model; of two levels only the second's is there
+            shares = np.concatenate([1 - shares, shares])
+        strides = tuple(round(fitted.size[0] / height) for height in heights[fusion])
+        row: Any = fusion.i  # what Ultralytics' parser attaches
+        maps.append(FusionMap(row, strides, fusion.target, shares, fitted))
     return FusionView(pixels, maps, boxes, dict(network.names))
-
-
-def _map(fusion: LevelFusion, heights: list[int], weights: Floats, fitted: Fit) -> FusionMap:
-    """The map of a fusion, from the heights of its inputs and its weights (N, H, W)."""
-    if len(weights) == 1:  # the model has been fused: of two levels only the second's is there
-        weights = np.concatenate([1 - weights, weights])
-    strides = tuple(round(fitted.size[0] / height) for height in heights)
-    row: Any = fusion.i  # what Ultralytics' parser attaches
-    return FusionMap(row, strides, fusion.target, weights, fitted)
 
 
 def open_fusions(model: str | Path | nn.Module) -> Any:
