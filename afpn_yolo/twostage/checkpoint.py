@@ -150,11 +150,9 @@ class Exportable(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(1, 3, H, W), red first, from 0 to 1, H and W multiples of 32, to (1, N, 6).
 
-        A row is left, top, right, bottom in pixels of the input, score, and class from 0 on; best
-        first.
+        A row is left, top, right, bottom in pixels, score, and class from 0 on; best first.
         """
-        model = self.model
-        size = (int(image.shape[2]), int(image.shape[3]))
+        model, size = self.model, (int(image.shape[2]), int(image.shape[3]))
         batch = ImageList(model.transform.normalize(image), [size])
         maps = model.backbone(batch.tensors)
         proposals, _ = model.rpn(batch, maps)

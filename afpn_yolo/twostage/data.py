@@ -51,11 +51,7 @@ def class_names(config: TrainConfig) -> dict[int, str]:
 
 
 def read(config: TrainConfig, split: str, names: Mapping[int, str]) -> DataSet:
-    """Read the images and objects of one split, `train` or `val`.
-
-    Raises:
-        EvaluationError: When they can't be read, or aren't of these classes.
-    """
+    """Read the images and objects of one split, `train` or `val`."""
     file, folder = files(config)[split]
     data_set = read_data(file, names, split, folder, "the detector")
     if data_set.damaged:

@@ -176,8 +176,7 @@ def fasterrcnn_resnet_afpn(
 
     Example:
         >>> model = fasterrcnn_resnet_afpn("resnet18", num_classes=3, weights_backbone=None)
-        >>> found = model.eval()([torch.rand(3, 320, 416)])[0]
-        >>> sorted(found)
+        >>> sorted(model.eval()([torch.rand(3, 320, 416)])[0])
         ['boxes', 'labels', 'scores']
     """
     trained = weights_backbone is not None
@@ -204,10 +203,9 @@ def fasterrcnn_resnet_afpn(
 
 @torch.inference_mode()
 def cost(model: FasterRCNN, size: tuple[int, int] = (640, 640)) -> tuple[int, float]:
-    """Parameters and GFLOPs of a detector, counted as the paper counts them.
+    """Parameters and GFLOPs of a detector for one image and 1000 proposals, as in the paper.
 
-    The GFLOPs, two per multiply-add, are those of convolutions and matrices for one image and 1000
-    proposals; the paper's figures, half as many, count multiply-adds.
+    A multiply-add counts two here and one in the paper.
 
     Args:
         model: Built on the device "meta", nothing is computed.

@@ -48,8 +48,7 @@ class Stage(nn.Module):
 class AsymptoticFeaturePyramid(nn.Module):
     """AFPN as the paper's two-stage detectors have it (section III), with torchvision's interface.
 
-    The two finest levels are fused first; each further stage is joined by the next coarser one. All
-    levels come out, at `out_channels`.
+    The two finest levels are fused first; the next coarser one joins at each further stage.
 
     Args:
         in_channels_list: Channels of the N >= 2 levels, finest first; multiples of 8.

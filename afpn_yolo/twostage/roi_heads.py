@@ -23,8 +23,8 @@ NO_MEDIAN = 1e-15  # below it a median is no beta to divide by
 class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
     """Faster R-CNN's box head with dynamic label assignment and dynamic SmoothL1.
 
-    Its statistics of the proposals are buffers, so a checkpoint has them and a resumed training
-    goes on with them. In distributed training all processes take those of the first.
+    Its statistics of the proposals are buffers, so a checkpoint has them. In distributed training
+    all processes take those of the first.
 
     Args:
         iou_topk: Each image contributes its k-th largest proposal IoU (K_I in the paper).
@@ -148,14 +148,12 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
     def losses(
         self, logits: Tensor, deltas: Tensor, labels: Tensor, wanted: Tensor, images: int
     ) -> dict[str, Tensor]:
-        """The losses of N sampled proposals; the box loss is SmoothL1 with the current beta.
+        """The losses of N proposals sampled from `images`; SmoothL1 has the current beta.
 
         Args:
-            logits: (N, classes), the background first.
-            deltas: (N, 4 * classes).
-            labels: (N,), 0 is background.
-            wanted: (N, 4), what the deltas should be.
-            images: Number of images that they are from.
+            logits, deltas: (N, classes) and (N, 4 * classes), the background first.
+            labels, wanted: (N,), 0 is background, and (N, 4), what the deltas should be.
+            images: How many images.
         """
         positive = labels.nonzero().squeeze(1)
         goal = wanted[positive]

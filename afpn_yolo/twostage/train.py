@@ -27,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 from tqdm import tqdm
 
-from afpn_yolo.base.files import write_json, written_whole
+from afpn_yolo.base.files import written_whole
 from afpn_yolo.compare.plan import differences
 from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.fingerprint import tensor_digest
@@ -95,11 +95,7 @@ def train(
 
 
 def conditions_of(config: TrainConfig, with_data: bool = True) -> dict[str, Any]:
-    """All that decides the result: the configuration, and SHA-256 of data and weights.
-
-    Raises:
-        EvaluationError: When the data can't be read.
-    """
+    """All that decides the result: the configuration, and SHA-256 of data and weights."""
     digest = None
     if Path(config.weights or "").suffix in checkpoint.WEIGHTS:
         digest = tensor_digest(backbone_weights(config.weights, config.backbone) or {})
@@ -108,11 +104,7 @@ def conditions_of(config: TrainConfig, with_data: bool = True) -> dict[str, Any]
 
 
 def record_of(last: Path) -> dict[str, Any]:
-    """A training's figures, those of its last epoch, in the form of a comparison's runs.
-
-    Raises:
-        OSError, ValueError: See `checkpoint.read`.
-    """
+    """A training's figures, those of its last epoch, in the form of a comparison's runs."""
     content = checkpoint.read(last)
     conditions, lines = content["conditions"], content["lines"]
     with torch.device("meta"):
@@ -138,11 +130,10 @@ def _versions() -> dict[str, str]:
 
 def _train_on_several(config: TrainConfig, folder: Path, devices: str, workers: int) -> None:
     """Train with one process on each GPU, started by torchrun."""
-    job = folder / "job.json"
-    write_json(job, {"config": config.as_dict(), "folder": str(folder), "workers": workers})
+    job = json.dumps({"config": config.as_dict(), "folder": str(folder), "workers": workers})
     count = len(devices.split(","))
     launch = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}")
-    command = [sys.executable, *launch, "-m", "afpn_yolo.twostage.train", str(job)]
+    command = [sys.executable, *launch, "-m", "afpn_yolo.twostage.train", job]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": devices}
     if code := subprocess.run(command, env=environment, check=False).returncode:
         raise ValueError(f"{folder}: the training on {count} devices ended with exit code {code}")
@@ -279,12 +270,8 @@ class _Training:
 
     def _write(self) -> None:
         """Write the checkpoint to go on from, the best one so far, and the table of epochs."""
-        detector = {
-            "conditions": self.conditions,
-            "names": self.names,
-            "model": self.model.state_dict(),
-            "result": self.result,
-        }
+        detector = {"conditions": self.conditions, "names": self.names, "result": self.result}
+        detector["model"] = self.model.state_dict()
         scores = [line["AP"] or 0.0 for line in self.lines]
         if scores[-1] == max(scores):
             checkpoint.save(self.folder / BEST, detector)
@@ -312,5 +299,5 @@ def _seed(seed: int, step: int) -> None:
 
 
 if __name__ == "__main__":  # one of several processes that torchrun started
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    job = json.loads(sys.argv[1])
     train(TrainConfig.of(job["config"]), Path(job["folder"]), None, job["workers"], resume=True)

@@ -13,15 +13,7 @@ import torch
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.twostage.config import TrainConfig
-from afpn_yolo.twostage.data import (
-    Images,
-    augmentation,
-    class_names,
-    collate,
-    digest_of,
-    files,
-    read,
-)
+from afpn_yolo.twostage.data import Images, augmentation, class_names, digest_of, files, read
 
 
 @pytest.fixture
@@ -41,13 +33,10 @@ def pictures(tmp_path: Path) -> Path:
     (tmp_path / "data.yaml").write_text(
         f"path: {tmp_path}\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n"
     )
+    categories = {9: "dog", 0: "animals", 4: "cat"}  # a root that no object has is among them
     coco: dict[str, Any] = {
         "images": [{"id": 7, "file_name": "a.png"}, {"id": 3, "file_name": "b.png"}],
-        "categories": [
-            {"id": 9, "name": "dog"},
-            {"id": 0, "name": "animals"},  # a root that no object has
-            {"id": 4, "name": "cat"},
-        ],
+        "categories": [{"id": number, "name": name} for number, name in categories.items()],
         "annotations": [
             {"id": 1, "image_id": 7, "category_id": 9, "bbox": [40, 10, 40, 20]},
             {"id": 2, "image_id": 7, "category_id": 4, "bbox": [1, 1, 9, 9], "iscrowd": 1},
@@ -88,17 +77,13 @@ def test_coco(pictures: Path) -> None:
     assert target["labels"].tolist() == [2, 1]
 
 
-def test_flip_moves_the_boxes(pictures: Path) -> None:
+def test_augmentation_moves_the_boxes(pictures: Path) -> None:
     config = TrainConfig(str(pictures / "data.yaml"))
     data_set = read(config, "train", class_names(config))
     image, target = Images(data_set, augmentation(flip=1))[0]
     assert image[:, 0, 0].tolist() == [0, 0, 1]
     assert target["boxes"].tolist() == [[0, 10, 40, 30]]
-
-
-def test_crop_keeps_what_it_shows(pictures: Path) -> None:
-    config = TrainConfig(str(pictures / "data.yaml"))
-    images = Images(read(config, "train", class_names(config)), augmentation(0, 0.3), empty=False)
+    images = Images(data_set, augmentation(0, 0.3), empty=False)
     torch.manual_seed(0)
     items = [images[0] for _ in range(30)]
     sizes = {tuple(image.shape[1:]) for image, _ in items}
@@ -108,8 +93,6 @@ def test_crop_keeps_what_it_shows(pictures: Path) -> None:
         blue = image[2] > 0.5
         for left, top, right, bottom in target["boxes"].int().tolist():
             assert blue[top:bottom, left:right].all()
-    batch = collate(items[:2])
-    assert [len(part) for part in batch] == [2, 2]
 
 
 def test_files_of_the_splits(pictures: Path) -> None:

@@ -15,19 +15,9 @@ from afpn_yolo.twostage.roi_heads import DynamicRoIHeads
 
 
 def heads(**options: Any) -> DynamicRoIHeads:
-    plain = RoIHeads(
-        MultiScaleRoIAlign(["0"], 2, 2),
-        TwoMLPHead(4 * 2 * 2, 8),
-        FastRCNNPredictor(8, 3),
-        0.5,
-        0.5,
-        16,
-        0.5,
-        (10.0, 10.0, 5.0, 5.0),
-        0.05,
-        0.5,
-        10,
-    )
+    pool, head = MultiScaleRoIAlign(["0"], 2, 2), TwoMLPHead(4 * 2 * 2, 8)
+    numbers = (0.5, 0.5, 16, 0.5, (10.0, 10.0, 5.0, 5.0), 0.05, 0.5, 10)
+    plain = RoIHeads(pool, head, FastRCNNPredictor(8, 3), *numbers)
     return DynamicRoIHeads.in_place_of(plain, **options)
 
 

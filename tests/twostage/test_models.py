@@ -164,11 +164,8 @@ def test_levels_and_sizes(levels: int) -> None:
     channels = [16 * 2**i for i in range(levels)]
     pyramid = AsymptoticFeaturePyramid(channels, 24).eval()
     maps = {str(i): torch.rand(2, c, 32 >> i, 48 >> i) for i, c in enumerate(channels)}
-    found = pyramid(maps)
-    assert [*found] == [*maps]
-    assert [tuple(x.shape) for x in found.values()] == [
-        (2, 24, 32 >> i, 48 >> i) for i in range(levels)
-    ]
+    shapes = {name: tuple(x.shape) for name, x in pyramid(maps).items()}
+    assert shapes == {str(i): (2, 24, 32 >> i, 48 >> i) for i in range(levels)}
 
 
 @pytest.mark.parametrize(
