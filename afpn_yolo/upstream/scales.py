@@ -34,7 +34,7 @@ def read_model_yaml(model: str, scale: str | None = None) -> dict[str, Any]:
     """
     content: dict[str, Any] = yaml_model_load(scaled(model, scale) or model if scale else model)
     if missing := [key for key in ("backbone", "head") if not content.get(key)]:
-        hint = "; a data YAML goes to --data" if "train" in content or "val" in content else ""
+        hint = "; it is a data YAML" if "train" in content or "val" in content else ""
         raise ValueError(f"{model} is no model YAML: it has no {missing[0]}{hint}")
     scales = content.get("scales") or {}
     wanted = scale or (content.get("scale") if scales else None)
