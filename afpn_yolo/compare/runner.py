@@ -50,8 +50,8 @@ class Comparison:
     @cached_property
     def store(self) -> Store:
         """The finished runs."""
-        judge = lambda records: self.results(records).verdict  # noqa: E731
-        return Store(self.out / f"{self.name}.json", judge)
+        path = self.out / f"{self.name}.json"
+        return Store(path, lambda records: self.results(records).verdict)
 
     def check(self) -> list[Run]:
         """The runs that are still to be done.

@@ -90,8 +90,8 @@ def evaluate_model(
     Args:
         model: Anything that `YOLO()` opens, or an open `YOLO`.
         data: A data YAML or COCO's `instances_*.json`; see `read_data`.
-        imgsz: What an image's longer side is resized to; None takes the model's own, see
-            `own_imgsz`.
+        imgsz: What an image's longer side is resized to; None takes the size that the model
+            was trained or exported at (640 if unknown).
         split: Of a data YAML.
         device: As in `yolo device=`.
         batch: Images at a time; it decides which images share a padding.

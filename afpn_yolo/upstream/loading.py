@@ -89,15 +89,6 @@ def open_model(model: AnyModel, device: str | None = None) -> LoadedModel:
     return LoadedModel(source, network, dict(info.names), channels, device or "", int(imgsz))
 
 
-def own_imgsz(model: AnyModel) -> int:
-    """The image size that a model was trained or exported at, the longer side; 640 if unknown.
-
-    Raises:
-        EvaluationError: See `open_model`.
-    """
-    return open_model(model).imgsz
-
-
 def move(model: torch.nn.Module, device: str | None) -> torch.nn.Module:
     """Bring a model to a device, as `yolo` takes it; None lets Ultralytics choose.
 

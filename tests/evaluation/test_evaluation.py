@@ -26,7 +26,7 @@ from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.coco import COLUMNS, Floats, Scores
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
-from afpn_yolo.upstream.loading import open_model, own_imgsz
+from afpn_yolo.upstream.loading import open_model
 from afpn_yolo.upstream.models import save_checkpoint
 from afpn_yolo.upstream.validator import predict
 from tests.evaluation.test_coco import plain
@@ -193,7 +193,7 @@ def test_an_export_sees_what_its_model_sees_in_squares(
         exported = evaluate_model(model.with_suffix(".onnx"), case.yaml, imgsz=320)
     assert exported["imgsz"] == SIDE
     assert exported["square"]
-    assert own_imgsz(model.with_suffix(".onnx")) == SIDE
+    assert open_model(model.with_suffix(".onnx")).imgsz == SIDE
     original = evaluate_model(model, case.yaml, imgsz=SIDE, square=True)
     assert pytest.approx(original["AP"], abs=0.001) == exported["AP"]
     assert whole["AP"] != original["AP"]
@@ -231,8 +231,8 @@ def test_the_image_size_is_the_models_own(case: Case, tmp_path: Path) -> None:
     model: Any = YOLO(case.model).model
     model.args = {"imgsz": 96}
     save_checkpoint(model, tmp_path / "small.pt")
-    assert own_imgsz(tmp_path / "small.pt") == 96
-    assert own_imgsz(YOLO("yolov8n.yaml")) == 640
+    assert open_model(tmp_path / "small.pt").imgsz == 96
+    assert open_model(YOLO("yolov8n.yaml")).imgsz == 640
     report = evaluate_model(tmp_path / "small.pt", case.yaml)
     assert report["imgsz"] == 96
     assert figures(report) == figures(evaluate_model(case.model, case.yaml, imgsz=96))
