@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from afpn_yolo import __version__
-from afpn_yolo.cli.arguments import JsonTarget
+from afpn_yolo.cli.arguments import JsonTarget, model_name
 from afpn_yolo.edge.command import ended
 
 COMMANDS = {
@@ -89,7 +89,7 @@ class Parser(argparse.ArgumentParser):
         """
         plain: list[str] = []
         options: list[str] = []  # at the end, where their values run into no positional argument
-        actions = {_key(word): a for a in self._actions for word in (a.dest, *a.option_strings)}
+        actions = {_key((a.option_strings or [a.dest])[-1]): a for a in self._actions[1:]}
         labels = any("=" in str(a.metavar) for a in self._actions if not a.option_strings)
         free = False  # behind `--set`, whose values have the form of ours
         for word in words:
@@ -100,12 +100,11 @@ class Parser(argparse.ArgumentParser):
                 plain.append(word)
             elif _key(key) in actions:
                 options += _option(actions[_key(key)], key, value)
-            elif labels and Path(value).suffix in MODELS:
+            elif labels and Path(model_name(word)).suffix in MODELS:
                 plain.append(word)
             else:
-                names = [a.dest for a in self._actions if a.dest != "help"]
-                near = get_close_matches(key, names, 1)
-                hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(names)}"
+                near = get_close_matches(key, actions, 1)
+                hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(actions)}"
                 raise ValueError(f"{word}: {self.prog} has no argument {key}; {hint}")
         return plain + options
 

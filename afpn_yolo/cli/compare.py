@@ -81,8 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="more of Ultralytics' arguments; two-stage: of torchvision's FasterRCNN, or lr, "
-        "momentum, weight_decay, warmup, clip, flip, crop, trainable_layers, amp as in train-rcnn",
+        help="more of Ultralytics' arguments; two-stage: of torchvision's FasterRCNN, or "
+        "train-rcnn's lr, momentum, weight_decay, warmup, grad_clip, flip, crop, trainable_layers, "
+        "amp",
     )
     add("--name", help="name of the comparison (the data set's; with --quick: SET-quick)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")

@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from afpn_yolo.cli.arguments import add_json, check_least
+from afpn_yolo.cli.arguments import add_json, check_least, check_order
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """See `Command`."""
     check_least(args, count=1, repeats=0, threads=1)
+    check_order(args.model, args.data)
     out = args.output or args.model.with_name(f"{args.model.stem}-int8.onnx")
     if out.suffix != ".onnx":
         raise ValueError(f"--output {out}: the name must end in .onnx")

@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; those of a training have the names of `TrainConfig`."""
     add = parser.add_argument
     add("--data", required=True, help="data YAML, COCO JSON of the training, or COCO's folder")
-    add("--val", help="COCO JSON to evaluate on; of test-dev: its detections are written")
+    add(
+        "--val-json",
+        dest="val",
+        help="COCO JSON to evaluate on; of test-dev: its detections are written",
+    )
     add("--images", help="folder of the images of the training's JSON")
     add("--val-images", help="folder of the images of the other JSON")
     add("--project", type=Path, default=Path("runs/rcnn"), help="folder of trainings (runs/rcnn)")
@@ -38,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("detector").add_argument
     model("--detector", choices=("faster", "dynamic"), help="R-CNN (faster)")
     model("--neck", choices=("afpn", "fpn", "pafpn"), help="(afpn)")
-    model("--backbone", help="a ResNet of torchvision's (resnet50)")
+    model("--resnet", dest="backbone", help="a ResNet of torchvision's (resnet50)")
     model(
         "--weights",
         default="IMAGENET1K_V1",
@@ -63,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how("--momentum", type=float, help="of SGD (0.9)")
     how("--weight-decay", type=float, help="of SGD (0.0001)")
     how("--warmup", type=int, help="iterations in which the learning rate rises (500)")
-    how("--clip", type=float, help="largest norm of the gradient (0: any)")
+    how("--grad-clip", dest="clip", type=float, help="largest norm of the gradient (0: any)")
     how(
         "--min-size",
         type=int,

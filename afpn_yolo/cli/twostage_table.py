@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 TABLES = ("I", "II", "III", "V-rcnn")
 TRAINING = {
-    *("lr", "weight_decay", "amp", "momentum", "warmup", "clip", "flip", "crop"),
-    "trainable_layers",
+    **{key: key for key in ("lr", "weight_decay", "amp", "momentum", "warmup", "flip", "crop")},
+    "grad_clip": "clip",
+    "trainable_layers": "trainable_layers",
 }
-"""What `--set` takes beside the arguments of torchvision's FasterRCNN."""
+"""What `--set` takes beside the arguments of torchvision's FasterRCNN, and `TrainConfig`'s name."""
 
 
 def comparison(args: argparse.Namespace) -> Any:
@@ -59,7 +60,7 @@ def _base(args: argparse.Namespace) -> TrainConfig:
     if len(weights) > 1:
         raise ValueError(f"--table {args.table} starts from one --backbone, or none")
     options = dict(read_option(word) for word in args.set)
-    training = {key: options.pop(key) for key in [*options] if key in TRAINING}
+    training = {TRAINING[key]: options.pop(key) for key in [*options] if key in TRAINING}
     sizes = {"min_size": (args.imgsz,), "max_size": args.imgsz} if args.imgsz else {}
     return TrainConfig(
         data=args.data,

@@ -87,7 +87,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "min_size", tuple(self.min_size))  # JSON has a list
         check_choice("--detector", self.detector, ("faster", "dynamic"))
-        check_choice("--backbone", self.backbone, BACKBONES)
+        check_choice("--resnet", self.backbone, BACKBONES)
         known = {*inspect.signature(FasterRCNN).parameters} - TAKEN
         if unknown := sorted({*self.options} - known):
             raise ValueError(f"--set {unknown[0]}: torchvision's FasterRCNN has no such argument")

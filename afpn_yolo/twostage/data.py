@@ -37,10 +37,10 @@ def files(config: TrainConfig) -> dict[str, tuple[str, str | None]]:
         train, val = str(usual[0]), val or str(usual[1])
     elif not data.endswith(".json"):
         if val or config.images or config.val_images:
-            raise ValueError(f"{data} names its splits itself: leave --val and --images out")
+            raise ValueError(f"{data} names its splits itself: leave --val-json and --images out")
         val = data
     if not val:
-        raise ValueError(f"{data}: name the JSON to evaluate on, too: --val FILE.json")
+        raise ValueError(f"{data}: name the JSON to evaluate on, too: --val-json FILE.json")
     return dict(zip(SPLITS, ((train, config.images), (val, config.val_images)), strict=True))
 
 

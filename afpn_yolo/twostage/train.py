@@ -257,7 +257,7 @@ class _Training:
         if not math.isfinite(values["loss"]):
             raise ValueError(
                 f"the loss is {values['loss']} at a learning rate of "
-                f"{self.optimizer.param_groups[0]['lr']:.4g}: try a lower --lr, or --clip 10"
+                f"{self.optimizer.param_groups[0]['lr']:.4g}: try a lower --lr, or --grad-clip 10"
             )
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -76,6 +76,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> dict[str,
             "compare A=a.yaml seed=b.pt --data d.yaml --set lr0=0.1 seed=3",
             "compare A=a.yaml seed=b.pt data=d.yaml --set lr0=0.1 seed=3",
         ),
+        ("compare a=yolo11n-afpn-lite --data d.yaml", "compare a=yolo11n-afpn-lite data=d.yaml"),
+        ("train-rcnn --data d --grad-clip 9", "train-rcnn data=d grad_clip=9"),
         (
             "detect a.onnx x.jpg y --max-det 3 --classes 0 2 --imgsz 64 96 --conf 0.1",
             "detect classes=0,2 model=a.onnx source=x.jpg,y max_det=3 imgsz=(64,96) conf=0.1",
@@ -103,9 +105,8 @@ def test_every_command_takes_key_value_words(monkeypatch: pytest.MonkeyPatch) ->
             elif action.type in (int, float) or action.nargs == 0:
                 value = "1"
             count = action.nargs if isinstance(action.nargs, int) else 1
-            words.append(
-                f"{action.dest}={','.join([value] * count)}" if count else f"{action.dest}=1"
-            )
+            key = (action.option_strings or [action.dest])[-1].lstrip("-").replace("-", "_")
+            words.append(f"{key}={','.join([value] * max(count, 1))}")
             expected[action.dest] = value
         arguments = parsed(monkeypatch, name, *words)
         assert expected.keys() <= arguments.keys()

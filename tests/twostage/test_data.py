@@ -105,7 +105,7 @@ def test_files_of_the_splits(pictures: Path) -> None:
     assert files(config)["val"][0].endswith("instances_val2017.json")
     yaml, file = str(pictures / "data.yaml"), str(pictures / "train.json")
     for config in (TrainConfig(file), TrainConfig(yaml, file)):
-        with pytest.raises(ValueError, match="--val"):
+        with pytest.raises(ValueError, match="--val-json"):
             files(config)
     with pytest.raises(EvaluationError, match="missing"):
         class_names(TrainConfig("missing.json", file))

@@ -26,10 +26,10 @@ from tests.twostage import small
 
 # As little as makes every part run.
 LEAST = (
-    *("--backbone", "resnet18", "--trainable-layers", "0", "--detector", "dynamic"),
+    *("--resnet", "resnet18", "--trainable-layers", "0", "--detector", "dynamic"),
     *("--epochs", "2"),
     *("--batch", "4", "--min-size", "48", "64", "--max-size", "64", "--warmup", "2"),
-    *("--workers", "0", "--device", "cpu", "--crop", "0.7", "--clip", "10"),
+    *("--workers", "0", "--device", "cpu", "--crop", "0.7", "--grad-clip", "10"),
     *("--set", "rpn_post_nms_top_n_train=40", "rpn_post_nms_top_n_test=20"),
     *("box_batch_size_per_image=16", "box_detections_per_img=20", "box_score_thresh=0.0"),
 )
