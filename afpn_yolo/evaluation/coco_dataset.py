@@ -1,21 +1,29 @@
-"""Data sets in COCO's format: one JSON of images, annotations and categories."""
+"""Data sets in COCO's format: one JSON of images, annotations and categories.
+
+Annotation tools differ in how they write ids, numbers and missing values. Whatever has only one
+possible meaning is accepted.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from afpn_yolo.base.errors import EvaluationError
+from afpn_yolo.base.errors import EvaluationError, short_repr
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.evaluation.coco_schema import Entry, Id, as_number, is_set, load
-from afpn_yolo.upstream.data import Size, coco_category_ids
+from afpn_yolo.upstream.data import coco_category_ids
 
-ANNOTATIONS, BOXES = "COCO's annotations", "boxes of the annotations"
+Entry = dict[str, Any]
+Id = int | float | str
+WHOLE = re.compile(r"\s*([+-]?(?:0|[1-9]\d*))(?:\.0*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,8 @@ class Content:
     """A data set as its JSON describes it.
 
     Attributes:
-        files: The entry of each image, by its path and in the order of their ids.
+        files: The entry of each image, by its path and in the order of their ids; its `size` is
+            the height and width that the JSON states, below 1 or NaN where it doesn't.
         tables: The objects of each image (N, 7): columns as in `coco.GROUND_TRUTH` without the
             image.
         categories: COCO's id of each class of the model.
@@ -35,15 +44,10 @@ class Content:
     categories: list[Id]
     area: str
 
-    def contradicts(self, file: Path, size: Size) -> bool:
-        """Whether the JSON states another size, e.g. that before the image was rotated."""
-        entry = self.files[file]
-        stated = (as_number(entry.get("height")), as_number(entry.get("width")))
-        # Tools that don't know the size write 0, null or a word.
-        return any(a > 0 and a != b for a, b in zip(stated, size, strict=True) if a is not None)
 
-
-def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], model: str) -> Content:
+def read_coco(
+    path: Path, folder: Path | None, model_names: Mapping[int, str], model: str
+) -> Content:
     """Read a data set; its images are not opened.
 
     Args:
@@ -55,28 +59,30 @@ def read_coco(path: Path, folder: Path | None, model_names: dict[int, str], mode
     Raises:
         EvaluationError: When the file is not as it must be, or not of the model's classes.
     """
-    images, annotations, entries = load(path)
-    names = _names(path, entries)
-    used = {annotation["category_id"] for annotation in annotations}
-    categories = _match_categories(names, used, model_names)
-    if categories is None:
-        raise EvaluationError(_difference(path, names, model, model_names))
-    classes = dict(zip(categories, model_names, strict=True))
-    files = _files(path, folder, _images(path, images))
-    known = {entry["id"] for entry in files.values()}
-    rows: defaultdict[Id, list[list[float]]] = defaultdict(list)
+    images, annotations, categories = _load(path)
+    files = _files(path, folder, images)
+    names = _names(path, categories)
+    rows: dict[Id, list[list[float]]] = {entry["id"]: [] for entry in files.values()}
     for annotation in annotations:
-        image, category = annotation["image_id"], annotation["category_id"]
-        if image not in known:
-            raise EvaluationError(f"{path}: an annotation is for image {image!r}, which it lacks")
-        if category not in classes:
-            raise EvaluationError(
-                f"{path}: an annotation has category {category!r}, which it lacks"
-            )
-        rows[image].append([classes[category], *annotation["row"]])
-    tables = {file: np.array(rows[e["id"]], float).reshape(-1, 7) for file, e in files.items()}
-    measured = not annotations or any(is_set(a.get("area")) for a in annotations)
-    return Content(files, tables, categories, ANNOTATIONS if measured else BOXES)
+        for key, known in (("image_id", rows), ("category_id", names)):
+            if annotation[key] not in known:
+                raise EvaluationError(
+                    f"{path}: an annotation has the {key} {annotation[key]!r}, which it lacks"
+                )
+    used = {annotation["category_id"] for annotation in annotations}
+    ids = _match_categories(names, used, [*model_names.values()])
+    if ids is None:
+        raise EvaluationError(_difference(path, names, model, [*model_names.values()]))
+    classes = dict(zip(ids, model_names, strict=True))
+    for annotation in annotations:
+        row = [classes[annotation["category_id"]], *annotation["row"]]
+        rows[annotation["image_id"]].append(row)
+    tables = {
+        file: np.array(rows[entry["id"]], float).reshape(-1, 7) for file, entry in files.items()
+    }
+    measured = not annotations or any("area" in annotation for annotation in annotations)
+    area = "COCO's annotations" if measured else "boxes of the annotations"
+    return Content(files, tables, ids, area)
 
 
 def read_files(path: Path, folder: Path | None) -> dict[Path, Entry]:
@@ -85,8 +91,8 @@ def read_files(path: Path, folder: Path | None) -> dict[Path, Entry]:
     Raises:
         EvaluationError: When the file is not as it must be, or its images can't be found.
     """
-    images, *_ = load(path)
-    return _files(path, folder, _images(path, images))
+    images, *_ = _load(path)
+    return _files(path, folder, images)
 
 
 def read_names(path: Path) -> list[str]:
@@ -95,27 +101,150 @@ def read_names(path: Path) -> list[str]:
     Raises:
         EvaluationError: When the file is not as it must be.
     """
-    _, annotations, categories = load(path)
+    _, annotations, categories = _load(path)
     used = {annotation["category_id"] for annotation in annotations}
     names = _names(path, categories)
     return [names[number] for number in sorted(used & {*names}, key=_order)]
 
 
+def _load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """Read images, annotations and categories, each entry in one form and without unset fields."""
+    try:
+        content = json.loads(path.read_bytes())  # it detects the encoding
+    except OSError as error:
+        raise EvaluationError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise EvaluationError(f"{path} is no JSON: {error}") from None
+    lists = []
+    for key, read in (("images", _image), ("annotations", _annotation), ("categories", _category)):
+        entries = content.get(key) if isinstance(content, dict) else None
+        if key == "annotations" and entries is None and path.stem.startswith("image_info"):
+            entries = []  # COCO's lists of its test images have none
+        if not isinstance(entries, list):
+            raise EvaluationError(f"{path} has no list {key!r}: not COCO's instances format")
+        lists.append(
+            [_entry(f"{path}: entry {i} of {key!r}", e, read) for i, e in enumerate(entries)]
+        )
+    images, annotations, categories = lists
+    if not images:
+        raise EvaluationError(f"{path} lists no images")
+    return images, annotations, categories
+
+
+def _entry(where: str, entry: object, read: Callable[[Entry], Entry]) -> Entry:
+    if not isinstance(entry, dict):
+        raise EvaluationError(f"{where} must be an object, got {short_repr(entry)}")
+    # Some tools write an empty string for no value.
+    entry = {key: value for key, value in entry.items() if value is not None and value != ""}
+    try:
+        return {**entry, **read(entry)}
+    except ValueError as error:
+        raise EvaluationError(f"{where} {error}") from None
+
+
+def _image(entry: Entry) -> Entry:
+    size = [_number(entry.get(side)) for side in ("height", "width")]
+    return {"id": _id(entry, "id"), "file_name": _value(entry, "file_name", str), "size": size}
+
+
+def _category(entry: Entry) -> Entry:
+    return {"id": _id(entry, "id"), "name": str(_value(entry, "name", (int, float, str)))}
+
+
+def _annotation(entry: Entry) -> Entry:
+    """With `row`: left, top, width, height, area, crowd."""
+    ids = {key: _id(entry, key) for key in ("image_id", "category_id")}
+    box = entry.get("bbox") or _around(entry.get("segmentation"))
+    if not box:
+        raise ValueError("has no 'bbox', and no polygon that would have one")
+    numbers = _numbers(box)
+    if len(numbers) != 4 or min(numbers[2:]) < 0:
+        raise ValueError(
+            f"has the bbox {short_repr(box)}, expected left, top, width >= 0, height >= 0"
+        )
+    area = _number(entry.get("area", numbers[2] * numbers[3]))
+    crowd = _number(entry.get("iscrowd", 0))
+    if not math.isfinite(area) or crowd not in (0, 1):
+        raise ValueError("has an area that is no number, or an iscrowd that is neither 0 nor 1")
+    return {**ids, "row": [*numbers, area, crowd]}
+
+
+def _around(outline: object) -> list[float]:
+    """The box around polygons, x, y, x, y, ... each; empty for other outlines."""
+    polygons = outline if isinstance(outline, list) else []
+    if not any(isinstance(polygon, list) for polygon in polygons):
+        polygons = [polygons]  # a single one, not in a list
+    corners: list[float] = []
+    for polygon in polygons:
+        numbers = _numbers(polygon)
+        if len(numbers) < 6 or len(numbers) % 2:
+            return []
+        corners += numbers
+    left, top = min(corners[::2]), min(corners[1::2])
+    return [left, top, max(corners[::2]) - left, max(corners[1::2]) - top]
+
+
+def _numbers(values: object) -> list[float]:
+    """A list of finite numbers; empty where it isn't one."""
+    numbers = [_number(value) for value in values] if isinstance(values, list) else []
+    return numbers if all(map(math.isfinite, numbers)) else []
+
+
+def _number(value: Any) -> float:
+    """A number, written as one or as a string; NaN for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _id(entry: Entry, field: str) -> Id:
+    """An id; "7" and 7.0 are 7, since some tools mix these forms."""
+    value: Id = _value(entry, field, (int, float, str))
+    if isinstance(value, str) and (whole := WHOLE.fullmatch(value)):
+        return int(whole[1])
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _value(entry: Entry, field: str, kinds: type | tuple[type, ...]) -> Any:
+    if field not in entry:
+        raise ValueError(f"has no {field!r}")
+    value = entry[field]
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        expected = "a string" if kinds is str else "a number or a string"
+        raise ValueError(f"has the {field} {short_repr(value)}, expected {expected}")
+    return value
+
+
 def _order(number: Id) -> tuple[bool, Any]:
+    """Sorts numbers, then words."""
     return isinstance(number, str), number
 
 
-def _images(path: Path, images: list[Entry]) -> list[Entry]:
-    """Sorted by id, each once, as pycocotools does: the order decides among equal scores."""
-    by_id: dict[Id, Entry] = {}
-    for entry in images:
-        other = by_id.setdefault(entry["id"], entry)
-        if _place(other) != _place(entry):
+def _files(path: Path, folder: Path | None, images: list[Entry]) -> dict[Path, Entry]:
+    """The entries by their files, sorted by id as pycocotools does: it decides on equal scores."""
+    folder = folder or _find_folder(path, images)
+    bare_names = Counter(place.name for place in {_place(entry) for entry in images})
+    files: dict[Path, Entry] = {}
+    by_id: dict[Id, Path] = {}
+    for entry in sorted(images, key=lambda entry: _order(entry["id"])):
+        file = folder / _place(entry)
+        # The folders before the name may be those of the machine where it was annotated.
+        if not file.is_file() and bare_names[file.name] == 1 and (folder / file.name).is_file():
+            file = folder / file.name
+        first = files.setdefault(file, entry)
+        if first["id"] != entry["id"]:
             raise EvaluationError(
-                f"{path}: image id {entry['id']!r} is on two files, {other['file_name']} and "
-                f"{entry['file_name']}; give each an id of its own"
+                f"{path}: {entry['file_name']} has two image ids, {first['id']!r} and "
+                f"{entry['id']!r}; put its objects under one"
             )
-    return sorted(by_id.values(), key=lambda entry: _order(entry["id"]))
+        other = by_id.setdefault(entry["id"], file)
+        if other != file:
+            raise EvaluationError(
+                f"{path}: image id {entry['id']!r} is on two files, {other} and {file}; give each "
+                "an id of its own"
+            )
+    return files
 
 
 def _place(entry: Entry) -> Path:
@@ -123,43 +252,19 @@ def _place(entry: Entry) -> Path:
     return Path(entry["file_name"].replace("\\", "/"))
 
 
-def _files(path: Path, folder: Path | None, entries: list[Entry]) -> dict[Path, Entry]:
-    """The entries by their files."""
-    folder = folder or _find_folder(path, entries)
-    bare = [_place(entry).name for entry in entries]
-    files: dict[Path, Entry] = {}
-    for entry in entries:
-        file = _exact(folder, entry)
-        # The folders before it may be those of the machine where it was annotated.
-        alone = folder / _place(entry).name
-        if not file.is_file() and alone.is_file() and bare.count(alone.name) == 1:
-            file = alone
-        other = files.setdefault(file, entry)
-        if other is not entry:
-            raise EvaluationError(
-                f"{path}: {entry['file_name']} has two image ids, {other['id']!r} and "
-                f"{entry['id']!r}; put its objects under one"
-            )
-    return files
-
-
-def _exact(folder: Path, entry: Entry) -> Path:
-    as_written = folder / entry["file_name"]
-    return as_written if as_written.is_file() else folder / _place(entry)
-
-
-def _find_folder(path: Path, entries: list[Entry]) -> Path:
+def _find_folder(path: Path, images: list[Entry]) -> Path:
     """Look for the images in the folders that COCO's own layout and exports use."""
     split = path.stem.removeprefix("instances_")
     root = path.parent.parent
-    places = [root / "images" / split, root / split, root / "images", root]
-    places += [path.parent / split, path.parent / "images", path.parent]
-    for name in (_place, lambda entry: _place(entry).name):
-        for folder in places:
-            if any((folder / name(entry)).is_file() for entry in entries[:100]):
+    folders = [root / "images" / split, root / split, root / "images", root]
+    folders += [path.parent / split, path.parent / "images", path.parent]
+    places = [_place(entry) for entry in images[:100]]
+    for names in (places, [place.name for place in places]):
+        for folder in folders:
+            if any((folder / name).is_file() for name in names):
                 return folder
     raise EvaluationError(
-        f"{path}: its images, e.g. {entries[0]['file_name']}, are not in {places[0]}, {places[1]} "
+        f"{path}: its images, e.g. {images[0]['file_name']}, are not in {folders[0]}, {folders[1]} "
         "or beside it; name their folder with --images"
     )
 
@@ -175,40 +280,36 @@ def _names(path: Path, categories: list[Entry]) -> dict[Id, str]:
 
 
 def _match_categories(
-    names: Mapping[Id, str], used: set[Id], model_names: Mapping[int, str]
+    names: Mapping[Id, str], used: set[Id], classes: list[str]
 ) -> list[Id] | None:
-    """The category id of each of the model's classes; None where the two don't fit.
+    """The category id of each of the model's classes, found by name; None where they don't fit.
+
+    The JSON may have categories without objects, such as a root, and one may have the name of
+    another. A model that lost its names is held to have COCO's 80 classes if the JSON has them.
 
     Args:
-        names: Name of each category by its id. Some tools add a root category without objects, or
-            have a class twice.
+        names: Name of each category by its id.
         used: Categories that have objects.
-        model_names: The model's classes.
+        classes: Names of the model's classes.
     """
-    wanted = [*model_names.values()]
-    with_objects = [names[number] for number in used if number in names]
-    # Of two categories with one name, the one that has objects counts.
-    ids = {names[number]: number for number in sorted(names, key=lambda number: number in used)}
-    unique = len({*with_objects}) == len(with_objects) and len({*wanted}) == len(wanted)
-    if unique and {*with_objects} <= {*wanted} <= {*ids}:
-        return [ids[name] for name in wanted]
+    names_used = {names[number] for number in used}
+    ids = {name: number for number, name in names.items()}
+    ids |= {names[number]: number for number in used}
+    unique = len(names_used) == len(used) and len({*classes}) == len(classes)
+    if unique and names_used <= {*classes} <= {*ids}:
+        return [ids[name] for name in classes]
     coco: list[Id] = [*coco_category_ids()]
-    return coco if {*names} == {*coco} and len(wanted) == len(coco) else None
+    return coco if {*names} == {*coco} and len(classes) == len(coco) else None
 
 
-def _difference(
-    path: Path, names: Mapping[Id, str], model: str, model_names: dict[int, str]
-) -> str:
-    ids: defaultdict[str, list[Id]] = defaultdict(list)
+def _difference(path: Path, names: Mapping[Id, str], model: str, classes: list[str]) -> str:
+    numbers: dict[str, Id] = {}
     for number, name in names.items():
-        ids[name].append(number)
-    for name, (first, *more) in ids.items():
-        if more:
-            return f"{path}: two categories, {first!r} and {more[0]!r}, are called {name!r}"
-    data = [*names.values()]
-    classes = {*model_names.values()}
-    extra, missing = sorted({*data} - classes), sorted(classes - {*data})
-    parts = [f"{path} has {len(data)} classes, {model} has {len(model_names)}"]
-    parts += [f"only the data have {', '.join(map(repr, extra[:5]))}"] * bool(extra)
-    parts += [f"only the model has {', '.join(map(repr, missing[:5]))}"] * bool(missing)
+        if (first := numbers.setdefault(name, number)) != number:
+            return f"{path}: two categories, {first!r} and {number!r}, are called {name!r}"
+    parts = [f"{path} has {len(names)} classes, {model} has {len(classes)}"]
+    if extra := sorted({*numbers} - {*classes}):
+        parts.append(f"only the data have {', '.join(map(repr, extra[:5]))}")
+    if missing := sorted({*classes} - {*numbers}):
+        parts.append(f"only the model has {', '.join(map(repr, missing[:5]))}")
     return "; ".join([*parts, "the names must be the same"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,10 @@ import numpy as np
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import is_json
 from afpn_yolo.evaluation.coco import GROUND_TRUTH, Floats
-from afpn_yolo.evaluation.coco_dataset import read_coco
+from afpn_yolo.evaluation.coco_dataset import Id, read_coco
 from afpn_yolo.upstream.data import Size, label_path, listed, open_data, read_labels, read_sizes
 from afpn_yolo.upstream.log import warn
 
-LABELS = "boxes of the YOLO labels"
 COCO_SPLIT = "val2017"
 
 
@@ -33,9 +33,9 @@ class DataSet:
         names: Class number, as the model counts, to name.
         ids: COCO's id of each image; their places where the labels know none.
         categories: COCO's id of each class, in the order of `names`.
-        damaged: Images that were left out with their objects, and why.
+        damaged: Images that were left out with their objects, and why. Those that turned out to
+            be unreadable when they were decoded are among `images`, too.
         area: What an object's area is.
-        undecoded: How many of the damaged are among `images`: their headers could be read.
     """
 
     source: str
@@ -43,11 +43,10 @@ class DataSet:
     sizes: list[Size]
     truth: Floats
     names: dict[int, str]
-    ids: list[int | float | str]
-    categories: list[int | float | str]
+    ids: list[Id]
+    categories: list[Id]
     damaged: dict[Path, str]
     area: str
-    undecoded: int = 0
 
     def without(self, failed: dict[int, str]) -> DataSet:
         """The set without the objects of images that turned out to be unreadable.
@@ -56,9 +55,7 @@ class DataSet:
         """
         damaged = {self.images[place]: reason for place, reason in failed.items()}
         truth = self.truth[~np.isin(self.truth[:, 0], list(failed))]
-        return replace(
-            self, truth=truth, damaged={**self.damaged, **damaged}, undecoded=len(failed)
-        )
+        return replace(self, truth=truth, damaged={**self.damaged, **damaged})
 
 
 def read_data(
@@ -87,12 +84,12 @@ def read_data(
     if images:
         raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
     content = open_data(source)
-    _check_names(source, content["names"], model, dict(names))
+    _check_names(source, content["names"], model, names)
     paths = listed(source, split, content)
     annotations = _cocos_own(content, split, paths)
     if annotations:
         try:
-            return _of_json(source, annotations, paths[0].parent, dict(names), model, paths)
+            return _of_json(source, annotations, paths[0].parent, dict(names), model, {*paths})
         except EvaluationError as error:
             warn(f"{source} is judged by its labels, not by COCO's annotations: {error}")
     return _of_labels(source, split, content, paths)
@@ -107,14 +104,15 @@ def _of_json(
     only: Collection[Path] = (),
 ) -> DataSet:
     content = read_coco(path, folder, names, model)
-    wanted = {*only}
-    absent = wanted - {*content.files}
-    if absent:
+    if absent := {*only} - content.files.keys():
         raise EvaluationError(f"{path} doesn't know {min(absent)}")
-    sizes, damaged = read_sizes([file for file in content.files if not wanted or file in wanted])
-    for file in [file for file in sizes if content.contradicts(file, sizes[file])]:
-        height, width = sizes.pop(file)
-        damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"
+    sizes, damaged = read_sizes([file for file in content.files if not only or file in only])
+    for file, size in [*sizes.items()]:
+        # Tools that don't know the size write 0 or a word.
+        stated = zip(content.files[file]["size"], size, strict=True)
+        if any(a > 0 and a != b for a, b in stated):  # e.g. it was rotated since
+            height, width = sizes.pop(file)
+            damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"
     _check_any(str(path), sizes, damaged)
     return DataSet(
         source=source,
@@ -134,10 +132,9 @@ def _cocos_own(content: dict[str, Any], split: str, images: list[Path]) -> Path 
     sources = content[split] if isinstance(content[split], list) else [content[split]]
     if {Path(source).stem for source in sources} != {COCO_SPLIT}:
         return None
-    if len({image.parent for image in images}) > 1:
-        return None
     path = Path(content["path"], "annotations", f"instances_{COCO_SPLIT}.json")
-    return path if path.is_file() else None
+    one_folder = len({image.parent for image in images}) == 1
+    return path if one_folder and path.is_file() else None
 
 
 def _of_labels(source: str, split: str, content: dict[str, Any], images: list[Path]) -> DataSet:
@@ -163,22 +160,25 @@ def _of_labels(source: str, split: str, content: dict[str, Any], images: list[Pa
         ids=[*range(len(sizes))],
         categories=[*content["names"]],
         damaged=damaged,
-        area=LABELS,
+        area="boxes of the YOLO labels",
     )
 
 
-def _check_names(data: str, names: dict[int, str], model: str, model_names: dict[int, str]) -> None:
+def _check_names(
+    data: str, names: Mapping[int, str], model: str, model_names: Mapping[int, str]
+) -> None:
     if len(names) != len(model_names):
         raise EvaluationError(
             f"{data} has {len(names)} classes, {model} has {len(model_names)}; "
             "evaluate a model on the classes it was trained for"
         )
-    twice = sorted({name for name in names.values() if [*names.values()].count(name) > 1})
-    if twice:
-        raise EvaluationError(f"{data}: several classes have the name {twice[0]!r}")
-    other = [(names[k], model_names.get(k)) for k in names if names[k] != model_names.get(k)]
-    if other:
-        warn(f"{data} calls a class {other[0][0]!r} that {model} calls {other[0][1]!r}")
+    name, count = Counter(names.values()).most_common(1)[0]
+    if count > 1:
+        raise EvaluationError(f"{data}: several classes have the name {name!r}")
+    for number, name in names.items():
+        if name != model_names.get(number):
+            warn(f"{data} calls a class {name!r} that {model} calls {model_names.get(number)!r}")
+            break
 
 
 def _check_any(source: str, images: Mapping[Path, Size], damaged: dict[Path, str]) -> None:

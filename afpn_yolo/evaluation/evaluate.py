@@ -15,9 +15,9 @@ from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.datasets import DataSet, read_data
 from afpn_yolo.upstream.data import Size
-from afpn_yolo.upstream.loading import AnyModel, LoadedModel, open_model
+from afpn_yolo.upstream.loading import AnyModel, open_model
 from afpn_yolo.upstream.log import warn
-from afpn_yolo.upstream.validator import MAX_DETECTIONS, Predictions, predict
+from afpn_yolo.upstream.validator import MAX_DETECTIONS, predict
 
 NAMED = 10  # damaged images that are named on the screen; the report has them all
 
@@ -45,33 +45,6 @@ class Report(Scores):
     damaged: list[str]
     versions: dict[str, str]
     area: str
-
-
-def detect(
-    model: LoadedModel,
-    data_set: DataSet,
-    imgsz: int | None = None,
-    batch: int = 16,
-    square: bool = False,
-    clip: bool = False,
-) -> tuple[DataSet, Predictions]:
-    """Detect the objects of a data set; see `predict`.
-
-    Returns:
-        The set, without the objects of images that could not be decoded, and the detections; an
-        image's number is its place in the set's `images`.
-
-    Raises:
-        EvaluationError: When not one image can be decoded.
-    """
-    per_image = np.bincount(data_set.truth[:, 0].astype(int), minlength=1)
-    # The validator, too, raises its limit to the most objects on an image.
-    max_det = max(MAX_DETECTIONS, int(per_image.max()))
-    images, sizes = data_set.images, data_set.sizes
-    predictions = predict(model, images, sizes, imgsz, batch, square, clip, max_det)
-    if len(predictions.failed) == len(images):
-        raise EvaluationError(f"{data_set.source}: none of its images can be decoded")
-    return data_set.without(predictions.failed), predictions
 
 
 def evaluate_model(
@@ -106,9 +79,16 @@ def evaluate_model(
     """
     opened = open_model(model, device)
     data_set = read_data(data, opened.names, split, images, opened.source)
-    data_set, predictions = detect(opened, data_set, imgsz, batch, square, clip)
+    per_image = np.bincount(data_set.truth[:, 0].astype(int), minlength=1)
+    # The validator, too, raises its limit to the most objects on an image.
+    max_det = max(MAX_DETECTIONS, int(per_image.max()))
+    predictions = predict(
+        opened, data_set.images, data_set.sizes, imgsz, batch, square, clip, max_det
+    )
+    if len(predictions.failed) == len(data_set.images):
+        raise EvaluationError(f"{data}: none of its images can be decoded")
     return report_of(
-        data_set,
+        data_set.without(predictions.failed),
         predictions.rows,
         model=opened.source,
         data=str(data),
@@ -138,39 +118,31 @@ def report_of(
         model, data, split, square, clip: See `Report`.
         imgsz: Height and width that images were resized to.
     """
-    _warn(data_set)
+    damaged = data_set.damaged
+    for path, reason in [*damaged.items()][:NAMED]:
+        warn(f"{path} is left out with its objects: {reason}")
+    if len(damaged) > NAMED:
+        warn(f"{len(damaged) - NAMED} more images are left out with their objects")
+    if not len(data_set.truth):
+        warn(f"{data_set.source}: no image has an object, so there is nothing to measure")
     scores, per_class = evaluate(data_set.truth, detections, data_set.names)
     height, width = imgsz
     return {
         **scores,
         "per_class": per_class,
-        "images": len(data_set.images) - data_set.undecoded,
+        "images": sum(image not in damaged for image in data_set.images),
         "model": model,
         "data": data,
         "imgsz": height if height == width else [height, width],
         "split": None if is_json(data) else split,
         "square": square,
         "clip": clip,
-        "damaged": [str(path) for path in data_set.damaged],
-        "versions": _versions(),
+        "damaged": [str(path) for path in damaged],
+        "versions": {
+            "afpn_yolo": __version__,
+            "python": platform.python_version(),
+            **installed(("ultralytics", "torch", "faster-coco-eval", "numpy")),
+            "opencv": cv2.__version__,  # its distribution has several names
+        },
         "area": data_set.area,
-    }
-
-
-def _warn(data_set: DataSet) -> None:
-    damaged = [*data_set.damaged.items()]
-    for path, reason in damaged[:NAMED]:
-        warn(f"{path} is left out with its objects: {reason}")
-    if len(damaged) > NAMED:
-        warn(f"{len(damaged) - NAMED} more images are left out with their objects")
-    if not len(data_set.truth):
-        warn(f"{data_set.source}: no image has an object, so there is nothing to measure")
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "afpn_yolo": __version__,
-        "python": platform.python_version(),
-        **installed(("ultralytics", "torch", "faster-coco-eval", "numpy")),
-        "opencv": cv2.__version__,  # its distribution has several names
     }

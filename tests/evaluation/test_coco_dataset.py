@@ -86,7 +86,6 @@ def test_what_tools_write_is_read_as_the_plain_file(tmp_path: Path, name: str) -
         ),
         changed(images_file_name=["./a.png", "b.png"]),
         changed(images_file_name=["C:\\data\\a.png", "/elsewhere/images/b.png"]),
-        changed(categories_name=["blue", ...], categories_supercategory=["colour", "red"]),
     ],
 )
 def test_what_can_be_meant_in_one_way_is_read(tmp_path: Path, content: dict[str, Any]) -> None:

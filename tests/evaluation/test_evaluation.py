@@ -25,7 +25,7 @@ from ultralytics.utils.metrics import compute_ap
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.coco import COLUMNS, Floats, Scores
 from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.evaluation.evaluate import Report, detect, evaluate_model
+from afpn_yolo.evaluation.evaluate import Report, evaluate_model
 from afpn_yolo.upstream.loading import open_model
 from afpn_yolo.upstream.models import save_checkpoint
 from afpn_yolo.upstream.validator import predict
@@ -50,8 +50,8 @@ def figures(scores: Scores) -> list[float | None]:
 def rows_of(model: Path, data: Path, clip: bool = False) -> tuple[DataSet, Floats]:
     """A data set, and what a model finds on it."""
     opened = open_model(model)
-    data_set, predictions = detect(opened, read_data(data, opened.names), SIDE, clip=clip)
-    return data_set, predictions.rows
+    data_set = read_data(data, opened.names)
+    return data_set, predict(opened, data_set.images, data_set.sizes, SIDE, clip=clip).rows
 
 
 def test_equals_plain_pycocotools_on_yolo_data(case: Case, whole: Report) -> None:
