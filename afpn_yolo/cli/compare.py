@@ -140,7 +140,7 @@ def _run(args: argparse.Namespace, comparison: Comparison) -> int:
     for path in comparison.files():
         print(path)
     if args.json:
-        args.json.write(comparison.store.content())
+        args.json.write(comparison.content())
     for line in failures:
         print(f"error: {line}", file=sys.stderr)
     return 1 if failures else 0

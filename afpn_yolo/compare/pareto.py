@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from afpn_yolo.compare.plan import Candidate
-from afpn_yolo.compare.store import read_comparison
+from afpn_yolo.compare.results import read_comparison
 from afpn_yolo.compare.table import rows
 from afpn_yolo.evaluation.records import Row
 from afpn_yolo.plots.comparison import Cost, pareto

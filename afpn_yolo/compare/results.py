@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.compare.plan import Candidate, in_words
 from afpn_yolo.compare.table import COLUMNS, cells, has_learnt, rows, versus
 from afpn_yolo.compare.verdict import interval_note, sentences, verdict
-from afpn_yolo.evaluation.records import DIGEST, MODEL, Record, Row
+from afpn_yolo.evaluation.records import DIGEST, MODEL, ComparisonFile, Record, Row
 from afpn_yolo.plots.comparison import bubbles, curves, sizes, svg
 
 ENDS = (".md", ".html", "-bubbles.png", "-curves.png")
@@ -142,13 +143,10 @@ class Results:
             figures |= {"bubbles": bubbles(self.table), "sizes": sizes(self.table)}
         with written_whole(out / f"{name}.html") as part:
             part.write_text(self.html(name, figures.values()), encoding="utf-8")
-        for end in ("bubbles", "curves"):
-            path = out / f"{name}-{end}.png"
-            if end in figures:
-                with written_whole(path) as part:
-                    figures[end].savefig(part, format="png")
-            else:
-                path.unlink(missing_ok=True)
+        (out / f"{name}-bubbles.png").unlink(missing_ok=True)
+        for end in figures.keys() - {"sizes"}:
+            with written_whole(out / f"{name}-{end}.png") as part:
+                figures[end].savefig(part, format="png")
 
 
 def _html_table(lines: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
@@ -189,19 +187,34 @@ def notes(runs: Sequence[Record]) -> list[str]:
     lines = []
     if len(areas := {run.get("area") for run in runs}) == 1 and (area := areas.pop()):
         lines.append(f"Small, medium and large go by {area}.")
-    versions: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        for used in [*run["trained_with"], run["versions"]]:
-            for name in DECIDING:
-                if (version := used.get(name)) and run["run"] not in versions[name][version]:
-                    versions[name][version].append(run["run"])
-    if same := [f"{name} {next(iter(v))}" for name, v in versions.items() if len(v) == 1]:
-        lines.append(f"Made with {', '.join(same)}.")
-    for name, several in versions.items():
-        if len(several) > 1:
-            who = {
-                v: f"{len(names)} runs" if names[1:] else names[0] for v, names in several.items()
-            }
-            shares = ", ".join(f"{version} ({runs_of})" for version, runs_of in who.items())
+    same = []
+    for name in DECIDING:
+        runs_of: defaultdict[str, list[str]] = defaultdict(list)
+        for run in runs:
+            every = (*run["trained_with"], run["versions"])
+            for version in dict.fromkeys(used[name] for used in every if name in used):
+                runs_of[version].append(run["run"])
+        if len(runs_of) > 1:
+            shares = ", ".join(f"{version} ({', '.join(r)})" for version, r in runs_of.items())
             lines.append(f"**Different versions of {name}: {shares}.**")
+        elif runs_of:
+            same.append(f"{name} {next(iter(runs_of))}")
+    if same:
+        lines.append(f"Made with {', '.join(same)}.")
     return lines
+
+
+def read_comparison(path: Path) -> ComparisonFile:
+    """Read the JSON of a comparison.
+
+    Raises:
+        OSError: When there is no such file.
+        ValueError: When it is something else.
+    """
+    try:
+        content: ComparisonFile = json.loads(path.read_text(encoding="utf-8"))
+        for record in content["runs"]:
+            _ = record["run"], record["label"], record["scale"], record["conditions"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no result of a comparison: {error}") from None
+    return content

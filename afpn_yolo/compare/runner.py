@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from afpn_yolo.base.files import write_json
 from afpn_yolo.compare.plan import Run, differences
-from afpn_yolo.compare.results import ENDS, Results
-from afpn_yolo.compare.store import Store
-from afpn_yolo.evaluation.records import Record, Result
-from afpn_yolo.upstream.locks import share
+from afpn_yolo.compare.results import ENDS, Results, read_comparison
+from afpn_yolo.evaluation.records import MODEL, ComparisonFile, Record, Result
+from afpn_yolo.upstream.locks import lock_of, share
 from afpn_yolo.upstream.log import announce, quiet
 from afpn_yolo.upstream.train import training_versions
 
@@ -26,7 +27,7 @@ Train: TypeAlias = Callable[[Run, Path, AfterEpoch], Result]
 """Trains a run in its folder, from wherever an earlier call was stopped, and evaluates it. It calls
 the third argument after each epoch."""
 
-REMEDY = "choose another --name, or remove that folder"
+REMEDY = "choose another --name, or remove it"
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,63 @@ class Comparison:
     train: Train
     judged: bool = True
 
+    @property
+    def path(self) -> Path:
+        """The finished runs: one JSON file, which appears with the first of them."""
+        return self.out / f"{self.name}.json"
+
     @cached_property
-    def store(self) -> Store:
-        """The finished runs."""
-        path = self.out / f"{self.name}.json"
-        return Store(path, lambda records: self.results(records).verdict)
+    def lock(self) -> FileLock:
+        """Held while a process reads or writes this file, or what is derived from it."""
+        return lock_of(self.path)
+
+    def content(self) -> ComparisonFile:
+        """The whole file; raises ValueError when it is no comparison of ours."""
+        if not self.path.exists():
+            return {"runs": []}
+        with self.lock:  # Windows can't replace a file while somebody reads it
+            return read_comparison(self.path)
+
+    def records(self) -> dict[str, Record]:
+        """Records of the finished runs by name, in the order in which they ended."""
+        return {record["run"]: record for record in self.content()["runs"]}
 
     def check(self) -> list[Run]:
         """The runs that are still to be done.
 
         Raises:
-            ValueError: When finished runs of this name were made under other conditions.
+            ValueError: When a finished run was made under other conditions: of one row all of them
+                must be the same, of different rows all but the model.
         """
-        finished = self.store.check(self.runs)
-        return [run for run in self.runs if run.name not in finished]
+        records = self.records()
+        for run, record in product(self.runs, records.values()):
+            before, now = record["conditions"], run.conditions
+            if (record["label"], record["scale"]) != (run.neck.label, run.neck.scale):
+                before, now = {**before, MODEL: None}, {**now, MODEL: None}
+            if different := differences(before, now):
+                raise ValueError(
+                    f"{self.path}: {record['run']} was made under other conditions "
+                    f"({'; '.join(different)}); {REMEDY}"
+                )
+        return [run for run in self.runs if run.name not in records]
+
+    def add(self, record: Record) -> None:
+        """Store the record of a finished run, and write the table anew.
+
+        Raises:
+            ValueError: As `check`; another process may have finished a run meanwhile.
+        """
+        with self.lock:
+            self.check()
+            records = self.records() | {record["run"]: record}
+            results = self.results(records)
+            write_json(self.path, {"runs": [*records.values()], "verdict": results.verdict})
+            results.write_markdown(self.out, self.name)
 
     def results(self, records: Mapping[str, Record] | None = None) -> Results:
-        """What the finished runs of these rows show; those in the store if none are given."""
+        """What finished runs of these rows show; those in the file if none are given."""
         necks = dict.fromkeys(run.neck for run in self.runs)
-        return Results.of(necks, self.store.records() if records is None else records, self.judged)
+        return Results.of(necks, self.records() if records is None else records, self.judged)
 
     def files(self) -> list[Path]:
         """The files of results that there are."""
@@ -99,7 +138,7 @@ class Comparison:
             with tqdm(desc="Comparing", unit=" epochs", disable=None if bar else True) as progress:
                 share({name: self.folder / name for name in runs}, attempt)
         finally:
-            with self.store.lock:
+            with self.lock:
                 results = self.results()
                 if results.table:
                     results.write(self.out, self.name)
@@ -128,9 +167,7 @@ class Comparison:
             **result,
             "trained_with": begun["versions"],
         }
-        with self.store.lock:
-            records = self.store.add(run, record)
-            self.results(records).write_markdown(self.out, self.name)
+        self.add(record)
 
 
 def _keep_to(folder: Path, run: Run) -> dict[str, Any]:
@@ -140,18 +177,16 @@ def _keep_to(folder: Path, run: Run) -> dict[str, Any]:
         ValueError: When it holds a run under other conditions, or of another model.
     """
     path = folder / "conditions.json"
-    conditions, versions = dict(run.conditions), [training_versions()]
+    begun: dict[str, Any] = {"conditions": dict(run.conditions), "versions": []}
     if any(folder.rglob("*.pt")):  # or nothing has been trained under what stood there before
         if not path.exists():
             raise ValueError(f"{folder} holds a run of unknown conditions; {REMEDY}")
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if different := differences(before["conditions"], conditions):
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if different := differences(begun["conditions"], run.conditions):
             raise ValueError(
                 f"{folder} holds a run under other conditions ({'; '.join(different)}); {REMEDY}"
             )
-        if versions[0] in before["versions"]:
-            versions = []
-        versions = before["versions"] + versions
-    begun = {"conditions": conditions, "versions": versions}
+    if (versions := training_versions()) not in begun["versions"]:
+        begun["versions"].append(versions)
     write_json(path, begun)
     return begun

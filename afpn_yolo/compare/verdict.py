@@ -93,22 +93,16 @@ def _of_scale(table: Sequence[Row]) -> dict[str, Any]:
     enough = [row for row in table if len(row.scores) >= 2]
     control = next((row for row in enough if row.label == CONTROL), None)
     necks = [row for row in enough if row is not control]
-    result: dict[str, Any] = {
-        "scale": table[0].scale,
-        "necks_matter": None,
-        "against_control": None,
-        "against_first": [],
-        "best": None,
-        "level_with_best": [],
-    }
     if control is None or not necks or not has_learnt(table):
-        return result | {"text": [f"No verdict yet: {_why_none(table)}."]}
+        text = [f"No verdict yet: {_why_none(table)}."]
+        return {"scale": table[0].scale, "necks_matter": None, "text": text}
     first, others = necks[0], necks[1:]
     gain = difference(first, control)
     gaps = [difference(row, first) for row in others]
     best = max(enough, key=lambda row: mean(row.scores))
     level = [r for r in enough if r is not best and not difference(r, best).seen]
-    return result | {
+    return {
+        "scale": table[0].scale,
         "necks_matter": gain.ap > 0 if gain.seen else None,
         "against_control": asdict(gain),
         "against_first": [asdict(gap) for gap in gaps],
@@ -178,17 +172,17 @@ def _advice(best: Row, level: Sequence[Row]) -> str:
     )
 
 
-def sentences(found: Mapping[str, Any] | None) -> list[str]:
+def sentences(verdict: Mapping[str, Any] | None) -> list[str]:
     """The verdict for Markdown, which a terminal shows as it is."""
-    if not found:
+    if not verdict:
         return []
     lines = []
-    for one in found["scales"]:
-        title = f"Verdict, scale {one['scale']}:" if len(found["scales"]) > 1 else "Verdict:"
+    for one in verdict["scales"]:
+        title = f"Verdict, scale {one['scale']}:" if len(verdict["scales"]) > 1 else "Verdict:"
         lines += [title, "", *(f"- {text}" for text in one["text"]), ""]
-    return [*lines, interval_note(found)]
+    return [*lines, interval_note(verdict)]
 
 
-def interval_note(found: Mapping[str, Any]) -> str:
+def interval_note(verdict: Mapping[str, Any]) -> str:
     """What holds for all intervals; empty where there are none."""
-    return NOTE if any(one["against_control"] for one in found["scales"]) else ""
+    return NOTE if any("against_control" in one for one in verdict["scales"]) else ""

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import pytest
 
 from afpn_yolo.compare.plan import (
@@ -22,12 +21,11 @@ from afpn_yolo.compare.plan import (
     quick_schedule,
 )
 from afpn_yolo.compare.runner import Comparison
-from afpn_yolo.compare.store import Store
 from afpn_yolo.compare.table import rows, versus
 from afpn_yolo.compare.yolo import check_settings, read_curve
 from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.records import Record, Result
-from afpn_yolo.plots.comparison import LEAST_SPAN, bubbles, curves, pareto_front, sizes
+from afpn_yolo.plots.comparison import LEAST_SPAN, bubbles, curves, pareto_front
 from afpn_yolo.upstream.locks import share, try_lock
 from afpn_yolo.upstream.overrides import read_settings
 from afpn_yolo.upstream.train import training_versions
@@ -157,68 +155,6 @@ def test_differences(before: Any, now: Any, words: list[str] | None) -> None:
     assert not differences(before, before)
 
 
-def stored(path: Path) -> Store:
-    store = Store(path)
-    for neck, seed in ((NECKS[0], 0), (NECKS[1], 0)):
-        run = Run(neck, seed, CONDITIONS)
-        store.add(run, record(neck, seed, 0.5, [0.5]))
-    return store
-
-
-@pytest.mark.parametrize(
-    ("neck", "seed", "conditions", "message"),
-    [
-        (NECKS[0], 0, {"epochs": 9}, "epochs: 3 before, 9 now"),
-        (NECKS[0], 1, {"model": "cd"}, "PAFPN-n-seed0 .*another model"),  # at another seed
-        (Candidate("new", "x.yaml", "n"), 0, {"imgsz": 32}, "imgsz"),  # in another row
-    ],
-)
-def test_runs_under_other_conditions_are_refused(
-    neck: Candidate, seed: int, conditions: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    store = stored(tmp_path / "x.json")
-    run = Run(neck, seed, CONDITIONS | conditions)
-    with pytest.raises(ValueError, match=message):
-        store.check([run])
-    with pytest.raises(ValueError, match=message):  # another process wrote it meanwhile
-        store.add(run, record(neck, seed, 0.5, [0.5]))
-    new = Run(Candidate("new", "x.yaml", "n"), 0, CONDITIONS | {"model": "cd"})
-    assert len(store.check([new, Run(NECKS[0], 1, CONDITIONS)])) == 2
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"conditions": {}}', '{"runs": [1]}'])
-def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "x.json").write_text(content)
-    with pytest.raises(ValueError, match=r"x\.json is no result"):
-        Store(tmp_path / "x.json").records()
-
-
-def _add(path: Path, seed: int) -> None:
-    run = Run(NECKS[0], seed, CONDITIONS)
-    Store(path).add(run, record(NECKS[0], seed, 0.5, [0.5]))
-
-
-def test_processes_share_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        pool.starmap(_add, [(path, seed) for seed in range(16)])
-    assert len(Store(path).records()) == 16
-
-
-def test_a_run_whose_process_was_stopped_is_done_after_the_others(tmp_path: Path) -> None:
-    folders = {name: tmp_path / name for name in ("stopped", "alive", "free")}
-    done: list[str] = []
-    with try_lock(folders["alive"]), ExitStack() as other:
-        other.enter_context(try_lock(folders["stopped"]))
-
-        def do(name: str) -> None:
-            done.append(name)
-            other.close()  # the other process comes to its end
-
-        assert share(folders, do) == ["alive"]
-    assert done == ["free", "stopped"]
-
-
 class Trainer:
     """Trains nothing. Leaves a checkpoint, and fails or is interrupted where it is asked to."""
 
@@ -237,10 +173,68 @@ class Trainer:
 
 
 def comparison(
-    folder: Path, train: Trainer, seeds: Sequence[int] = (0,), **conditions: Any
+    folder: Path,
+    train: Trainer | None = None,
+    seeds: Sequence[int] = (0,),
+    necks: Sequence[Candidate] = NECKS,
+    **conditions: Any,
 ) -> Comparison:
-    runs = [Run(neck, seed, CONDITIONS | conditions) for seed in seeds for neck in NECKS]
-    return Comparison("x", folder / "results", folder / "runs", runs, train)
+    runs = [Run(neck, seed, CONDITIONS | conditions) for seed in seeds for neck in necks]
+    return Comparison("x", folder / "results", folder / "runs", runs, train or Trainer())
+
+
+@pytest.mark.parametrize(
+    ("neck", "seed", "conditions", "message"),
+    [
+        (NECKS[0], 0, {"epochs": 9}, "epochs: 3 before, 9 now"),
+        (NECKS[0], 1, {"model": "cd"}, "PAFPN-n-seed0 .*another model"),  # at another seed
+        (Candidate("new", "x.yaml", "n"), 0, {"imgsz": 32}, "imgsz"),  # in another row
+    ],
+)
+def test_runs_under_other_conditions_are_refused(
+    neck: Candidate, seed: int, conditions: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    for one in NECKS:
+        comparison(tmp_path).add(record(one, 0, 0.5, [0.5]))
+    other = comparison(tmp_path, seeds=[seed], necks=[neck], **conditions)
+    with pytest.raises(ValueError, match=message):
+        other.check()
+    with pytest.raises(ValueError, match=message):  # another process wrote it meanwhile
+        other.add(record(neck, seed, 0.5, [0.5]))
+    new = comparison(tmp_path, necks=[Candidate("new", "x.yaml", "n")], model="cd")
+    assert new.check() == new.runs
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"conditions": {}}', '{"runs": [1]}'])
+def test_a_foreign_file_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "x.json").write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json is no result"):
+        comparison(tmp_path).check()
+
+
+def _add(folder: Path, seed: int) -> None:
+    comparison(folder, seeds=[seed]).add(record(NECKS[0], seed, 0.5, [0.5]))
+
+
+def test_processes_share_a_file(tmp_path: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.starmap(_add, [(tmp_path, seed) for seed in range(16)])
+    assert len(comparison(tmp_path).records()) == 16
+
+
+def test_a_run_whose_process_was_stopped_is_done_after_the_others(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("stopped", "alive", "free")}
+    done: list[str] = []
+    with try_lock(folders["alive"]), ExitStack() as other:
+        other.enter_context(try_lock(folders["stopped"]))
+
+        def do(name: str) -> None:
+            done.append(name)
+            other.close()  # the other process comes to its end
+
+        assert share(folders, do) == ["alive"]
+    assert done == ["free", "stopped"]
 
 
 def test_a_comparison_is_harmless_until_it_is_run(tmp_path: Path) -> None:
@@ -259,7 +253,7 @@ def test_every_run_is_done_once_and_one_failure_does_not_cost_the_others(tmp_pat
     assert again.runs == ["PAFPN-n-seed0", "PAFPN-n-seed1"]
     assert not whole.check()
     content = json.loads((tmp_path / "results" / "x.json").read_text())
-    assert content == whole.store.content()
+    assert content == whole.content()
     first = content["runs"][0]
     assert first["conditions"] == CONDITIONS
     assert first["trained_with"] == [training_versions()]
@@ -292,7 +286,7 @@ def test_a_folder_with_a_run_under_other_conditions(
     versions = training_versions()
     monkeypatch.setattr("afpn_yolo.compare.runner.training_versions", lambda: {"torch": "9"})
     assert not comparison(tmp_path, Trainer()).run()
-    (first, _) = comparison(tmp_path, Trainer()).store.content()["runs"]
+    (first, _) = comparison(tmp_path, Trainer()).content()["runs"]
     assert first["trained_with"] == [versions, {"torch": "9"}]
     (tmp_path / "results" / "x.json").unlink()
     (tmp_path / "runs" / "PAFPN-n-seed0" / "conditions.json").unlink()
@@ -314,17 +308,6 @@ def test_how_trainings_went() -> None:
     ):
         two = records(record(NECKS[0], 0, 0.5, flat), record(NECKS[1], 0, 0.6, curve))
         assert words in versus(rows(NECKS, two))[0]
-
-
-def test_figures_show_every_neck(tmp_path: Path) -> None:
-    table = rows(NECKS, TWO_AND_TWO)
-    for draw in (bubbles, curves, sizes):
-        colours = []
-        for part in (table, table[:1]):
-            draw(part).savefig(tmp_path / "a.png")
-            image: Any = cv2.imread(str(tmp_path / "a.png"))
-            colours.append(len({*map(bytes, image.reshape(-1, 3))}))
-        assert colours[0] > colours[1]
 
 
 def test_axes_do_not_magnify_noise() -> None:

@@ -95,7 +95,7 @@ def test_where_there_is_no_verdict_one_sentence_says_why(
 ) -> None:
     shown = Results.of(*finished(**scores))
     (one,) = shown.verdict["scales"] if shown.verdict else []
-    assert (one["necks_matter"], one["best"], len(one["text"])) == (None, None, 1)
+    assert (one["necks_matter"], len(one["text"])) == (None, 1)
     assert re.match(rf"No verdict yet: .*{says}", one["text"][0])
     text = shown.markdown()
     assert text.startswith(f"Verdict:\n\n- {one['text'][0]}\n\n| neck")
@@ -138,11 +138,11 @@ def test_different_versions_are_marked() -> None:
     one |= {"versions": {"ultralytics": "8.4.190", "torch": "2.14.1"}, "area": "the box's area"}
     other |= {"versions": {"ultralytics": "8.4.0", "torch": "2.14.1"}, "area": "another"}
     assert notes([one, other]) == [
-        "Made with torch 2.14.1.",
         "**Different versions of ultralytics: 8.4.190 (PAFPN-n-seed0), 8.4.0 (PAFPN-n-seed1).**",
+        "Made with torch 2.14.1.",
     ]
     other |= {"versions": one["versions"], "trained_with": [{"ultralytics": "8.4.50"}]}
-    assert "8.4.50 (PAFPN-n-seed1)" in notes([one, other])[-1]
+    assert "8.4.50 (PAFPN-n-seed1)" in notes([one, other])[0]
     assert notes([one]) == [
         "Small, medium and large go by the box's area.",
         "Made with ultralytics 8.4.190, torch 2.14.1.",
