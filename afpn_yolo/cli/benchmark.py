@@ -177,7 +177,7 @@ def measure(planned: list[Case], args: argparse.Namespace) -> list[Row]:
 def report(rows: list[Row], target: JsonTarget) -> None:
     """Print the table; beside the JSON, write it and draw the chart."""
     from afpn_yolo.deploy.table import markdown, quality
-    from afpn_yolo.plots.bars import bars
+    from afpn_yolo.plots.charts import bars
 
     text = markdown(rows)
     if target.path:

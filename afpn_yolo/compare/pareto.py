@@ -13,7 +13,7 @@ from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.results import read_comparison
 from afpn_yolo.compare.table import rows
 from afpn_yolo.evaluation.records import Row
-from afpn_yolo.plots.comparison import Cost, pareto
+from afpn_yolo.plots.charts import Cost, pareto
 
 Times = dict[tuple[str, str | None], Cost]
 

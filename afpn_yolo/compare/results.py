@@ -18,7 +18,7 @@ from afpn_yolo.compare.plan import Candidate, in_words
 from afpn_yolo.compare.table import COLUMNS, cells, has_learnt, rows, versus
 from afpn_yolo.compare.verdict import interval_note, sentences, verdict
 from afpn_yolo.evaluation.records import DIGEST, MODEL, ComparisonFile, Record, Row
-from afpn_yolo.plots.comparison import bubbles, curves, sizes, svg
+from afpn_yolo.plots.charts import bubbles, curves, sizes, svg
 
 ENDS = (".md", ".html", "-bubbles.png", "-curves.png")
 DECIDING = ("ultralytics", "torch", "torchvision", "afpn_yolo")

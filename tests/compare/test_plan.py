@@ -25,7 +25,7 @@ from afpn_yolo.compare.table import rows, versus
 from afpn_yolo.compare.yolo import check_settings, read_curve
 from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.records import Record, Result
-from afpn_yolo.plots.comparison import LEAST_SPAN, bubbles, curves, pareto_front
+from afpn_yolo.plots.charts import LEAST_SPAN, bubbles, curves, pareto_front
 from afpn_yolo.upstream.locks import share, try_lock
 from afpn_yolo.upstream.overrides import read_settings
 from afpn_yolo.upstream.train import training_versions

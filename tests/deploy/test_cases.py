@@ -16,7 +16,7 @@ from afpn_yolo.deploy.cases import TITLES, Case, cases, check_installed
 from afpn_yolo.deploy.measure import Benchmark
 from afpn_yolo.deploy.table import markdown, quality
 from afpn_yolo.deploy.timing import alternate, summary
-from afpn_yolo.plots.bars import bars
+from afpn_yolo.plots.charts import bars
 from tests.processes import afpn
 
 OPTIONAL = {"openvino", "nncf", "ncnn", "pnnx"}

@@ -1,4 +1,4 @@
-"""Charts of a comparison: AP over cost, epochs and the size of objects; and the charts' style."""
+"""Charts of comparisons and of benchmarks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import cycle
 from math import nan
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,36 +33,38 @@ STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor"), INK),
     **dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), INK),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    **{
-        "axes.grid": True,
-        "grid.alpha": 0.3,
-        "errorbar.capsize": 3,
-        "axes.titlesize": 11,
-        "figure.titlesize": 11,
-    },
+    **dict.fromkeys(("axes.titlesize", "figure.titlesize"), 11),
+    **{"axes.grid": True, "grid.alpha": 0.3, "errorbar.capsize": 3, "legend.fontsize": 9},
     **{"figure.figsize": (7, 4.5), "figure.dpi": 150, "figure.constrained_layout.use": True},
 }
 """Matplotlib's settings for all charts."""
 
 LARGEST = 1500  # area of the largest bubble, in points squared
 LEAST_SPAN = 5.0  # points of AP on an axis: differences of a tenth would look large else
+GAP = 0.3  # between the groups of bars, in widths of a group
 
 SIZES: dict[Column, str] = {"APS": "small", "APM": "medium", "APL": "large"}
 AP_LABEL = "AP (bars: standard deviation over seeds)"
 # Of a legend right of the axes: names beside points would cover one another where necks are alike.
-BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": 9}
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
 Cost = tuple[float, float, float]
 """Median, low and high end of what a model costs."""
 
 Key = TypeVar("Key")
 
 
+def _chart(title: str, ap_label: str) -> tuple[Figure, Axes]:
+    figure = Figure()  # without pyplot: no display, no state shared with the caller's figures
+    axes = figure.subplots()
+    axes.set_title(title)
+    axes.set_ylabel(ap_label)
+    return figure, axes
+
+
 @rc_context(STYLE)
 def bubbles(table: Sequence[Row]) -> Figure:
     """AP over parameters, one bubble a neck, its area in proportion to GFLOPs (figure 1)."""
-    figure = Figure()  # without pyplot: no display, no state shared with the caller's figures
-    axes = figure.subplots()
-    axes.set_title("AP over parameters; bubble area: GFLOPs")
+    figure, axes = _chart("AP over parameters; bubble area: GFLOPs", AP_LABEL)
     most = max(row.gflops for row in table)
     colours = _styles((row.label for row in table), COLOURS)
     markers = _styles((row.scale for row in table), MARKERS)
@@ -76,27 +80,24 @@ def bubbles(table: Sequence[Row]) -> Figure:
     axes.margins(x=0.2, y=0.25)
     _span_at_least(axes)
     axes.set_xlabel("parameters, millions")
-    axes.set_ylabel(AP_LABEL)
     return figure
 
 
 @rc_context(STYLE)
 def curves(table: Sequence[Row]) -> Figure:
     """AP after each epoch: the mean of the seeds, and a band from the lowest to the highest."""
-    figure = Figure()
-    axes = figure.subplots()
-    axes.set_title("AP over epochs, mean and range over seeds")
+    title = "AP over epochs, mean and range over seeds"
+    figure, axes = _chart(title, "AP (validation during training)")
     colours = _styles((row.label for row in table), COLOURS)
     styles = _styles((row.scale for row in table), LINES)
     for row in table:
-        epochs = range(1, len(row.curve) + 1)
+        epochs, colour = range(1, len(row.curve) + 1), colours[row.label]
         mean, low, high = ([100 * v for v in line] for line in (row.curve, row.low, row.high))
         label = f"{row.name} ({len(row.seeds)} seed{'s' * (len(row.seeds) > 1)})"
-        axes.plot(epochs, mean, styles[row.scale], color=colours[row.label], label=label)
-        axes.fill_between(epochs, low, high, color=colours[row.label], alpha=0.2, linewidth=0)
+        axes.plot(epochs, mean, styles[row.scale], color=colour, label=label)
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("AP (validation during training)")
     axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
     axes.legend(loc="lower right")
     return figure
@@ -105,23 +106,20 @@ def curves(table: Sequence[Row]) -> Figure:
 @rc_context(STYLE)
 def sizes(table: Sequence[Row]) -> Figure:
     """AP of small, medium and large objects; a size of which there is none has no point."""
-    figure = Figure()
-    axes = figure.subplots()
-    axes.set_title("AP by the size of objects")
+    figure, axes = _chart("AP by the size of objects", AP_LABEL)
     colours = _styles((row.label for row in table), COLOURS)
-    for number, row in enumerate(table):
+    for number, (row, marker) in enumerate(zip(table, cycle(MARKERS), strict=False)):
         shift = (number - (len(table) - 1) / 2) * 0.7 / len(table)
         places = [place + shift for place in range(len(SIZES))]
         spreads = [row.metrics[key] for key in SIZES]
         y = [100 * spread.mean if spread else nan for spread in spreads]
-        bars = [spread.bar or 0 if spread else nan for spread in spreads]
-        marker, colour = MARKERS[number % len(MARKERS)], colours[row.label]
-        axes.errorbar(places, y, bars, fmt=marker, color=colour, label=row.name)
+        whiskers = [spread.bar or 0 if spread else nan for spread in spreads]
+        colour = colours[row.label]
+        axes.errorbar(places, y, whiskers, fmt=marker, color=colour, label=row.name)
     axes.set_xticks(range(len(SIZES)), [*SIZES.values()])
     axes.set_xlim(-0.5, len(SIZES) - 0.5)
     axes.set_ylim(0, max(axes.get_ylim()[1], LEAST_SPAN))
-    axes.set_ylabel(AP_LABEL)
-    axes.legend(fontsize=9)
+    axes.legend()
     return figure
 
 
@@ -171,9 +169,9 @@ def _points(
         x, low, high = cost
         y = 100 * spread.mean
         points.append((x, y))
-        bars = [[x - low], [high - x]] if high > low else None
+        whiskers = [[x - low], [high - x]] if high > low else None
         style: dict[str, Any] = {"fmt": marker, "color": colours[row.label], "markersize": 7}
-        axes.errorbar(x, y, spread.bar, bars, **style)
+        axes.errorbar(x, y, spread.bar, whiskers, **style)
         # A colour is that of a label, at whatever scale.
         axes.annotate(row.scale or "", (x, y), (6, 6), textcoords="offset points", fontsize=9)
     edge = pareto_front(points)
@@ -196,6 +194,58 @@ def svg(figure: Figure) -> str:
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     element = text.getvalue()
     return element[element.index("<svg") :].replace(INK.lower(), "currentColor")
+
+
+@rc_context(STYLE | {"axes.grid.axis": "y", "axes.axisbelow": True, "legend.fontsize": 8})
+def bars(rows: Sequence[Mapping[str, Any]], path: Path, titles: Mapping[str, str]) -> None:
+    """Draw a benchmark: median time of every neck in every runtime, one panel a part and scale.
+
+    Whiskers: 10th and 90th percentile; the number on a bar: its ratio to the baseline, with a `?`
+    where it is unsteady.
+
+    Args:
+        rows: Of the JSON. Of their sizes and batch sizes, those of the first row are drawn.
+        path: The picture to write.
+        titles: Names of the runtimes.
+    """
+    size, batch, threads = (rows[0][key] for key in ("imgsz", "batch", "threads"))
+    panels: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        if (row["imgsz"], row["batch"]) == (size, batch):
+            panels.setdefault((row["scale"] or "", row["part"]), []).append(row)
+    down, across = -(-len(panels) // 2), min(len(panels), 2)
+    figure = Figure(figsize=(4.6 * across, 3.6 * down))
+    figure.suptitle(f"{size} pixels, batch {batch}, {threads} threads")
+    for number, (panel, group) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(down, across, number)
+        _groups_of_bars(axes, group, titles)
+        axes.set_title(" ".join(panel).strip())
+    figure.savefig(path)
+
+
+def _groups_of_bars(axes: Axes, rows: Sequence[Any], titles: Mapping[str, str]) -> None:
+    """A group for each runtime and precision, in it a bar for each neck."""
+    ways = list(dict.fromkeys((r["runtime"], r["precision"]) for r in rows))
+    colours = _styles((r["neck"] for r in rows), COLOURS)
+    width = (1 - GAP) / len(colours)
+    for i, (neck, colour) in enumerate(colours.items()):
+        group = [r for r in rows if r["neck"] == neck]
+        shift = (i - (len(colours) - 1) / 2) * width
+        x = [ways.index((r["runtime"], r["precision"])) + shift for r in group]
+        y, low, high = (np.array([r[k] for r in group]) for k in ("median_ms", "p10_ms", "p90_ms"))
+        whiskers = [y - low, high - y]
+        drawn = axes.bar(x, y, 0.95 * width, color=colour, label=neck, yerr=whiskers)
+        if neck != rows[0]["baseline"]:
+            # Older results don't say which ratios are unsteady.
+            marks = [" ?" if r.get("unsteady") else "" for r in group]
+            texts = [f"{r['ratio_to_baseline']:.2f}{m}" for r, m in zip(group, marks, strict=True)]
+            axes.bar_label(drawn, texts, padding=2, fontsize=8)
+    names = [f"{titles.get(a, a)} {b}".replace(" ", "\n") for a, b in ways]
+    axes.set_xticks(range(len(ways)), names, fontsize=8)
+    axes.set_ylabel("ms")
+    axes.margins(y=0.12)
+    axes.set_ylim(bottom=0)
+    axes.legend()
 
 
 def _span_at_least(axes: Axes) -> None:
