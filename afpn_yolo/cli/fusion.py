@@ -86,8 +86,7 @@ def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
 def draw_one(model: nn.Module, image: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Write one picture over no other file; returns its entry in the JSON file."""
     from afpn_yolo.edge.sinks import free_path
-    from afpn_yolo.plots.fusion_figure import draw
-    from afpn_yolo.plots.fusion_maps import look
+    from afpn_yolo.plots.fusion_maps import draw, look
 
     view = look(model, image, args.imgsz)
     path = free_path(args.out, image.stem, ".png")

@@ -7,7 +7,7 @@ from io import StringIO
 from itertools import cycle
 from math import nan
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -49,8 +49,6 @@ AP_LABEL = "AP (bars: standard deviation over seeds)"
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
 Cost = tuple[float, float, float]
 """Median, low and high end of what a model costs."""
-
-Key = TypeVar("Key")
 
 
 def _chart(title: str, ap_label: str) -> tuple[Figure, Axes]:
@@ -254,6 +252,6 @@ def _span_at_least(axes: Axes) -> None:
         axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
-def _styles(keys: Iterable[Key], styles: Sequence[str]) -> dict[Key, str]:
+def _styles(keys: Iterable[Any], styles: Sequence[str]) -> dict[Any, str]:
     """One of the styles for each different key."""
     return dict(zip(dict.fromkeys(keys), cycle(styles), strict=False))

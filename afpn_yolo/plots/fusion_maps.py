@@ -1,8 +1,9 @@
-"""How much each level counts, and where: the weight maps of a model's fusions for one image."""
+"""How much each level counts, and where: weight maps of a model's fusions, and their picture."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from afpn_yolo.base.checks import check_int
 from afpn_yolo.base.yaml_rows import image_channels
 from afpn_yolo.edge.images import read
 from afpn_yolo.edge.letterbox import Fit, fill, fit, restore
@@ -24,6 +29,12 @@ from afpn_yolo.upstream.validator import detections
 
 Floats = NDArray[np.float32]
 Image = NDArray[np.uint8]
+
+DPI = 110
+CELL = 2.7  # inches: the longer side of the image in a cell
+LEAST = 0.9  # inches: the shorter side of a cell, so that its label fits
+TITLE, BAR, LINE = 0.27, 1.0, 0.17  # inches; of the bar: with its numbers and its title
+BOXES = colormaps["tab10"].colors  # type: ignore[attr-defined]
 
 LEAST_STRIDE = 32  # sides of an image are multiples of it, whatever the model
 
@@ -109,42 +120,38 @@ def look(
 ) -> FusionView:
     """As `fusion_maps`, with the image, the boxes and the names of the classes."""
     network = deepcopy(open_fusions(model)).eval()  # its own hooks, and its own mode
-    fusions = weighted_fusions(network)
     pixels = read(Path(image)) if isinstance(image, (str, Path)) else image
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"an image must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     # As Ultralytics' predict: the neck may read coarser levels than the head, whose stride this is.
     stride = max(int(max(network.stride)), LEAST_STRIDE)
-    size = trained_size(network) if imgsz is None else imgsz
-    check_int("fusion maps", "imgsz", size, 1)
+    size = imgsz or trained_size(network)
     side = math.ceil(size / stride) * stride
     fitted = fit(pixels.shape[:2], (side, side), stride)
-    seen = np.empty((1, 3, *fitted.size), np.float32)
+    shown: Any = pixels
     if (channels := image_channels(network)) == 1:
-        grey: Any = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-        fill(seen[0], np.repeat(grey[..., None], 3, axis=2), fitted)
-    else:
-        fill(seen[0], pixels, fitted)
+        shown = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    batch = np.empty((1, 3, *fitted.size), np.float32)
+    fill(batch[0], shown, fitted)
+    calls: dict[nn.Module, Any] = {}
+
+    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+        calls[module] = args[0], output
+
+    fusions = weighted_fusions(network)
+    for module in (*fusions, *fusions.values()):
+        module.register_forward_hook(keep)
     weight = next(network.parameters())
-    heights: dict[nn.Module, list[int]] = {}
-    weights: dict[nn.Module, Floats] = {}
-    for fusion, predictor in fusions.items():
-        fusion.register_forward_hook(
-            lambda module, args, output: heights.update({module: [x.shape[2] for x in args[0]]})
-        )
-        predictor.register_forward_hook(
-            lambda module, args, output: weights.update({module: output[0].float().cpu().numpy()})
-        )
     with torch.no_grad():
-        output = network(torch.from_numpy(seen[:, :channels]).to(weight.device, weight.dtype))
+        output = network(torch.from_numpy(batch[:, :channels]).to(weight.device, weight.dtype))
         boxes = detections(network, output)
     boxes[:, :4] = restore(boxes[:, :4], fitted)
     maps = []
     for fusion, predictor in fusions.items():
-        shares = weights[predictor]  # (N, H, W)
+        shares = calls[predictor][1][0].float().cpu().numpy()  # (N, H, W)
         if len(shares) == 1:  # of a fused model; of two levels only the second's is there
             shares = np.concatenate([1 - shares, shares])
-        strides = tuple(round(fitted.size[0] / height) for height in heights[fusion])
+        strides = tuple(round(fitted.size[0] / x.shape[2]) for x in calls[fusion][0])
         row: Any = fusion.i  # what Ultralytics' parser attaches
         maps.append(FusionMap(row, strides, fusion.target, shares, fitted))
     return FusionView(pixels, maps, boxes, dict(network.names))
@@ -177,3 +184,85 @@ def weighted_fusions(model: nn.Module) -> dict[LevelFusion, FusionWeights]:
         for child in fusion.children()
         if isinstance(child, FusionWeights)
     }
+
+
+def draw(view: FusionView, title: str, colours: tuple[float, float] | None = None) -> Figure:
+    """Draw the image with its detections, and below it a row per fusion.
+
+    Args:
+        view: The image and its maps.
+        title: Stands over the image.
+        colours: The weights that the colour scale spans. None: those of the maps, outwards to
+            tenths; they stay near an equal share, and would look flat from 0 to 1.
+    """
+    low = min(float(item.weights.min()) for item in view.maps)
+    high = max(float(item.weights.max()) for item in view.maps)
+    span = colours or (math.floor(low * 10) / 10, math.floor(high * 10 + 1) / 10)
+    strides = sorted({stride for item in view.maps for stride in item.strides})
+    rows, columns = len(view.maps) + 1, len(strides)
+    height, width = view.image.shape[:2]
+    scale = CELL / max(height, width)  # inches per pixel
+    cell = max(width * scale, LEAST), max(height * scale, LEAST)
+    page = columns * cell[0] + BAR, rows * (cell[1] + TITLE)
+    figure = Figure(page, DPI, facecolor="white", layout="compressed")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xlim=(0, cell[0] / scale), ylim=(cell[1] / scale, 0), aspect="equal")
+        axes.set_axis_off()
+    _draw_image(grid[0, 0], grid[0, 1], view, room=int(cell[1] / LINE))
+    _title(grid[0, 0], title)
+    size = [max(1, round(side * min(scale * DPI, 1))) for side in (width, height)]
+    backdrop = cv2.cvtColor(view.image, cv2.COLOR_BGR2GRAY)
+    backdrop = cv2.resize(backdrop, size, interpolation=cv2.INTER_AREA)
+    # Of little contrast (black is 0, white 255), so that the colours can be read.
+    for row, item in enumerate(view.maps, start=1):
+        text = f"row {item.row}: {item.levels[item.target]} ← {', '.join(item.levels)}"
+        _title(grid[row, 0], text)
+        for source, stride in enumerate(item.strides):
+            axes = grid[row, strides.index(stride)]
+            axes.imshow(backdrop, "gray", vmin=-130, vmax=385, extent=(0, width, height, 0))
+            heat = _draw_map(axes, item, source, span)
+            heat.set_clip_path(Rectangle((0, 0), width, height, transform=axes.transData))
+    bar = figure.colorbar(heat, ax=grid, aspect=8 * page[1], pad=0.02)
+    bar.ax.set_facecolor("0.5")  # the maps lie on grey, too
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("weight of a source level; number: mean over the image", fontsize=9)
+    return figure
+
+
+def _title(axes: Axes, text: str) -> None:
+    title = axes.set_title(text, loc="left", fontsize=9, weight="bold", pad=3)
+    title.set_parse_math(False)  # a name may hold a $
+
+
+def _draw_map(axes: Axes, item: FusionMap, source: int, span: tuple[float, float]) -> AxesImage:
+    axes.annotate(
+        f"{item.levels[source]}  {item.means()[source]:.2f}",
+        (0, 1),
+        xytext=(4, -4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=9,
+        bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none"},
+    )
+    style: dict[str, Any] = {"cmap": "viridis", "alpha": 0.7, "interpolation": "nearest"}
+    low, high = span
+    return axes.imshow(item.weights[source], vmin=low, vmax=high, extent=item.extent, **style)
+
+
+def _draw_image(axes: Axes, beside: Axes, view: FusionView, room: int) -> None:
+    """The image with its boxes; beside it their classes, as many as there is room for."""
+    height, width = view.image.shape[:2]
+    axes.imshow(view.image[..., ::-1], extent=(0, width, height, 0))
+    counts = Counter(sorted(view.boxes[:, 5].astype(int).tolist())).most_common()
+    colours = {label: BOXES[i % len(BOXES)] for i, (label, _) in enumerate(counts)}
+    for x1, y1, x2, y2, _, label in view.boxes.tolist():
+        colour = colours[int(label)]
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.2))
+    handles = [
+        Patch(color=colours[label], label=f"{count} {view.names[label]}")
+        for label, count in counts[:room]
+    ]
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "handlelength": 1}
+    beside.legend(handles=handles, loc="upper left", **style).set_in_layout(False)

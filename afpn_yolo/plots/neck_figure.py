@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from torch import nn
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
-from afpn_yolo.layers import LevelFusion
+from afpn_yolo.layers import AFPNResidual, LevelFusion
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.neck import head_sources, run_rows, sources_of
 
@@ -60,21 +60,19 @@ def collect(name: str) -> list[Box]:
     for row, layer in enumerate(rows):
         if not isinstance(outputs[row], torch.Tensor):
             continue
-        sources = [source for source in sources_of(layer) if source in boxes]
+        sources = tuple(source for source in sources_of(layer) if source in boxes)
         stride, channels = side // outputs[row].shape[2], outputs[row].shape[1]
+        kind = text = type(layer).__name__
         if row < backbone_rows(model):
-            boxes[row] = Box(
-                row, (), "backbone", f"C{stride.bit_length() - 1}\n{channels}", 0, stride
-            )
-            continue
+            sources, kind, text = (), "backbone", f"C{stride.bit_length() - 1}"
+        elif isinstance(layer, LevelFusion):
+            kind, text = "fusion", "fuse"
+        elif isinstance(layer, AFPNResidual):
+            text = f"{len(layer)} residual"
+        elif isinstance(getattr(layer, "conv", None), nn.Conv2d):
+            kind, text = "Conv", "{}x{} conv".format(*layer.conv.kernel_size)
         column = 1 + max((boxes[f].column for f in sources), default=-1)
-        kind = "fusion" if isinstance(layer, LevelFusion) else type(layer).__name__
-        texts = {"fusion": "fuse", "AFPNResidual": f"{len(list(layer.children()))} residual"}
-        if isinstance(getattr(layer, "conv", None), nn.Conv2d):
-            kind = "Conv"
-            texts[kind] = "{}x{} conv".format(*layer.conv.kernel_size)
-        text = texts.get(kind, kind)
-        boxes[row] = Box(row, tuple(sources), kind, f"{text}\n{channels}", column, stride)
+        boxes[row] = Box(row, sources, kind, f"{text}\n{channels}", column, stride)
     head, kind = head_sources(model), type(model.model[-1]).__name__
     used = {*head, *(f for box in boxes.values() for f in box.sources)}
     column = 1 + max(boxes[f].column for f in head)

@@ -16,8 +16,7 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import ASSETS
 
 from afpn_yolo.cli.__main__ import main
-from afpn_yolo.plots.fusion_figure import draw
-from afpn_yolo.plots.fusion_maps import look
+from afpn_yolo.plots.fusion_maps import draw, look
 from tests import neck
 from tests.processes import afpn
 
