@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -20,7 +20,6 @@ POINTS = ("top", "right", "bottom", "left")
 """Keypoints: where the whole silhouette reaches farthest. A mirror exchanges right and left."""
 
 Numbers = list[float]
-Recipe = dict[str, object]
 
 
 def _box(item: Item, seen: Mask) -> Numbers:
@@ -54,36 +53,21 @@ def _pose(item: Item, seen: Mask) -> Numbers:
     extremes = rows == rows.min(), cols == cols.max(), rows == rows.max(), cols == cols.min()
     values = _box(item, seen)
     for cells in extremes:
-        x, y = item.corner[0] + cols[cells], item.corner[1] + rows[cells]
+        x, y = item.box[0] + cols[cells], item.box[1] + rows[cells]
         values += [float(x.mean()) + 0.5, float(y.mean()) + 0.5, 2 if seen[y, x].any() else 1]
     return values
 
 
 TASKS = {"detect": _box, "segment": _polygon, "pose": _pose, "obb": _rotated}
+NAMES = "".join(f"  {number}: {name}\n" for number, name in enumerate(CLASSES))
+DATA_YAML = f"train: images/train\nval: images/val\nnames:\n{NAMES}"
+POSE_YAML = f"kpt_shape: [4, 3]  # {', '.join(POINTS)}\nflip_idx: [0, 3, 2, 1]\n"
 
 
 def labels(scene: Layout, task: str = "detect") -> list[tuple[int, Numbers]]:
     """Class of each item and the numbers of its label in pixels, the farthest first."""
     pairs = zip(scene.items, visible(scene), strict=True)
     return [(CLASSES.index(item.view.name), TASKS[task](item, seen)) for item, seen in pairs]
-
-
-def _label_file(scene: Layout, task: str) -> str:
-    """Text of a picture's label file: coordinates as parts of its side, flags as they are."""
-    lines = []
-    for number, values in labels(scene, task):
-        parts = (v if isinstance(v, int) else min(max(v / scene.size, 0), 1) for v in values)
-        words = (str(v) if isinstance(v, int) else f"{v:.6f}" for v in parts)
-        lines.append(f"{number} {' '.join(words)}\n")
-    return "".join(lines)
-
-
-def _data_yaml(task: str) -> str:
-    names = "".join(f"  {number}: {name}\n" for number, name in enumerate(CLASSES))
-    text = f"train: images/train\nval: images/val\nnames:\n{names}"
-    if task == "pose":
-        text += f"kpt_shape: [{len(POINTS)}, 3]  # {', '.join(POINTS)}\nflip_idx: [0, 3, 2, 1]\n"
-    return text
 
 
 def streams(seed: int, split: str, index: int) -> list[np.random.Generator]:
@@ -99,10 +83,17 @@ def _write(root: Path, split: str, index: int, seed: int, size: int, task: str) 
     # Encoding in memory lets Python open the file: cv2.imwrite fails on some non-ASCII paths.
     jpeg = cv2.imencode(".jpg", render(for_pixels, scene), [cv2.IMWRITE_JPEG_QUALITY, 93])[1]
     (root / "images" / split / f"{index:05d}.jpg").write_bytes(jpeg.tobytes())
-    (root / "labels" / split / f"{index:05d}.txt").write_bytes(_label_file(scene, task).encode())
+    text = ""
+    for number, values in labels(
+        scene, task
+    ):  # coordinates as parts of the side, flags as they are
+        parts = (v if isinstance(v, int) else min(max(v / size, 0), 1) for v in values)
+        words = (str(v) if isinstance(v, int) else f"{v:.6f}" for v in parts)
+        text += f"{number} {' '.join(words)}\n"
+    (root / "labels" / split / f"{index:05d}.txt").write_bytes(text.encode())
 
 
-def _present(root: Path, recipe: Recipe) -> bool:
+def _present(root: Path, recipe: dict[str, object]) -> bool:
     """Whether `root` holds the complete set of `recipe`; an absent or empty folder does not.
 
     Raises:
@@ -160,21 +151,22 @@ def generate(
     root = Path(root).absolute()
     if _present(root, recipe):
         return root
-    part = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
-    try:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
+        part = Path(folder, "set")
+        for kind, split in product(("images", "labels"), SPLITS):
+            (part / kind / split).mkdir(parents=True)
         jobs = [("train", i) for i in range(train)] + [("val", i) for i in range(val)]
-        for folder in (f"{kind}/{split}" for kind in ("images", "labels") for split in SPLITS):
-            (part / folder).mkdir(parents=True)
         for split, index in tqdm(jobs, desc=f"Drawing shapes to {root}", disable=None):
             _write(part, split, index, seed, size, task)
-        (part / "data.yaml").write_bytes(_data_yaml(task).encode())
+        text = DATA_YAML + (POSE_YAML if task == "pose" else "")
+        (part / "data.yaml").write_bytes(text.encode())
         (part / MARKER).write_text(json.dumps(recipe))
-        if root.exists():
-            root.rmdir()  # only an empty folder goes; some systems do not rename onto it
-        part.rename(root)
-    except OSError:
-        if not _present(root, recipe):  # else another process was first
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        try:
+            if root.exists():
+                root.rmdir()  # only an empty folder goes; some systems do not rename onto it
+            part.rename(root)
+        except OSError:
+            if not _present(root, recipe):  # else another process was first
+                raise
     return root

@@ -48,25 +48,20 @@ GROUNDS = (
 
 @dataclass(frozen=True)
 class Item:
-    """One placed solid; `foot` and `corner` are columns and rows of the picture."""
+    """One solid in the picture."""
 
     view: solids.View
     scale: float  # pixels per world unit
-    foot: tuple[int, int]
-    corner: tuple[int, int]  # the upper left one of `mask`
+    offset: tuple[int, int]  # from `foot` to the upper left corner of `mask`
     mask: Mask  # silhouette, cut to its bounds, before anything nearer hides a part of it
     points: Array  # of the surface, `(3, n)`, one for each pixel of the silhouette
+    foot: tuple[int, int] = (0, 0)  # column and row of the picture
 
     @property
     def box(self) -> Box:
         """x0, y0, x1, y1 of the silhouette."""
-        (x, y), (high, wide) = self.corner, self.mask.shape
-        return x, y, x + wide, y + high
-
-    def moved(self, x: int, y: int) -> Item:
-        """The same, its foot at another place."""
-        right, down = x - self.foot[0], y - self.foot[1]
-        return replace(self, foot=(x, y), corner=(self.corner[0] + right, self.corner[1] + down))
+        x, y = (a + b for a, b in zip(self.foot, self.offset, strict=True))
+        return x, y, x + self.mask.shape[1], y + self.mask.shape[0]
 
 
 class Layout(NamedTuple):
@@ -96,7 +91,7 @@ def _model(view: solids.View, side: float) -> Item:
     ys = ((np.arange(top, ends[3] + 1) + 0.5) / scale).astype(np.float32)
     mask, points = solids.trace(view, xs, -ys)
     x0, y0, x1, y1 = bounds(mask)
-    return Item(view, scale, (0, 0), (left + x0, top + y0), mask[y0:y1, x0:x1], points)
+    return Item(view, scale, (left + x0, top + y0), mask[y0:y1, x0:x1], points)
 
 
 def covered(a: Box, b: Box) -> float:
@@ -115,7 +110,8 @@ def _place(
     if low[0] > high[0] or low[1] > high[1]:
         return []
     for _ in range(30):
-        item = model.moved(*(int(rng.integers(a, b + 1)) for a, b in zip(low, high, strict=True)))
+        x, y = (int(rng.integers(a, b + 1)) for a, b in zip(low, high, strict=True))
+        item = replace(model, foot=(x, y))
         if all(covered(item.box, other.box) <= OVERLAP for other in items):
             return [item]
     return []

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Field = Callable[[Array, Array, Array, float], Array]
 
 REACH = 3.6  # half side, in world units, of the ground square that a shadow may fall on
 
@@ -76,10 +75,10 @@ def _ring_paint(x: Array, y: Array, z: Array, ratio: float) -> Array:
 
 
 class Solid(NamedTuple):
-    """One class of the data set. The last argument of its functions, 0..1, varies the form."""
+    """One class of the data set. Its functions take x, y, z, and what varies the form, 0..1."""
 
-    distance: Field  # to the surface, negative inside
-    paint: Field  # second colour's share at the surface, 0..1; below 0 it darkens the first colour
+    distance: Callable[..., Array]  # to the surface, negative inside
+    paint: Callable[..., Array]  # second colour's share, 0..1; below 0 it darkens the first
     gloss: float  # strength of the highlight, 0..1
 
 
@@ -108,8 +107,7 @@ class View(NamedTuple):
 
     def distance(self, points: Array) -> Array:
         """Distance of points `(3, ...)`, in the solid's axes, to the surface."""
-        x, y, z = points
-        return SOLIDS[self.name].distance(x, y, z, self.ratio)
+        return SOLIDS[self.name].distance(*points, self.ratio)
 
     def camera(self) -> Array:
         """Unit vectors right, up and towards the camera, `(3, 3)`, in the solid's axes."""
@@ -118,15 +116,10 @@ class View(NamedTuple):
 
 
 def trace(view: View, xs: Array, ys: Array) -> tuple[Mask, Array]:
-    """March parallel rays to the surface.
-
-    Args:
-        view: The solid and its pose.
-        xs: Screen x of the grid's columns, shape `(w,)`.
-        ys: Screen y of the grid's rows, shape `(h,)`.
+    """March parallel rays to the surface, one for each pair of screen `xs` (w,) and `ys` (h,).
 
     Returns:
-        The silhouette `(h, w)` and its n pixels' surface points `(3, n)`, in the solid's axes.
+        The silhouette (h, w) and its n pixels' surface points (3, n), in the solid's axes.
     """
     right, up, sight = view.camera()[:, :, None, None]
     points = (right * xs + up * ys[:, None] + 3 * sight).reshape(3, -1)
@@ -142,23 +135,16 @@ def trace(view: View, xs: Array, ys: Array) -> tuple[Mask, Array]:
 
 
 def paint(view: View, points: Array, colours: Array, light: Array, ground: Array) -> Array:
-    """Colour surface points.
+    """Colours (n, 3), not yet clipped, of the surface points (3, n) that `trace` found.
 
-    Args:
-        view: The solid and its pose.
-        points: Surface points `(3, n)` from `trace`.
-        colours: Main and second colour, `(2, 3)`.
-        light: Unit vector to the light in world axes, `(3,)`.
-        ground: Mean colour of the ground, which shines back from below, `(3,)`.
-
-    Returns:
-        Colours `(n, 3)`, not yet clipped.
+    `colours` are the main and the second one (2, 3); `light` is the unit vector to it in world
+    axes; `ground` is the ground's mean colour, which shines back from below.
     """
     solid, step = SOLIDS[view.name], np.float32(0.015) * np.eye(3, dtype=np.float32)[:, :, None]
     here = view.distance(points)
     normal = np.stack([view.distance(points + d) - here for d in step])
     normal /= np.sqrt((normal**2).sum(0)) + np.float32(1e-6)
-    share = solid.paint(points[0], points[1], points[2], view.ratio)[:, None]
+    share = solid.paint(*points, view.ratio)[:, None]
     albedo = colours[0] * (1 + np.minimum(share, 0))
     albedo = albedo + np.maximum(share, 0) * (colours[1] - colours[0])
     sun, sight = view.turn(light), view.camera()[2]

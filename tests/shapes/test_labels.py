@@ -109,5 +109,5 @@ def test_a_mirror_exchanges_what_flip_idx_says(tmp_path: Path) -> None:
     )
     points, turned = (np.array(v[4:]).reshape(data["kpt_shape"]) for v in (one, other))
     expected = points[data["flip_idx"]]
-    expected[:, 0] = 2 * item.corner[0] + wide - expected[:, 0]
+    expected[:, 0] = 2 * item.box[0] + wide - expected[:, 0]
     assert np.allclose(turned, expected, atol=0.51)
