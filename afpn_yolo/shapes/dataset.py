@@ -83,10 +83,8 @@ def _write(root: Path, split: str, index: int, seed: int, size: int, task: str) 
     # Encoding in memory lets Python open the file: cv2.imwrite fails on some non-ASCII paths.
     jpeg = cv2.imencode(".jpg", render(for_pixels, scene), [cv2.IMWRITE_JPEG_QUALITY, 93])[1]
     (root / "images" / split / f"{index:05d}.jpg").write_bytes(jpeg.tobytes())
-    text = ""
-    for number, values in labels(
-        scene, task
-    ):  # coordinates as parts of the side, flags as they are
+    text = ""  # coordinates as parts of the side, flags as they are
+    for number, values in labels(scene, task):
         parts = (v if isinstance(v, int) else min(max(v / size, 0), 1) for v in values)
         words = (str(v) if isinstance(v, int) else f"{v:.6f}" for v in parts)
         text += f"{number} {' '.join(words)}\n"
