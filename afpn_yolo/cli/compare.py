@@ -170,16 +170,17 @@ def _runs(args: argparse.Namespace, folder: Path) -> YoloRuns:
 
 def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
     """Fill in what `--quick` chooses where the user has not; returns the further settings."""
+    from torch import cuda
+
     from afpn_yolo.compare.plan import QUICK_SEEDS, quick_schedule
     from afpn_yolo.upstream.data import images_of
-    from afpn_yolo.upstream.loading import uses_gpu
 
     epochs, fraction = quick_schedule(len(images_of(args.data, "train")))
     if args.epochs is None:
         args.epochs = epochs
         if fraction < 1:
             extra = {"fraction": fraction} | extra
-    args.imgsz = args.imgsz or (640 if uses_gpu(args.device) else 320)
+    args.imgsz = args.imgsz or (640 if cuda.is_available() and args.device != "cpu" else 320)
     args.seeds = args.seeds or [*QUICK_SEEDS]
     return extra
 

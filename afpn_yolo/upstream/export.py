@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 import onnxslim
 import torch
 from torch import nn
 from ultralytics import YOLO
 
 from afpn_yolo.upstream.models import save_checkpoint
-from afpn_yolo.upstream.weights import randomize
 
 try:
     from ultralytics.utils.export.engine import best_onnx_opset
@@ -50,31 +48,6 @@ def export_model(
         format=format, imgsz=imgsz, batch=batch, device="cpu", verbose=False, **options
     )
     return Path(exported)
-
-
-def onnx_difference(yaml: str, folder: Path, imgsz: int) -> float:
-    """How far the exported ONNX of an untrained model is from PyTorch, on a random image.
-
-    Args:
-        yaml: The model, as `YOLO()` takes its name; it gets random weights, and is fused.
-        folder: For the files.
-        imgsz: Side of the image in pixels.
-
-    Returns:
-        The largest difference over all outputs, each as a share of its largest value (at least 1).
-    """
-    network: Any = randomize(YOLO(yaml).model)
-    path = export_model(network, folder, "onnx", imgsz, 1)
-    network.fuse(verbose=False)
-    network.model[-1].export, network.model[-1].format = True, "onnx"
-    image = torch.rand(1, 3, imgsz, imgsz, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        outputs = network(image)
-    outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    results = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    pairs = [(torch.from_numpy(y), x) for y, x in zip(results, outputs, strict=True)]
-    return max(float((y - x).abs().max() / max(1, x.abs().max())) for y, x in pairs)
 
 
 def export_onnx(module: nn.Module, inputs: Sequence[torch.Tensor], path: Path) -> Path:

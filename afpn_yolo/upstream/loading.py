@@ -19,6 +19,7 @@ from ultralytics.utils.torch_utils import get_cpu_info, select_device
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import is_checkpoint
+from afpn_yolo.upstream.data import Size
 from afpn_yolo.upstream.log import one_line, quiet
 from afpn_yolo.upstream.models import DEFAULT_SIZE, student_of, trained_size
 
@@ -38,6 +39,7 @@ class LoadedModel:
         channels: Of the images it takes.
         device: As in `yolo device=`; "" lets Ultralytics choose.
         imgsz: Its own image size in pixels: what it was trained or exported at.
+        fixed: Height and width that an export takes, if it takes no others.
     """
 
     source: str
@@ -46,6 +48,7 @@ class LoadedModel:
     channels: int
     device: str
     imgsz: int
+    fixed: Size | None = None
 
 
 def open_model(model: AnyModel, device: str | None = None) -> LoadedModel:
@@ -57,20 +60,18 @@ def open_model(model: AnyModel, device: str | None = None) -> LoadedModel:
     source = str(model)
     if isinstance(model, Model):
         source = str(model.ckpt_path or getattr(model, "cfg", None) or type(model).__name__)
+    else:
+        check_exists(source)
     chosen = _device(device)
     try:
-        if not isinstance(model, Model):
-            check_exists(source)
-    except OSError as error:
-        raise EvaluationError(str(error)) from None
-    try:
         with quiet(warnings=True):
-            opened = model if isinstance(model, Model) else YOLO(str(model), task="detect")
+            opened = model if isinstance(model, Model) else YOLO(source, task="detect")
             native = isinstance(opened.model, torch.nn.Module)
             # An export's metadata are known once its library has opened it.
             info: Any = opened.model if native else AutoBackend(opened.model, device=chosen)
     except Exception as error:  # each format's library has its own kinds
         raise EvaluationError(f"{source} can't be opened: {one_line(error)}") from error
+    fixed = None
     if native:
         imgsz, info = trained_size(info), student_of(info)
         if not isinstance(info, BaseModel):
@@ -78,15 +79,17 @@ def open_model(model: AnyModel, device: str | None = None) -> LoadedModel:
             raise EvaluationError(f"{source} holds a {kind}, not a model of Ultralytics")
         channels = info.yaml.get("channels", 3)
     else:
-        imgsz = max(getattr(info, "imgsz", None) or [DEFAULT_SIZE])
-        channels = getattr(info, "channels", 3)
+        shape = getattr(info, "imgsz", None) or [DEFAULT_SIZE]
+        imgsz, channels = int(max(shape)), getattr(info, "channels", 3)
+        if hasattr(info, "imgsz") and not getattr(info, "dynamic", False):
+            fixed = (int(shape[0]), int(shape[-1]))
     task = opened.task if native else getattr(info, "task", None) or opened.task
     if not isinstance(opened, YOLO) or task not in BOXED:
         kind = f"{type(opened).__name__}, task {task}"
         hint = "; its boxes are rotated, COCO's are not" if task == "obb" else ""
         raise EvaluationError(f"{source} is no YOLO detector: {kind}{hint}")
     network = info if native else opened.model
-    return LoadedModel(source, network, dict(info.names), channels, device or "", int(imgsz))
+    return LoadedModel(source, network, dict(info.names), channels, device or "", imgsz, fixed)
 
 
 def move(model: torch.nn.Module, device: str | None) -> torch.nn.Module:
@@ -111,20 +114,15 @@ def find_checkpoint(name: str) -> Path:
     """A `.pt` that is here, or one of Ultralytics' own, which is downloaded.
 
     Raises:
-        FileNotFoundError: When there is no checkpoint of this name.
-        ValueError: When it can't be downloaded.
+        EvaluationError: When there is no checkpoint of this name, or it can't be downloaded.
     """
     if Path(name).is_file():
         return Path(name)
     check_exists(name)
     try:
-        path = Path(attempt_download_asset(name))
-        reason = "it is not here"
+        return Path(attempt_download_asset(name))
     except Exception as error:  # networks fail in many ways
-        path, reason = Path(name), one_line(error)
-    if not path.is_file():
-        raise ValueError(f"{name} can't be downloaded: {reason}")
-    return path
+        raise EvaluationError(f"{name} can't be downloaded: {one_line(error)}") from error
 
 
 def check_exists(checkpoint: str) -> None:
@@ -133,16 +131,16 @@ def check_exists(checkpoint: str) -> None:
     For any other name Ultralytics would ask the network. Other files and URLs are left to it.
 
     Raises:
-        FileNotFoundError: It names the file.
+        EvaluationError: It names the file.
     """
     path = Path(checkpoint)
     if not is_checkpoint(path) or "://" in checkpoint or path.exists():
         return
     if path.name != checkpoint:
-        raise FileNotFoundError(f"{checkpoint}: no such file")
+        raise EvaluationError(f"{checkpoint}: no such file")
     name = check_yolov5u_filename(checkpoint, verbose=False)
     if name not in GITHUB_ASSETS_NAMES and not Path(SETTINGS["weights_dir"], name).exists():
-        raise FileNotFoundError(
+        raise EvaluationError(
             f"{checkpoint}: no such file, and no checkpoint that Ultralytics offers for download"
         )
 
@@ -157,11 +155,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def uses_gpu(device: str | None) -> bool:
-    """Whether a device, as `yolo` takes it, means a GPU here; None lets Ultralytics choose."""
-    return torch.cuda.is_available() and device != "cpu"
 
 
 def system_info() -> dict[str, str]:

@@ -98,7 +98,7 @@ def test_an_image_that_fails_to_decode_is_left_out(
             raise ValueError("broken inside")
         return imread(path, flags)
 
-    monkeypatch.setattr("afpn_yolo.upstream.dataset.imread", fail)
+    monkeypatch.setattr("afpn_yolo.upstream.validator.imread", fail)
     report = evaluate_model(case.model, case.yaml, imgsz=SIDE)
     labels = case.yaml.parent / "labels" / "val" / "005.txt"
     assert report["instances"] == whole["instances"] - len(labels.read_text().splitlines())
