@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from torch import nn
 
 from afpn_yolo.base.markdown import table
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.deploy.cases import Case
 from afpn_yolo.graft import graft, grafted_name
+from afpn_yolo.graft.shapes import laid_out
 from afpn_yolo.upstream.log import quiet
-from afpn_yolo.upstream.models import laid_out
+from afpn_yolo.upstream.models import read_model_yaml
 from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
-from afpn_yolo.upstream.scales import read_model_yaml
 
 FAMILIES = (
     *("yolov5n", "yolov5n-p6", "yolov6n", "yolov8n", "yolov8s", "yolov8n-p2", "yolov8n-p6"),
@@ -51,7 +52,8 @@ class Cost(TypedDict):
 def cost(content: Mapping[str, Any]) -> Cost:
     """Cost of the neck of a model YAML, at the scale that it names."""
     with quiet():  # or a line for each neck says that it names none, in the middle of the table
-        model = laid_out(content)
+        model: Any = nn.Module()
+        model.model, model.yaml = laid_out(content), dict(content)
     neck = NeckModule(model)
     with torch.inference_mode():
         operations = gflops(neck, feature_shapes(model, 1, SIDE))

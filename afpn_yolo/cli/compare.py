@@ -151,7 +151,7 @@ def _runs(args: argparse.Namespace, folder: Path) -> YoloRuns:
     from afpn_yolo.compare.baseline import with_control
     from afpn_yolo.compare.plan import PAPER, QUICK_NECKS, parse_necks
     from afpn_yolo.compare.yolo import Settings, YoloRuns
-    from afpn_yolo.upstream.overrides import read_settings
+    from afpn_yolo.upstream.train import read_settings
 
     extra = read_settings(args.set, "--set")
     scales = args.scales or ([] if args.necks else ["n"])

@@ -45,15 +45,16 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             "--range must be two numbers from 0 to 1, got {:g} {:g}".format(*args.range)
         )
+    from tqdm import tqdm
+
     from afpn_yolo.plots.fusion_maps import open_fusions
     from afpn_yolo.upstream.loading import move
-    from afpn_yolo.upstream.log import progress
 
     model = move(open_fusions(args.model), args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     images, errors = collect(args.images)
     results = []
-    for image in progress([*dict.fromkeys(images)], "fusions"):
+    for image in tqdm(dict.fromkeys(images), "fusions", disable=len(images) < 2 or None):
         try:
             results.append(draw_one(model, image, args))
         except (OSError, ValueError) as error:

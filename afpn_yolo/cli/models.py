@@ -53,7 +53,7 @@ def listed(families: list[str], scale: str) -> Iterator[dict[str, Any]]:
     from afpn_yolo.graft import graft
     from afpn_yolo.plugin.by_name import stock_models
     from afpn_yolo.plugin.lookup import unscaled
-    from afpn_yolo.upstream.scales import read_model_yaml
+    from afpn_yolo.upstream.models import read_model_yaml
 
     tasks: dict[str, list[str]] = {}
     for stem in stock_models():

@@ -11,7 +11,7 @@ from afpn_yolo.evaluation.fingerprint import model_digest
 from afpn_yolo.graft import graft
 from afpn_yolo.plugin.lookup import NECK
 from afpn_yolo.upstream.log import announce
-from afpn_yolo.upstream.scales import read_model_yaml, write_model_yaml
+from afpn_yolo.upstream.models import read_model_yaml, write_model_yaml
 
 
 def with_control(necks: Sequence[Candidate], folder: Path) -> list[Candidate]:

@@ -133,7 +133,7 @@ def parse_necks(words: Sequence[str], scales: Sequence[str]) -> list[Candidate]:
     for scale in letters:
         for word in words:
             label, _, model = word.rpartition("=")
-            if Path(model).suffix not in (".yaml", ".yml", ".pt"):
+            if Path(model).suffix not in (".yaml", ".yml") and not is_checkpoint(model):
                 raise ValueError(f"{word}: expected [LABEL=]MODEL with a .yaml or a .pt")
             necks.append(Candidate(label or Path(model).stem, model, scale))
             # Models are held against those of their scale, and a checkpoint names none.

@@ -18,8 +18,7 @@ from afpn_yolo.evaluation.evaluate import evaluate_model
 from afpn_yolo.evaluation.fingerprint import data_digest, model_digest, tensor_digest
 from afpn_yolo.evaluation.records import DIGEST, MODEL, Curve, Result
 from afpn_yolo.upstream.loading import find_checkpoint
-from afpn_yolo.upstream.models import load_model, save_checkpoint
-from afpn_yolo.upstream.scales import read_model_yaml, trainable_file
+from afpn_yolo.upstream.models import load_model, read_model_yaml, save_checkpoint, trainable_file
 from afpn_yolo.upstream.train import backbone_of, cost, spread_evenly, train
 
 OWN = {

@@ -22,6 +22,7 @@ from onnxruntime.quantization import (
     quant_pre_process,
     quantize_static,
 )
+from tqdm import tqdm
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.edge import images
@@ -29,7 +30,6 @@ from afpn_yolo.edge.letterbox import fill, fit
 from afpn_yolo.edge.model import Model
 from afpn_yolo.edge.sources import find_images
 from afpn_yolo.upstream.data import images_of
-from afpn_yolo.upstream.log import progress
 
 Inputs = Iterable[Mapping[str, NDArray[Any]]]
 CPUINFO = Path("/proc/cpuinfo")
@@ -215,7 +215,8 @@ def _inputs(
     model: Model, name: str, size: int, paths: Sequence[Path]
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Batches of `size` images for the input `name`; the last one is filled with the first ones."""
-    for start in progress(range(0, len(paths), size), "Calibrating"):
+    starts = range(0, len(paths), size)
+    for start in tqdm(starts, desc="Calibrating", disable=len(starts) < 2 or None):
         batch = (paths[i % len(paths)] for i in range(start, start + size))
         rows = []
         for image in map(images.read, batch):  # as detection reads and fits them

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
-from afpn_yolo.upstream.neck import head_sources, run_rows
+from afpn_yolo.upstream.neck import run_rows, sources_of
 
 SIDE = 256  # pixels, of which the coarsest level of any model, P7, has two positions a side
 
@@ -78,7 +78,7 @@ class TeacherStudent:
     def _neck(self, model: nn.Module, features: dict[int, Tensor]) -> list[Tensor]:
         rows = _rows(model)
         outputs = run_rows(rows, features, range(self.first, len(rows) - 1))
-        return [outputs[i] for i in head_sources(model)]
+        return [outputs[i] for i in sources_of(rows[-1])]
 
 
 def _rows(model: nn.Module) -> nn.Sequential:

@@ -14,7 +14,7 @@ from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import is_json
 from afpn_yolo.evaluation.coco import GROUND_TRUTH, Floats
 from afpn_yolo.evaluation.coco_dataset import Id, read_coco
-from afpn_yolo.upstream.data import Size, label_path, listed, open_data, read_labels, read_sizes
+from afpn_yolo.upstream.data import Size, images_of, label_path, open_data, read_labels, read_sizes
 from afpn_yolo.upstream.log import warn
 
 COCO_SPLIT = "val2017"
@@ -85,7 +85,7 @@ def read_data(
         raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
     content = open_data(source)
     _check_names(source, content["names"], model, names)
-    paths = listed(source, split, content)
+    paths = images_of(source, split, content)
     annotations = _cocos_own(content, split, paths)
     if annotations:
         try:

@@ -11,9 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from afpn_yolo.evaluation.coco_dataset import read_files
-from afpn_yolo.upstream.data import label_path, listed, open_data
-from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.scales import read_model_yaml
+from afpn_yolo.upstream.data import images_of, label_path, open_data
+from afpn_yolo.upstream.models import empty_model, read_model_yaml
 
 
 def data_digest(data: str, splits: Sequence[str]) -> str:
@@ -37,7 +36,7 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
     digest = hashlib.sha256(repr(sorted(content["names"].items())).encode())
     for split in splits:
         digest.update(f"\n{split}\n".encode())
-        for image in listed(data, split, content):
+        for image in images_of(data, split, content):
             name = str(image).removeprefix(roots[0]).removeprefix(roots[1]).replace(os.sep, "/")
             digest.update(f"{name} {_size(image)}\n".encode())
             try:

@@ -16,7 +16,7 @@ from torch import nn
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
 from afpn_yolo.layers import AFPNResidual, LevelFusion
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.neck import head_sources, run_rows, sources_of
+from afpn_yolo.upstream.neck import run_rows, sources_of
 
 COLOURS = {
     "backbone": ("#e8e8e8", "#666666"),
@@ -73,7 +73,7 @@ def collect(name: str) -> list[Box]:
             kind, text = "Conv", "{}x{} conv".format(*layer.conv.kernel_size)
         column = 1 + max((boxes[f].column for f in sources), default=-1)
         boxes[row] = Box(row, sources, kind, f"{text}\n{channels}", column, stride)
-    head, kind = head_sources(model), type(model.model[-1]).__name__
+    head, kind = sources_of(model.model[-1]), type(model.model[-1]).__name__
     used = {*head, *(f for box in boxes.values() for f in box.sources)}
     column = 1 + max(boxes[f].column for f in head)
     detect = [Box(1000 + f, (f,), "Detect", kind, column, boxes[f].stride) for f in head]

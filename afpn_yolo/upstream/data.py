@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -41,30 +42,22 @@ def open_data(data: str) -> dict[str, Any]:
             check_size(data, YAML.load(data))  # before Ultralytics expands it
         return check_det_dataset(data)
     except Exception as error:  # it can be anything: a YAML may run code to download data
-        raise EvaluationError(f"{data}: {_reason(data, one_line(error))}") from error
+        message = one_line(error).split(" Note dataset download directory")[0]
+        name = re.escape(data)  # it stands in many places of the messages
+        reason = re.sub(f" in '{name}'|^(Dataset )?'?{name}'?:? ", "", message)
+        reason = "no such file" if reason == "does not exist" else reason
+        raise EvaluationError(f"{data}: {reason}") from error
 
 
-def _reason(data: str, message: str) -> str:
-    """Ultralytics' message without the name of the data YAML, which it has in many places."""
-    message = message.split(" Note dataset download directory")[0]  # no remedy for a wrong path
-    message = (
-        message.replace(f" in {data!r}", "").removeprefix(f"{data}: ").removeprefix(f"{data} ")
-    )
-    message = message.removeprefix("Dataset ").removeprefix(f"'{data}' ")
-    return "no such file" if message == "does not exist" else message
-
-
-def images_of(data: str, split: str) -> list[Path]:
+def images_of(data: str, split: str, content: Mapping[str, Any] | None = None) -> list[Path]:
     """The images of one split of a data YAML, sorted; none of them has been opened.
+
+    `content` is what `open_data` gave, if the YAML has been opened.
 
     Raises:
         EvaluationError: When there are none.
     """
-    return listed(data, split, open_data(data))
-
-
-def listed(data: str, split: str, content: Mapping[str, Any]) -> list[Path]:
-    """The images of one split of a data YAML that has been opened; see `images_of`."""
+    content = content or open_data(data)
     source = content.get(split)
     if not source:
         raise EvaluationError(f"{data} has no split {split!r}; add `{split}:` or choose another")
@@ -100,32 +93,21 @@ def read_sizes(images: Iterable[Path]) -> tuple[dict[Path, Size], dict[Path, str
     return sizes, {image: result for image, result in results.items() if isinstance(result, str)}
 
 
-def _size_or_reason(image: Path) -> Size | str:
-    try:
-        return measure(image)
-    except Exception as error:  # Pillow's plug-ins raise whatever they come across
-        return one_line(error)
-
-
-def measure(path: Path) -> Size:
-    """Height and width of an image, upright, from its header.
-
-    Raises:
-        Exception: Whatever Pillow raises when the file is no image, or a part of one.
-    """
+def _size_or_reason(path: Path) -> Size | str:
+    """Height and width of an image, upright, from its header."""
     if not path.is_file():
-        raise FileNotFoundError("no such file")
-    with _open(path) as image:
-        image.verify()
-        width, height = exif_size(image)
-        jpeg = image.format == "JPEG"
-    if jpeg:
-        with path.open("rb") as file:
-            file.seek(-2, 2)
-            whole = file.read() == b"\xff\xd9"
-        if not whole:  # OpenCV would paint the missing part grey
+        return "no such file"
+    try:
+        with _open(path) as image:
+            image.verify()
+            width, height = exif_size(image)
+            jpeg = image.format == "JPEG"
+        # OpenCV would paint the missing part of a JPEG grey.
+        if jpeg and path.read_bytes()[-2:] != b"\xff\xd9":
             with _open(path) as image:
                 image.load()
+    except Exception as error:  # Pillow's plug-ins raise whatever they come across
+        return one_line(error)
     return height, width
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,22 +19,6 @@ def lock_of(path: Path) -> FileLock:
     return FileLock(path.with_name(f".{path.name}.lock"))
 
 
-@contextmanager
-def try_lock(folder: Path) -> Iterator[bool]:
-    """Lock the folder of a run; False while another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
 def share(folders: Mapping[str, Path], do: Callable[[str], None]) -> list[str]:
     """Do each job in its folder, unless another process has locked it.
 
@@ -49,20 +32,16 @@ def share(folders: Mapping[str, Path], do: Callable[[str], None]) -> list[str]:
     Returns:
         The jobs that another process is still doing.
     """
-    rest = list(folders)
-    while rest:
-        locked = [name for name in rest if not _done(name, folders[name], do)]
-        if len(locked) == len(rest):
-            break
-        rest = locked
+    rest, before = list(folders), -1
+    while len(rest) != before:
+        jobs, before, rest = rest, len(rest), []
+        for name in jobs:
+            folders[name].mkdir(parents=True, exist_ok=True)
+            try:
+                with FileLock(folders[name] / ".lock", timeout=0):
+                    do(name)
+            except Timeout:
+                rest.append(name)
     for name in rest:
         announce(f"{name}: another process is doing it; if that one is stopped, start this again")
     return rest
-
-
-def _done(name: str, folder: Path, do: Callable[[str], None]) -> bool:
-    """Do the job if its folder is free."""
-    with try_lock(folder) as free:
-        if free:
-            do(name)
-    return free

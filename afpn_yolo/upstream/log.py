@@ -5,14 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
-from tqdm import tqdm
 from ultralytics.utils import LOGGER
-
-Item = TypeVar("Item")
 
 
 def warn(message: str) -> None:
@@ -41,11 +37,6 @@ def one_line(error: BaseException) -> str:
     plain = "".join(" " if unicodedata.category(c) == "Cc" else c for c in plain)
     plain = plain.encode("utf-8", "replace").decode()  # bytes of a name that are no letters
     return " ".join(plain.split()).removeprefix("ERROR ") or type(error).__name__
-
-
-def progress(items: Collection[Item], what: str) -> Iterable[Item]:
-    """Go through items behind a progress bar, unless there is only one."""
-    return tqdm(items, desc=what, disable=len(items) < 2 or None)
 
 
 @contextmanager

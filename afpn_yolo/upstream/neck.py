@@ -15,12 +15,6 @@ from afpn_yolo.base.yaml_rows import absolute, backbone_rows, image_channels
 Shapes = list[tuple[int, ...]]
 
 
-def head_sources(model: nn.Module) -> list[int]:
-    """The rows that the last row, the detection head, reads; finest level first."""
-    rows: Any = model.model
-    return sources_of(rows[-1])
-
-
 def run_rows(
     rows: nn.Sequential, outputs: dict[int, Tensor], which: Iterable[int]
 ) -> dict[int, Tensor]:
@@ -42,11 +36,9 @@ def run_rows(
     return outputs
 
 
-def sources_of(layer: nn.Module) -> list[int]:
+def sources_of(layer: Any) -> list[int]:
     """The rows that a row reads, counted from the first; -1 is the image."""
-    row: Any = layer.i  # what Ultralytics' parser attaches
-    source: Any = layer.f
-    return absolute(source, row)
+    return absolute(layer.f, layer.i)
 
 
 class NeckModule(nn.Module):
@@ -64,7 +56,7 @@ class NeckModule(nn.Module):
         super().__init__()
         rows: Any = model.model
         first = backbone_rows(model)
-        self.outputs = head_sources(model)
+        self.outputs = sources_of(rows[-1])
         read = {*self.outputs, *(f for row in rows[first:-1] for f in sources_of(row))}
         self.inputs = sorted(i for i in read if i < first)
         # Empty rows stand for the backbone's, so that the others keep their numbers.

@@ -1,23 +1,24 @@
-"""Ultralytics' trainer: start a run, or go on with one."""
+"""Ultralytics' trainer: its arguments, and runs that start or go on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 from ultralytics import YOLO
+from ultralytics.cfg import check_cfg, check_dict_alignment, parse_key_value_pair
 from ultralytics.nn.tasks import torch_safe_load
-from ultralytics.utils import YAML
+from ultralytics.utils import DEFAULT_CFG_DICT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo import __version__
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.base.versions import installed
 from afpn_yolo.base.yaml_rows import backbone_rows
-from afpn_yolo.upstream.data import listed, open_data
-from afpn_yolo.upstream.log import warn
+from afpn_yolo.upstream.data import images_of, open_data
+from afpn_yolo.upstream.log import one_line, quiet, warn
 from afpn_yolo.upstream.models import empty_model, load_exactly, load_model, read_tensors
 
 
@@ -44,34 +45,17 @@ def train(
     last = folder / "weights" / "last.pt"
     whole = resumable(last.parent)
     for checkpoint in (last, *whole):
-        if _done(checkpoint):
+        if checkpoint.is_file() and _progress(checkpoint)[1]:  # else it would be downloaded
             return checkpoint
-    if whole:
-        _calling(YOLO(whole[0]), after_epoch).train(resume=True, device=device)
-    else:
-        if last.exists():
-            warn(f"{last} is damaged, and there is no other checkpoint: this run starts again")
-        place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
-        started = _calling(YOLO(model, task="detect"), after_epoch)
-        started.train(**arguments, **place, device=device)
-    return last
-
-
-def _calling(model: YOLO, after_epoch: Callable[[], object] | None) -> YOLO:
+    if last.exists() and not whole:
+        warn(f"{last} is damaged, and there is no other checkpoint: this run starts again")
+    place = {"project": str(folder.parent.resolve()), "name": folder.name, "exist_ok": True}
+    start = {"resume": True} if whole else {**arguments, **place}
+    yolo = YOLO(whole[0] if whole else model, task="detect")
     if after_epoch:
-        model.add_callback("on_train_epoch_end", lambda trainer: after_epoch())
-    return model
-
-
-def _done(last: Path) -> bool:
-    """Whether a run's last epoch is over, if not the last step, which sets the epoch to -1."""
-    if not last.is_file():  # Ultralytics would try to download it
-        return False
-    try:
-        content = torch_safe_load(last)[0]  # it heeds ULTRALYTICS_SAFE_LOAD
-        return content["epoch"] == -1 or content["epoch"] + 1 >= content["train_args"]["epochs"]
-    except Exception:  # cut short, which fails in many ways
-        return False
+        yolo.add_callback("on_train_epoch_end", lambda trainer: after_epoch())
+    yolo.train(**start, device=device)
+    return last
 
 
 def resumable(folder: Path) -> list[Path]:
@@ -79,17 +63,48 @@ def resumable(folder: Path) -> list[Path]:
 
     A process that is killed while Ultralytics writes one file leaves the others whole.
     """
-    epochs = {path: _epoch(path) for path in folder.glob("*.pt")}
+    epochs = {path: _progress(path)[0] for path in folder.glob("*.pt")}
     whole = [path for path, epoch in epochs.items() if epoch >= 0]
     return sorted(whole, key=lambda path: (-epochs[path], path.name != "last.pt"))
 
 
-def _epoch(checkpoint: Path) -> int:
-    """The epoch of a checkpoint, counted from 0; -1 for finished trainings and damaged files."""
+def _progress(checkpoint: Path) -> tuple[int, bool]:
+    """The epoch of a checkpoint, counted from 0, and whether the last epoch is over.
+
+    The last step of a training sets the epoch to -1. (-1, False) for damaged files.
+    """
     try:
-        return int(torch_safe_load(checkpoint)[0]["epoch"])
+        content = torch_safe_load(checkpoint)[0]  # it heeds ULTRALYTICS_SAFE_LOAD
+        epoch = int(content["epoch"])
+        return epoch, epoch == -1 or epoch + 1 >= content["train_args"]["epochs"]
     except Exception:  # what is no checkpoint fails in many ways
-        return -1
+        return -1, False
+
+
+def read_settings(words: Sequence[str], option: str) -> dict[str, Any]:
+    """Read `KEY=VALUE` as `yolo` does: `lr0=1e-3` is a number, `cache=None` is None.
+
+    Args:
+        words: `KEY=VALUE` each.
+        option: What messages call the place where they were written: `--set`.
+
+    Raises:
+        ValueError: When one is no argument of `yolo`, or its value is of a wrong type.
+    """
+    result: dict[str, Any] = {}
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"{option} {word}: expected KEY=VALUE")
+        try:
+            key, value = parse_key_value_pair(word)
+            one = {key: value}
+            with quiet():  # else the whole help of `yolo` comes first
+                check_dict_alignment(DEFAULT_CFG_DICT, one)
+            check_cfg(one)
+        except (AssertionError, NameError, SyntaxError, TypeError, ValueError) as error:
+            raise ValueError(f"{option} {word}: {one_line(error)}") from None
+        result |= one
+    return result
 
 
 def training_versions() -> dict[str, str]:
@@ -113,21 +128,16 @@ def spread_evenly(data: str, fraction: int | float, path: Path) -> str:
         EvaluationError: When the data can't be opened.
     """
     content = open_data(data)
-    images = sorted(listed(data, "train", content))
+    images = sorted(images_of(data, "train", content))
     count = fraction if isinstance(fraction, int) else max(1, round(fraction * len(images)))
     count = min(count, len(images))
-    with written_whole(path.with_suffix(".txt")) as part:
+    with written_whole(path.with_suffix(".txt")) as file:
         lines = (f"{images[i * len(images) // count]}\n" for i in range(count))
-        part.write_text("".join(lines), encoding="utf-8")
-    splits: dict[str, Any] = {k: _plain(content[k]) for k in ("val", "test") if content.get(k)}
-    same = {key: content[key] for key in ("names", "channels", "kpt_shape") if key in content}
-    splits["train"] = str(path.with_suffix(".txt").resolve())
-    YAML.save(path, splits | same)
+        file.write_text("".join(lines), encoding="utf-8")
+    same = ("val", "test", "names", "channels", "kpt_shape")
+    part = {key: content[key] for key in same if content.get(key)}
+    YAML.save(path, part | {"train": str(path.with_suffix(".txt").resolve())})
     return str(path.resolve())
-
-
-def _plain(value: Any) -> Any:
-    return [str(item) for item in value] if isinstance(value, list) else str(value)
 
 
 def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:

@@ -11,8 +11,7 @@ import pytest
 from afpn_yolo.compare.baseline import with_control
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.evaluation.fingerprint import model_digest
-from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.scales import read_model_yaml
+from afpn_yolo.upstream.models import empty_model, read_model_yaml
 from tests.processes import ROOT
 
 OWN = (ROOT / "models" / "yolov5-afpn.yaml").read_text("utf-8")

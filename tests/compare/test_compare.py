@@ -24,8 +24,7 @@ from afpn_yolo.compare.runner import Comparison
 from afpn_yolo.compare.yolo import Settings, YoloRuns
 from afpn_yolo.evaluation.fingerprint import data_digest, tensor_digest
 from afpn_yolo.plugin.lookup import shipped
-from afpn_yolo.upstream.models import build_model, read_tensors
-from afpn_yolo.upstream.scales import read_model_yaml
+from afpn_yolo.upstream.models import build_model, read_model_yaml, read_tensors
 from afpn_yolo.upstream.train import spread_evenly
 from tests.compare.test_plan import record, result
 from tests.processes import AFPN, afpn

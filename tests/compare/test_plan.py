@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from filelock import FileLock
 
 from afpn_yolo.compare.plan import (
     PAPER,
@@ -26,9 +27,8 @@ from afpn_yolo.compare.yolo import check_settings, read_curve
 from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.records import Record, Result
 from afpn_yolo.plots.charts import LEAST_SPAN, bubbles, curves, pareto_front
-from afpn_yolo.upstream.locks import share, try_lock
-from afpn_yolo.upstream.overrides import read_settings
-from afpn_yolo.upstream.train import training_versions
+from afpn_yolo.upstream.locks import share
+from afpn_yolo.upstream.train import read_settings, training_versions
 
 CONDITIONS = {"data": "my.yaml", "epochs": 3, "imgsz": 64, "batch": 4, "model": "ab"}
 NECKS = (Candidate("PAFPN", "yolov5.yaml", "n"), Candidate("AFPN", "yolov5-afpn.yaml", "n"))

@@ -21,7 +21,7 @@ from afpn_yolo.distill.distill import distill
 from afpn_yolo.distill.models import TeacherStudent
 from afpn_yolo.distill.trainer import DistillationTrainer, level_variances, normalized_mse
 from afpn_yolo.upstream.models import untrained
-from afpn_yolo.upstream.neck import head_sources, run_rows
+from afpn_yolo.upstream.neck import run_rows, sources_of
 from tests.conftest import TRAIN
 from tests.neck import randomise
 from tests.processes import YOLO, afpn, run
@@ -237,6 +237,6 @@ def test_rows_may_count_their_sources_backwards() -> None:
     backbone = [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [8, 3, 2]]]
     head = [[[-2, -1], 1, "AFPNSum", [0]], [[2, -2], 1, "Detect", ["nc"]]]
     model: Any = DetectionModel({"nc": 1, "backbone": backbone, "head": head}, verbose=False)
-    assert head_sources(model) == [2, 1]
+    assert sources_of(model.model[-1]) == [2, 1]
     outputs = run_rows(model.model, {-1: torch.zeros(1, 3, 64, 64)}, range(3))
-    assert [outputs[i].shape[2] for i in head_sources(model)] == [32, 16]
+    assert [outputs[i].shape[2] for i in sources_of(model.model[-1])] == [32, 16]

@@ -75,9 +75,9 @@ def test_a_run_that_goes_on_heeds_it(tmp_path: Path) -> None:
     last = tmp_path / "run" / "weights" / "last.pt"
     last.parent.mkdir(parents=True)
     torch.save({"epoch": 0, "evil": Evil()}, last)
-    code = "from pathlib import Path; from afpn_yolo.upstream.train import _done\n"
-    code += f"print(_done(Path({str(last)!r})))"
-    assert forked(code, cwd=tmp_path, env=SAFE).stdout.endswith("False\n")
+    code = "from pathlib import Path; from afpn_yolo.upstream.train import resumable\n"
+    code += f"print(resumable(Path({str(last.parent)!r})))"
+    assert forked(code, cwd=tmp_path, env=SAFE).stdout.endswith("[]\n")
     assert not (tmp_path / "touched").exists()
     forked(code, cwd=tmp_path, env={"ULTRALYTICS_SAFE_LOAD": "0"})
     assert (tmp_path / "touched").exists()
