@@ -226,8 +226,10 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
 def test_a_run_whose_process_was_stopped_is_done_after_the_others(tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in ("stopped", "alive", "free")}
     done: list[str] = []
-    with try_lock(folders["alive"]), ExitStack() as other:
-        other.enter_context(try_lock(folders["stopped"]))
+    for folder in folders.values():
+        folder.mkdir()
+    with FileLock(folders["alive"] / ".lock"), ExitStack() as other:
+        other.enter_context(FileLock(folders["stopped"] / ".lock"))
 
         def do(name: str) -> None:
             done.append(name)
