@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afpn_yolo.edge.images import Image, as_bgr
-from afpn_yolo.edge.rotated import corners
 
 Colour = tuple[int, int, int]  # BGR
 
@@ -51,60 +50,53 @@ class Detections:
         counts = Counter(self._name(number) for number in self.class_ids.tolist())
         return ", ".join(f"{n} {name}" for name, n in counts.most_common()) or "nothing"
 
-    @property
-    def corners(self) -> NDArray[np.float32]:
-        """(N, 4, 2) x and y of each box's corners, neighbours side by side."""
-        if self.xywhr is not None:
-            return corners(self.xywhr)
-        return self.xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-
     def draw(self, image: Image) -> Image:
-        """Return a copy of the image with boxes, names and scores."""
-        labels = [
-            f"{self._name(number)} {score:.2f}"
-            for number, score in zip(self.class_ids.tolist(), self.scores.tolist(), strict=True)
-        ]
-        return draw_boxes(image, self.corners, labels, self.class_ids.tolist())
+        """Return a colour copy of the image with boxes, names and scores."""
+        picture = as_bgr(image, "image").copy()
+        width = max(round(sum(picture.shape[:2]) / 2 * 0.003), 1)
+        if self.xywhr is None:
+            corners = self.xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        else:
+            corners = rotated_corners(self.xywhr)
+        boxes = np.rint(corners).astype(np.int32)
+        colours = [COLOURS[number % len(COLOURS)] for number in self.class_ids.tolist()]
+        worst_first = range(len(self))[::-1]
+        for i in worst_first:
+            cv2.polylines(picture, [boxes[i]], True, colours[i], width, cv2.LINE_AA)
+        for i in worst_first:  # over all boxes
+            label = f"{self._name(int(self.class_ids[i]))} {self.scores[i]:.2f}"
+            left, top = boxes[i].min(0).tolist()
+            _write(picture, left, top, label, colours[i], width)
+        return picture
 
     def as_dicts(self) -> list[dict[str, object]]:
         """Plain values, for JSON: `class_id`, `name`, `score`, `xyxy`, of rotated boxes `xywhr`."""
         boxes = {"xyxy": self.xyxy}
         if self.xywhr is not None:
             boxes["xywhr"] = self.xywhr
-        plain = {key: rows.astype(float).round(3) for key, rows in boxes.items()}
+        plain = {key: rows.astype(float).round(3).tolist() for key, rows in boxes.items()}
         return [
             {
                 "class_id": number,
                 "name": self._name(number),
-                "score": round(score, 5),
-                **{key: rows[i].tolist() for key, rows in plain.items()},
+                "score": round(float(self.scores[i]), 5),
+                **{key: rows[i] for key, rows in plain.items()},
             }
-            for i, (number, score) in enumerate(
-                zip(self.class_ids.tolist(), self.scores.tolist(), strict=True)
-            )
+            for i, number in enumerate(self.class_ids.tolist())
         ]
 
     def _name(self, number: int) -> str:
         return self.names.get(number, str(number))
 
 
-def draw_boxes(
-    image: Image, corners: NDArray[np.float32], labels: Sequence[str], classes: Sequence[int]
-) -> Image:
-    """Return a colour copy with boxes (N, 4, 2); every class has a colour, every box its label."""
-    picture = np.ascontiguousarray(as_bgr(image, "image")).copy()
-    width = max(round(sum(picture.shape[:2]) / 2 * 0.003), 1)
-    rows = list(zip(np.rint(corners).astype(np.int32), labels, classes, strict=True))
-    for box, _, number in rows[::-1]:
-        cv2.polylines(picture, [box], True, _colour(number), width, cv2.LINE_AA)
-    for box, label, number in rows[::-1]:  # over all boxes, the best score on top
-        left, top = box.min(0).tolist()
-        _write(picture, left, top, label, _colour(number), width)
-    return picture
-
-
-def _colour(number: int) -> Colour:
-    return COLOURS[number % len(COLOURS)]
+def rotated_corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The corners (N, 4, 2) of boxes (N, 5) as `xywhr`, neighbours side by side."""
+    cos, sin = np.cos(boxes[:, 4:]), np.sin(boxes[:, 4:])
+    half = boxes[:, 2:4] / 2
+    along = np.hstack((half[:, :1] * cos, half[:, :1] * sin))
+    across = np.hstack((-half[:, 1:] * sin, half[:, 1:] * cos))
+    turns = (along + across, along - across, -along - across, across - along)
+    return np.stack([np.asarray(boxes[:, :2] + turn, np.float32) for turn in turns], 1)
 
 
 def _write(picture: Image, left: int, top: int, text: str, colour: Colour, width: int) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any, overload
 
 import numpy as np
 
 from afpn_yolo.edge import images
-from afpn_yolo.edge.detections import Detections
+from afpn_yolo.edge.detections import Detections, rotated_corners
 from afpn_yolo.edge.images import Image
 from afpn_yolo.edge.letterbox import Fit, Size, fill, fit, restore, restore_rotated
 from afpn_yolo.edge.model import UNREAD, Model, Provider
-from afpn_yolo.edge.postprocess import decode, have_masks, select
-from afpn_yolo.edge.rotated import envelope
+from afpn_yolo.edge.postprocess import candidates, have_masks, non_max_suppression
 
 Source = Image | str | os.PathLike[str]
 Many = list[Any] | tuple[Any, ...]  # of Source; a str is a Sequence[str], too
@@ -115,20 +115,12 @@ class Detector:
         iou = self._iou if iou is None else _fraction("iou", iou)
         if not isinstance(image, (list, tuple)):
             return next(self._detect([_load(image, "image")], conf, iou))
+        detections: list[Detections] = []
         loaded = (_load(each, f"image {i} of the list") for i, each in enumerate(image))
-        batches = self._batches(loaded)
-        return [each for batch in batches for each in self._detect(batch, conf, iou)]
-
-    def _batches(self, loaded: Iterable[Image]) -> Iterator[list[Image]]:
-        """Neighbours of one shape, as many as the model takes at once."""
-        batch: list[Image] = []
-        for image in loaded:
-            if batch and (len(batch) == self._model.batch or image.shape != batch[0].shape):
-                yield batch
-                batch = []
-            batch.append(image)
-        if batch:
-            yield batch
+        for _, neighbours in groupby(loaded, lambda each: each.shape):
+            while batch := list(islice(neighbours, self._model.batch)):
+                detections += self._detect(batch, conf, iou)
+        return detections
 
     def _detect(self, batch: list[Image], conf: float, iou: float) -> Iterator[Detections]:
         model = self._model
@@ -146,20 +138,26 @@ class Detector:
     def _decode(
         self, outputs: list[np.ndarray], fitted: Fit, conf: float, iou: float
     ) -> Detections:
-        model = self._model
-        output, *prototypes = outputs
+        model, limit = self._model, self._max_det
+        rows, *prototypes = outputs
         rotated = model.task == "obb"
-        if model.suppressed:
-            found = select(output, conf, self._max_det, self._classes)
-        else:
-            options = (conf, iou, self._max_det, self._agnostic, self._classes)
-            found = decode(output, len(model.names), *options, rotated=rotated)
+        if not model.suppressed:
+            rows = candidates(rows, len(model.names), conf, rotated)
+        rows = rows[rows[:, 4] > conf]
+        if self._classes is not None:
+            rows = rows[np.isin(rows[:, 5], self._classes)]
+        if not model.suppressed:
+            rows = non_max_suppression(rows, iou, limit, self._agnostic, rotated)
+        boxes, scores, classes, rest = np.split(rows[:limit], (4, 5, 6), axis=1)
         if prototypes:
-            found = found.only(have_masks(prototypes[0], found.rest, found.boxes, fitted.size))
-        if rotated:
-            turned = restore_rotated(np.hstack((found.boxes, found.rest[:, -1:])), fitted)
-            return Detections(envelope(turned), found.scores, found.classes, model.names, turned)
-        return Detections(restore(found.boxes, fitted), found.scores, found.classes, model.names)
+            filled = have_masks(prototypes[0], rest, boxes, fitted.size)
+            boxes, scores, classes = boxes[filled], scores[filled], classes[filled]
+        found = (scores[:, 0], classes[:, 0].astype(np.int64), model.names)
+        if not rotated:
+            return Detections(restore(boxes, fitted), *found)
+        turned = restore_rotated(np.hstack((boxes, rest[:, -1:])), fitted)
+        corners = rotated_corners(turned)
+        return Detections(np.hstack((corners.min(1), corners.max(1))), *found, turned)
 
 
 def _load(image: object, name: str) -> Image:

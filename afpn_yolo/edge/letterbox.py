@@ -72,15 +72,14 @@ def restore(boxes: Floats, fitted: Fit) -> Floats:
     """Bring boxes (N, 4), corners in pixels of the input, to pixels of the image; clipped to it."""
     offset, gain = _place(fitted)
     moved = (boxes - np.tile(offset, 2)) / np.tile(gain, 2)
-    limits = np.array(fitted.image[::-1] * 2, np.float32)
-    return np.asarray(np.clip(moved, 0, limits), np.float32)
+    return np.asarray(np.clip(moved, 0, fitted.image[::-1] * 2), np.float32)
 
 
 def restore_rotated(boxes: Floats, fitted: Fit) -> Floats:
     """The same for rotated boxes (N, 5): centre, width, height, angle. They are not clipped."""
     offset, gain = _place(fitted)
     centres, sides = (boxes[:, :2] - offset) / gain, boxes[:, 2:4] / gain
-    return np.asarray(np.hstack((centres, sides, boxes[:, 4:])), np.float32)
+    return np.hstack((centres, sides, boxes[:, 4:]))
 
 
 def _place(fitted: Fit) -> tuple[Floats, Floats]:

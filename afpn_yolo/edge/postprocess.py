@@ -1,96 +1,62 @@
-"""From the network's output to boxes, scores and classes, in pixels of its input."""
+"""From a network's output to boxes, scores and classes, in pixels of its input.
+
+Detections are rows (N, 6 + rest), as models with NMS inside give them: left, top, right, bottom
+(of rotated boxes centre, width, height), score, class, and the rest: the angle, the mask's
+coefficients, keypoints.
+"""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from afpn_yolo.edge.letterbox import Size
-from afpn_yolo.edge.rotated import suppress_rotated
+from afpn_yolo.edge.letterbox import Floats, Size
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 MOST = 30000  # candidates that enter the suppression, best first, as in Ultralytics
 BLOCK = 64  # boxes that are compared at once
 APART = 7680  # classes are moved this far apart, so that only boxes of one class meet
+EPS = 1e-7  # Ultralytics' guard against division by zero, here and there
 
 
-class Found(NamedTuple):
-    """What a network found in an image.
-
-    Attributes:
-        boxes: (N, 4) left, top, right, bottom; rotated ones: centre, width, height.
-        scores: (N,), falling.
-        classes: (N,).
-        rest: (N, E), what else it says of each: the angle, the mask's coefficients, keypoints.
-    """
-
-    boxes: Floats
-    scores: Floats
-    classes: Ints
-    rest: Floats
-
-    def only(self, chosen: NDArray[np.bool_] | Ints) -> Found:
-        """Some of them."""
-        boxes, scores, classes, rest = self
-        return Found(boxes[chosen], scores[chosen], classes[chosen], rest[chosen])
-
-
-def decode(
-    output: Floats,
-    count: int,
-    conf: float,
-    iou: float,
-    limit: int,
-    agnostic: bool,
-    wanted: Sequence[int] | None = None,
-    rotated: bool = False,
-) -> Found:
-    """Decode a raw output (4 + classes + rest, anchors): centre, width, height, scores of classes.
+def candidates(output: Floats, classes: int, conf: float, rotated: bool) -> Floats:
+    """The rows of a raw output (4 + classes + rest, anchors): centre, width, height, scores.
 
     Args:
         output: As above.
-        count: How many classes there are.
-        conf: Only scores above it count.
+        classes: How many classes there are.
+        conf: Only anchors with a score above it become rows; each is of its best class.
+        rotated: Whether the last of the rest is an angle.
+    """
+    end = 4 + classes
+    chosen = output[:, output[4:end].max(0) > conf].T
+    centres, sides, scores, rest = np.split(chosen, (2, 4, end), axis=1)
+    edges = (centres, sides) if rotated else (centres - sides / 2, centres + sides / 2)
+    best = scores.argmax(1)[:, None]
+    rows = np.hstack((*edges, scores.max(1)[:, None], best, rest))
+    return np.asarray(rows, np.float32)
+
+
+def non_max_suppression(
+    rows: Floats, iou: float, limit: int, agnostic: bool, rotated: bool
+) -> Floats:
+    """The rows that non-maximum suppression leaves, best first.
+
+    Args:
+        rows: As `candidates` gives them.
         iou: Of two boxes that overlap more than this, the lower score goes.
         limit: At most so many boxes.
         agnostic: Boxes of different classes suppress each other, too.
-        wanted: The only classes that count. A box is of its best class, even if that is another.
-        rotated: Whether the last of the rest is an angle.
+        rotated: Whether the last column is an angle.
     """
-    end = 4 + count
-    candidates = np.flatnonzero(output[4:end].max(0) > conf)
-    centres, sides, scores, rest = np.split(output[:, candidates].T, (2, 4, end), axis=1)
-    edges = (centres, sides) if rotated else (centres - sides / 2, centres + sides / 2)
-    boxes = np.asarray(np.hstack(edges), np.float32)
-    found = Found(boxes, scores.max(1), scores.argmax(1), rest)
-    if wanted is not None:
-        found = found.only(np.isin(found.classes, wanted))
-    if len(found.scores) > MOST:
-        found = found.only(np.argsort(-found.scores, kind="stable")[:MOST])
-    shift = found.classes[:, None].astype(np.float32) * (0 if agnostic else APART)
+    rows = rows[np.argsort(-rows[:, 4], kind="stable")[:MOST]]
+    shift = rows[:, 5:6] * np.float32(0 if agnostic else APART)
     if rotated:
-        moved = np.hstack((found.boxes[:, :2] + shift, found.boxes[:, 2:], found.rest[:, -1:]))
-        return found.only(suppress_rotated(moved, found.scores, iou, limit))
-    return found.only(suppress(found.boxes + shift, found.scores, iou, limit))
-
-
-def select(output: Floats, conf: float, limit: int, wanted: Sequence[int] | None = None) -> Found:
-    """Take the rows above `conf` of an output (rows, 6 + rest) without doubles: box, score, class.
-
-    The model has suppressed them itself, or its head gives none.
-    """
-    taken = output[:, 4] > conf
-    if wanted is not None:
-        taken &= np.isin(output[:, 5], wanted)
-    rows = output[taken][:limit]
-    return Found(rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64), rows[:, 6:])
+        boxes = np.hstack((rows[:, :2] + shift, rows[:, 2:4], rows[:, -1:]))
+        return rows[_suppress_rotated(boxes, iou, limit)]
+    return rows[suppress(rows[:, :4] + shift, rows[:, 4], iou, limit)]
 
 
 def suppress(boxes: Floats, scores: Floats, iou: float, limit: int) -> Ints:
@@ -153,6 +119,57 @@ def _single(value: float) -> np.float32:
     return np.nextafter(nearest, np.float32(-1)) if float(nearest) > value else nearest
 
 
+def _suppress_rotated(boxes: Floats, iou: float, limit: int) -> Ints:
+    """Fast non-maximum suppression (YOLACT), as Ultralytics does it for rotated boxes.
+
+    A box goes if any better one overlaps it by more than `iou`, even one that has gone itself.
+
+    Args:
+        boxes: (N, 5) x and y of the centre, width, height, and radians from x towards y; the best
+            first.
+        iou: As above, by `_overlaps`.
+        limit: Stop at so many.
+
+    Returns:
+        Indices of the boxes that stay.
+    """
+    kept = np.empty(0, np.int64)
+    for start in range(0, len(boxes), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(boxes)))
+        better = np.arange(block[-1] + 1)[:, None] < block
+        alive = ~((_overlaps(boxes[: block[-1] + 1], boxes[block]) > iou) & better).any(0)
+        kept = np.concatenate((kept, block[alive]))
+        if len(kept) >= limit:
+            break
+    return kept[:limit]
+
+
+def _overlaps(a: Floats, b: Floats) -> Floats:
+    """How far rotated boxes (N, 5) and (M, 5) are the same (N, M), 0 to 1: Ultralytics' measure.
+
+    It takes boxes for normal distributions and is 1 minus their Hellinger distance (Llerena et al.,
+    2021).
+    """
+    (xx, yy, xy), (xx_b, yy_b, xy_b) = (_covariance(boxes) for boxes in (a[:, None], b[None]))
+    dx, dy = a[:, None, 0] - b[None, :, 0], a[:, None, 1] - b[None, :, 1]
+    sum_xx, sum_yy, sum_xy = xx + xx_b, yy + yy_b, xy + xy_b
+    both = sum_xx * sum_yy - sum_xy**2
+    apart = (sum_xx * dy**2 + sum_yy * dx**2) / (both + EPS) * 0.25
+    apart -= sum_xy * dx * dy / (both + EPS) * 0.5
+    each = np.maximum(xx * yy - xy**2, 0) * np.maximum(xx_b * yy_b - xy_b**2, 0)
+    with np.errstate(invalid="ignore"):  # no area: a root of rounding errors, above nothing
+        apart += np.log(both / (4 * np.sqrt(each) + EPS) + EPS) * 0.5
+    return np.asarray(1 - np.sqrt(1 - np.exp(-np.clip(apart, EPS, 100)) + EPS))
+
+
+def _covariance(boxes: Floats) -> tuple[Floats, Floats, Floats]:
+    """xx, yy and xy of boxes (..., 5), taken for even distributions."""
+    along, across = boxes[..., 2] ** 2 / 12, boxes[..., 3] ** 2 / 12
+    cos, sin = np.cos(boxes[..., 4]), np.sin(boxes[..., 4])
+    xx, yy = along * cos**2 + across * sin**2, along * sin**2 + across * cos**2
+    return xx, yy, np.asarray((along - across) * cos * sin, np.float32)
+
+
 def have_masks(
     prototypes: Floats, coefficients: Floats, boxes: Floats, size: Size
 ) -> NDArray[np.bool_]:
@@ -165,26 +182,13 @@ def have_masks(
         size: Height and width of the input, whole multiples of h and w.
     """
     factor = size[0] // prototypes.shape[1]
-    found = np.zeros(len(boxes), bool)
-    for i, (box, shares) in enumerate(zip(boxes.tolist(), coefficients, strict=True)):
-        # Pixels of the input, and the cells that they are interpolated from: one more on each side.
-        columns = _inside(box[0], box[2], size[1])
-        rows = _inside(box[1], box[3], size[0])
-        if not columns or not rows:
-            continue
-        (top, down), (left, right) = _cells(rows, factor), _cells(columns, factor)
-        part = np.tensordot(shares, prototypes[:, top:down, left:right], 1)
-        drawn = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-        y, x = rows.start - top * factor, columns.start - left * factor
-        found[i] = bool((drawn[y : y + len(rows), x : x + len(columns)] > 0).any())
-    return found
-
-
-def _inside(low: float, high: float, most: int) -> range:
-    """The pixels that a box covers along one side."""
-    return range(max(math.ceil(low), 0), min(math.ceil(high), most))
-
-
-def _cells(pixels: range, factor: int) -> tuple[int, int]:
-    """First cell, and the one behind the last; slices end where the cells do."""
-    return max(pixels.start // factor - 1, 0), pixels[-1] // factor + 2
+    filled = np.zeros(len(boxes), bool)
+    pixels = np.clip(np.ceil(boxes), 0, size[::-1] * 2).astype(int)
+    for i, (left, top, right, bottom) in enumerate(pixels.tolist()):
+        # The cells that these pixels are interpolated from: one more on each side.
+        row, column = max(top // factor - 1, 0), max(left // factor - 1, 0)
+        part = prototypes[:, row : bottom // factor + 2, column : right // factor + 2]
+        mask = cv2.resize(np.tensordot(coefficients[i], part, 1), None, fx=factor, fy=factor)
+        y, x = row * factor, column * factor
+        filled[i] = (mask[top - y : bottom - y, left - x : right - x] > 0).any()
+    return filled
