@@ -120,34 +120,27 @@ def test_every_kind_of_array(agree: Callable[[Any, Any], int]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["float32", "int32"])
-@pytest.mark.parametrize("name", ["x.tif", "x.png"])
-def test_other_numbers_are_refused(kind: str, name: str, tmp_path: Path) -> None:
-    array = GREY.astype(kind)
-    Image.fromarray(array).save(tmp_path / name, format="TIFF")
-    with pytest.raises(ValueError, match=rf"{name}: values of type {kind}; give uint8"):
-        images.read(tmp_path / name)
-    with pytest.raises(ValueError, match=f"^image: values of type {kind}"):
-        images.as_bgr(array, "image")
+def test_other_numbers_are_refused(kind: str, tmp_path: Path) -> None:
+    Image.fromarray(GREY.astype(kind)).save(tmp_path / "x.tif")
+    with pytest.raises(ValueError, match=rf"x\.tif: .* {kind}"):
+        images.read(tmp_path / "x.tif")
 
 
-def test_what_pillow_reads_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("suffix", "package"), [("heic", "pi_heif"), ("avif", "PIL")])
+def test_a_package_that_is_not_installed(
+    suffix: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = tmp_path / f"x.{suffix}"
     FILES["colour.avif"](tmp_path / "x.avif")
-    (tmp_path / "x.heic").write_bytes((tmp_path / "x.avif").read_bytes())
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "pi_heif", None)
-        with pytest.raises(ValueError, match=r"x\.heic: .* pip install pi-heif"):
-            images.read(tmp_path / "x.heic")
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ValueError, match=r"x\.avif: .* pip install 'pillow"):
-        images.read(tmp_path / "x.avif")
+    path.write_bytes((tmp_path / "x.avif").read_bytes())
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"x\.{suffix}: .*{package}.* pip install"):
+        images.read(path)
 
 
-def test_damaged_files(tmp_path: Path) -> None:
-    FILES["colour.avif"](tmp_path / "x.avif")
-    FILES["16 bits.tif"](tmp_path / "x.tif")
-    for file in (tmp_path / "x.avif", tmp_path / "x.tif"):
-        file.write_bytes(file.read_bytes()[:100])
-        with pytest.raises(ValueError, match=r"damaged, or no image"):
-            images.read(file)
+@pytest.mark.parametrize("name", ["colour.avif", "16 bits.tif"])
+def test_damaged_files(name: str, tmp_path: Path) -> None:
+    FILES[name](tmp_path / name)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"damaged, or no image"):
+        images.read(tmp_path / name)
