@@ -14,90 +14,18 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack, closing, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from afpn_yolo.edge.command import (
-    PARTLY,
-    STANDARD_OUTPUT,
-    add_arguments,
-    complain,
-    ended,
-)
+from afpn_yolo.edge.command import PARTLY, STANDARD_OUTPUT, add_arguments, complain, ended
 
 if TYPE_CHECKING:
-    from afpn_yolo.edge import Detections, Detector
-    from afpn_yolo.edge.images import Image
-    from afpn_yolo.edge.sinks import Album, JsonList
-    from afpn_yolo.edge.sources import Film, Picture, Source
-
-
-class Pipeline:
-    """Detects in one source after the other and writes what the options ask for."""
-
-    def __init__(self, detector: Detector, album: Album | None, report: JsonList | None) -> None:
-        self._detector, self._album, self._report = detector, album, report
-
-    def process(self, source: Source) -> None:
-        """Detect in a source.
-
-        Raises:
-            OSError, ValueError: When it can't be read, or a result can't be written.
-        """
-        from afpn_yolo.edge.sources import Picture
-
-        if isinstance(source, Picture):
-            self._picture(source)
-        else:
-            self._film(source)
-
-    def _picture(self, source: Picture) -> None:
-        from afpn_yolo.edge import images
-
-        image = images.read(source.path)
-        detections = self._detector(image)
-        self._note({"source": str(source)}, image, detections)
-        if self._album:
-            self._album.save(source, detections.draw(image))
-        print(f"{source}: {detections}", flush=True)
-
-    def _film(self, source: Film) -> None:
-        from tqdm import tqdm
-
-        from afpn_yolo.edge.sources import Frames
-
-        frames = boxes = 0
-        announced = None
-        with ExitStack() as stack:
-            film = stack.enter_context(closing(Frames(source)))
-            announced = film.count
-            album = self._album
-            writer = stack.enter_context(closing(album.film(source, film.fps))) if album else None
-            bar = tqdm(film, desc=str(source), total=film.count, unit=" frames", disable=None)
-            try:
-                for frame in bar:
-                    detections = self._detector(frame)
-                    self._note({"source": str(source), "frame": frames}, frame, detections)
-                    if writer:
-                        writer.write(detections.draw(frame))
-                    frames, boxes = frames + 1, boxes + len(detections)
-            except KeyboardInterrupt:
-                if not source.is_live:  # a camera has no other end
-                    raise
-        # Not an error: some files only estimate their number of frames.
-        fewer = f" of {announced} announced" if announced and frames < announced else ""
-        print(f"{source}: {frames} frames{fewer}, {boxes} boxes", flush=True)
-
-    def _note(self, entry: dict[str, Any], image: Image, detections: Detections) -> None:
-        if self._report:
-            height, width = image.shape[:2]
-            size = {"width": width, "height": height}
-            self._report.append({**entry, **size, "detections": detections.as_dicts()})
+    from afpn_yolo.edge.sources import Source
 
 
 def run(args: argparse.Namespace) -> int:
     """Process all sources; returns the exit code."""
     from afpn_yolo.edge import Detector  # first: it says what isn't installed
-    from afpn_yolo.edge.sinks import Album, JsonList
+    from afpn_yolo.edge.sinks import Album, JsonList, Pipeline
     from afpn_yolo.edge.sources import find
 
     sources: list[Source] = []
@@ -125,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         if detector.unread:
             note = f"{args.model}: only its boxes are read, not its {detector.unread}"
             print(note, file=sys.stderr, flush=True)
-        work = Pipeline(detector, album, report)
+        pipeline = Pipeline(detector, album, report)
         for source in sources:
             try:
-                work.process(source)
+                pipeline.process(source)
                 done += 1
             except BrokenPipeError:
                 raise

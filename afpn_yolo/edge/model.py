@@ -146,8 +146,7 @@ def _open(
         raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(threads or 0)
-    with open(path, "rb"):  # an error that names the file and the reason
-        pass
+    open(path, "rb").close()  # its error names the file and the reason
     if path.endswith(CHECKPOINTS):
         raise ValueError(
             f"{path}: it is a PyTorch checkpoint, and an ONNX model is needed; first: yolo export "

@@ -1,17 +1,23 @@
-"""Files that the command line writes: pictures and videos with boxes, and a JSON list."""
+"""What the command line makes of a source: pictures and videos with boxes, and a JSON list."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
+from tqdm import tqdm
 
+from afpn_yolo.edge import images
 from afpn_yolo.edge.command import STANDARD_OUTPUT
 from afpn_yolo.edge.images import Image
-from afpn_yolo.edge.sources import Source
+from afpn_yolo.edge.sources import Film, Source
+
+if TYPE_CHECKING:
+    from afpn_yolo.edge import Detections, Detector
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:
@@ -40,43 +46,25 @@ class Album:
         Raises:
             OSError: When it can't be written.
         """
-        path = free_path(self._folder, source.path.stem, ".jpg")
+        path = free_path(self._folder, source.stem, ".jpg")
         done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if not done:
             height, width = picture.shape[:2]
             raise OSError(f"{path}: OpenCV can't write a JPEG of {width} x {height} pixels")
         path.write_bytes(jpeg.tobytes())
 
-    def film(self, source: Source, fps: float) -> FilmWriter:
-        """A writer of a video."""
-        return FilmWriter(free_path(self._folder, source.path.stem, ".avi"), fps)
-
-
-class FilmWriter:
-    """Writes frames into a video, Motion JPEG: every build of OpenCV has it."""
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self._path, self._fps = path, fps
-        self._writer: cv2.VideoWriter | None = None  # its size is that of the first frame
-
-    def write(self, frame: Image) -> None:
-        """Append a frame.
+    def video(self, source: Source, fps: float, picture: Image) -> cv2.VideoWriter:
+        """Open a video for pictures of this size, in Motion JPEG: every build of OpenCV has it.
 
         Raises:
-            OSError: When the video can't be written.
+            OSError: When it can't be written.
         """
-        if self._writer is None:
-            size = (frame.shape[1], frame.shape[0])
-            code = cv2.VideoWriter.fourcc(*"MJPG")
-            self._writer = cv2.VideoWriter(str(self._path), code, self._fps, size)
-            if not self._writer.isOpened():
-                raise OSError(f"{self._path}: OpenCV can't write this video")
-        self._writer.write(frame)
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        path = free_path(self._folder, source.stem, ".avi")
+        size = (picture.shape[1], picture.shape[0])
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
+        if not writer.isOpened():
+            raise OSError(f"{path}: OpenCV can't write this video")
+        return writer
 
 
 class JsonList:
@@ -108,3 +96,58 @@ class JsonList:
         data = text.encode()
         while data:
             data = data[self._file.write(data) :]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Detects in one source after the other and writes what the options ask for."""
+
+    detector: Detector
+    album: Album | None
+    report: JsonList | None
+
+    def process(self, source: Source) -> None:
+        """Detect in a source, and print a line about it.
+
+        Raises:
+            OSError, ValueError: When it can't be read, or a result can't be written.
+        """
+        if source.image:
+            self._image(source, images.read(source.image))
+        else:
+            self._film(source, Film(source))
+
+    def _image(self, source: Source, image: Image) -> None:
+        detections = self._detect(image, source=str(source))
+        if self.album:
+            self.album.save(source, detections.draw(image))
+        print(f"{source}: {detections}", flush=True)
+
+    def _film(self, source: Source, film: Film) -> None:
+        frames = boxes = 0
+        writer = None
+        bar = tqdm(film, desc=str(source), total=film.count, unit=" frames", disable=None)
+        try:
+            for frame in bar:
+                detections = self._detect(frame, source=str(source), frame=frames)
+                if self.album:
+                    picture = detections.draw(frame)
+                    writer = writer or self.album.video(source, film.fps, picture)
+                    writer.write(picture)
+                frames, boxes = frames + 1, boxes + len(detections)
+        except KeyboardInterrupt:
+            if not source.is_live:  # a camera has no other end
+                raise
+        if not frames:
+            raise ValueError(f"{source}: gives no frame")
+        # Not an error: some files only estimate their number of frames.
+        fewer = f" of {film.count} announced" if frames < (film.count or 0) else ""
+        print(f"{source}: {frames} frames{fewer}, {boxes} boxes", flush=True)
+
+    def _detect(self, image: Image, **entry: str | int) -> Detections:
+        """Detect in an image and report it, the entry first."""
+        detections = self.detector(image)
+        if self.report:
+            size = {"width": image.shape[1], "height": image.shape[0]}
+            self.report.append({**entry, **size, "detections": detections.as_dicts()})
+        return detections

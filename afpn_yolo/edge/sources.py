@@ -24,20 +24,17 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a drive of Windows has one le
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image file."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-
-@dataclass(frozen=True)
-class Film:
-    """A video file, a stream by its URL, or a camera by its number."""
+class Source:
+    """An image or video file, a stream by its URL, or a camera by its number."""
 
     origin: Path | str | int
+
+    @property
+    def image(self) -> Path | None:
+        """The file, if it is one and no video."""
+        if isinstance(self.origin, Path) and self.origin.suffix.lower() not in VIDEOS:
+            return self.origin
+        return None
 
     @property
     def is_live(self) -> bool:
@@ -45,21 +42,16 @@ class Film:
         return not isinstance(self.origin, Path)
 
     @property
-    def path(self) -> Path:
-        """The file, or a name for what a stream or camera gives."""
+    def stem(self) -> str:
+        """What files about it are named after."""
         if isinstance(self.origin, Path):
-            return self.origin
-        if isinstance(self.origin, str):
-            return Path(re.sub(r"\W+", "-", str(self)).strip("-"))
-        return Path(f"camera{self.origin}")
+            return self.origin.stem
+        return re.sub(r"\W+", "-", str(self)).strip("-")
 
     def __str__(self) -> str:
         if isinstance(self.origin, str):  # its user's password is nothing for reports
             return re.sub(r"(?<=://)[^/?#]*@", "", self.origin)
         return f"camera {self.origin}" if self.is_live else str(self.origin)
-
-
-Source = Picture | Film
 
 
 def find(argument: str) -> list[Source]:
@@ -69,17 +61,17 @@ def find(argument: str) -> list[Source]:
     to the current folder, or else to the list's own.
 
     Raises:
-        OSError: When a list is missing or names a file that is.
+        OSError: When a list is missing.
         ValueError: When a folder holds no image or video, no file matches a pattern, or a list is
             empty or no text.
     """
     if URL.match(argument):
-        return [Film(argument)]
+        return [Source(argument)]
     path = Path(argument)
     if path.suffix.lower() == ".txt":
         return _listed(path)
     if argument.isdecimal() and not path.exists():
-        return [Film(int(argument))]
+        return [Source(int(argument))]
     return _files(argument)
 
 
@@ -89,8 +81,7 @@ def find_images(argument: str) -> list[Path]:
     Raises:
         OSError, ValueError: As `find`; also when the file is missing or there is no image.
     """
-    sources = find(argument)
-    images = [source.path for source in sources if isinstance(source, Picture)]
+    images = [source.image for source in find(argument) if source.image]
     if not images:
         raise ValueError(f"{argument}: no image in it")
     if not images[0].exists():
@@ -111,7 +102,7 @@ def _files(argument: str) -> list[Source]:
             raise ValueError(f"{argument}: no file matches this pattern")
     else:
         files = [path]  # reading it says so where it is missing
-    return [Film(file) if file.suffix.lower() in VIDEOS else Picture(file) for file in files]
+    return [Source(file) for file in files]
 
 
 def _listed(path: Path) -> list[Source]:
@@ -121,57 +112,39 @@ def _listed(path: Path) -> list[Source]:
         raise ValueError(f"{path}: expected a list of images, and this is no text") from None
     sources: list[Source] = []
     for name in filter(None, map(str.strip, lines)):
-        found = any(glob.iglob(name, recursive=True)) or Path(name).exists()
-        target = name if found else str(path.parent / name)
-        if not glob.has_magic(target) and not Path(target).exists():
-            raise FileNotFoundError(f"{path} names {name}: no such file or folder")
-        sources += _files(target)
+        here = any(glob.iglob(name, recursive=True)) or Path(name).exists()
+        sources += _files(name if here else str(path.parent / name))
     if not sources:
         raise ValueError(f"{path}: it names no image or video")
     return sources
 
 
-class Frames:
-    """The frames of a film, one by one; `close` frees the file or the camera.
+class Film:
+    """The frames of a video, a stream or a camera, one by one.
 
     Attributes:
         fps: Frames per second.
         count: How many frames the file announces; None for a camera, or where it says nothing.
     """
 
-    def __init__(self, film: Film) -> None:
-        """Open a film.
+    def __init__(self, source: Source) -> None:
+        """Open it.
 
         Raises:
             OSError: When a file is missing or may not be read.
             ValueError: When OpenCV can't open it.
         """
-        self._film = film
-        if not isinstance(film.origin, Path):
-            self._capture = cv2.VideoCapture(film.origin)
+        if isinstance(source.origin, Path):
+            source.origin.open("rb").close()  # its error names the file and the reason
+            self._capture = cv2.VideoCapture(str(source.origin))
         else:
-            with film.origin.open("rb"):  # an error that names the file and the reason
-                pass
-            self._capture = cv2.VideoCapture(str(film.origin))
+            self._capture = cv2.VideoCapture(source.origin)
         if not self._capture.isOpened():
-            stream = isinstance(film.origin, str)
-            reason = "no such stream, or none that it reads" if stream else "damaged, or in use"
-            raise ValueError(f"{film}: OpenCV can't open it; {reason}")
+            raise ValueError(f"{source}: OpenCV can't open it: missing, in use or damaged")
         fps, count = (self._capture.get(p) for p in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.fps = fps if 0 < fps < 1000 else 30.0  # some files and cameras give 0 or nonsense
-        self.count = int(count) if 0 < count < 1e9 and not isinstance(film.origin, int) else None
-
-    def close(self) -> None:
-        """Free the file or the camera."""
-        self._capture.release()
+        self.count = int(count) if 0 < count < 1e9 else None
 
     def __iter__(self) -> Iterator[Image]:
-        seen = 0
-        while True:
-            success, frame = self._capture.read()
-            if not success:
-                break
-            seen += 1
+        while (frame := self._capture.read()[1]) is not None:
             yield np.asarray(frame, np.uint8)
-        if not seen:
-            raise ValueError(f"{self._film}: gives no frame")

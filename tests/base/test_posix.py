@@ -69,4 +69,4 @@ def test_a_file_that_another_program_has_open(
 def test_a_path_of_windows_is_no_url(text: str) -> None:
     assert PureWindowsPath(text).name == "a.jpg"
     (found,) = sources.find(text)
-    assert isinstance(found, sources.Picture)
+    assert found.image

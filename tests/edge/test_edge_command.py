@@ -21,7 +21,7 @@ import pytest
 from afpn_yolo.edge import Detector
 from afpn_yolo.edge.__main__ import main
 from afpn_yolo.edge.sinks import Album
-from afpn_yolo.edge.sources import Picture
+from afpn_yolo.edge.sources import Source
 from tests.lively import PHOTOGRAPHS, small
 from tests.processes import AFPN, EDGE, run
 
@@ -127,7 +127,7 @@ def test_a_runtime_that_fails_stops_one_source_only(
 def test_a_picture_too_large_for_a_jpeg(tmp_path: Path) -> None:
     album = Album(tmp_path)
     with pytest.raises(OSError, match=r"high\.jpg: OpenCV can't write a JPEG of 1 x 66000 pixels"):
-        album.save(Picture(tmp_path / "high.png"), np.zeros((66000, 1, 3), np.uint8))
+        album.save(Source(tmp_path / "high.png"), np.zeros((66000, 1, 3), np.uint8))
 
 
 def test_a_clip_that_ends_early_says_so(
@@ -175,7 +175,7 @@ def test_camera_until_interrupted(
         assert main([str(edge_model), "0", "--json", "found.json", "--out", "drawn"]) == 0
     assert "camera 0: 3 frames" in capsys.readouterr().out
     assert len(json.loads(Path("found.json").read_text())) == 3
-    capture = cv2.VideoCapture("drawn/camera0.avi")
+    capture = cv2.VideoCapture("drawn/camera-0.avi")
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
 
 
