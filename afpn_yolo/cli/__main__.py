@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from afpn_yolo import __version__
-from afpn_yolo.cli.arguments import JsonTarget, model_name
+from afpn_yolo.cli import JsonTarget, model_name
 from afpn_yolo.edge.command import ended
 
 COMMANDS = {
@@ -37,8 +37,6 @@ COMMANDS = {
     "shapes": "draw a small data set for detection, segmentation, pose or rotated boxes",
     "env": "show versions and runtimes, for a bug report",
 }
-"""Each is a module `afpn_yolo/cli/NAME.py`, with `_` for `-`, of the form of `Command`."""
-
 OF_YOLO = ("train", "val", "predict", "export", "track", "tune")
 
 ENDS = """\
@@ -133,13 +131,16 @@ def _option(action: argparse.Action, key: str, value: str) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run `afpn` with these words, or with those of the command line; returns the exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    name = words[0] if words else "help"
+    name, *words = (sys.argv[1:] if argv is None else argv) or ["help"]
     name = {"help": "--help", "version": "--version"}.get(name, name)
-    module: Any = (
-        import_module(f"afpn_yolo.cli.{name.replace('-', '_')}") if name in COMMANDS else None
-    )
-    return ended(lambda: _run(module, name, words[1:]), getattr(module, "STOPPED", "stopped"))
+    module = module_of(name) if name in COMMANDS else None
+    return ended(lambda: _run(module, name, words), getattr(module, "STOPPED", "stopped"))
+
+
+def module_of(name: str) -> Any:
+    """The module of a command, see `afpn_yolo.cli`. That of `detect` runs without this package."""
+    here = f"afpn_yolo.cli.{name.replace('-', '_')}"
+    return import_module("afpn_yolo.edge.__main__" if name == "detect" else here)
 
 
 def _run(module: Any, name: str, words: list[str]) -> int:
@@ -158,20 +159,18 @@ def _run(module: Any, name: str, words: list[str]) -> int:
     module.add_arguments(command)
     args = parser.parse_args([name, *command.rewritten(words)])
     target = getattr(args, "json", None)
-    if isinstance(target, JsonTarget) and target.path is None:
-        with redirect_stdout(sys.stderr):
-            return int(module.run(args))
-    return int(module.run(args))
+    apart = isinstance(target, JsonTarget) and not target.path
+    with redirect_stdout(sys.stderr) if apart else nullcontext():
+        return int(module.run(args))
 
 
 def unknown(name: str, words: list[str]) -> str:
     """The sentence about a word that is no command."""
     if name in OF_YOLO:
         return f"{name} is Ultralytics' own command: {' '.join(['yolo', name, *words])}"
-    close = get_close_matches(name.lower().replace("_", "-"), COMMANDS, n=1)
-    if close:
-        return f"no command {name!r}; did you mean {close[0]!r}?"
-    return f"no command {name!r}; there are {', '.join(COMMANDS)}"
+    near = get_close_matches(name.lower().replace("_", "-"), COMMANDS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+    return f"no command {name!r}; {hint}"
 
 
 if __name__ == "__main__":

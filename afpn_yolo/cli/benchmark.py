@@ -16,7 +16,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli.arguments import SCALES, JsonTarget, check_least
+from afpn_yolo.cli import SCALES, JsonTarget, check_least
 from afpn_yolo.compare.plan import CONTROL, PAPER, QUICK_NECKS, parse_necks
 from afpn_yolo.deploy.cases import (
     PARTS,
@@ -54,7 +54,7 @@ QUICK: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add(
         "--models",
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     complete(args)
     planned = plan(args)  # it says what isn't installed, before that is imported
     from afpn_yolo.deploy.measure import BenchmarkError

@@ -33,8 +33,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli import twostage_table
-from afpn_yolo.cli.arguments import SCALES, add_json, check_least, model_name
+from afpn_yolo.cli import SCALES, add_json, check_least, model_name, twostage_table
 
 if TYPE_CHECKING:
     from afpn_yolo.compare.plan import Candidate
@@ -52,7 +51,7 @@ RANDOM = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("necks", nargs="*", metavar="[LABEL=]MODEL", help="model YAMLs, or .pt files to fine-tune")
     tables = ("I", "II", "III", "IV", "V", "V-rcnn")
@@ -97,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     check_least(args, epochs=1, imgsz=1, batch=1, workers=0, seeds=0)
     if args.name and Path(args.name).name != args.name:
         raise ValueError(f"--name {args.name}: a name, no path; --out is the folder")

@@ -17,11 +17,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from afpn_yolo.cli.arguments import SCALES, check_least
+from afpn_yolo.cli import SCALES, check_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     parser.add_argument("source", metavar="SRC.pth", type=Path, help="checkpoint of the authors'")
     parser.add_argument("target", metavar="DST.pt", type=Path, help="file to write")
     parser.add_argument("--scale", choices=SCALES, help="expected scale (found from the shapes)")
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     check_least(args, nc=1)
     if args.target.suffix != ".pt":
         raise ValueError(f"{args.target}: Ultralytics opens files that end in .pt")

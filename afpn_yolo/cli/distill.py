@@ -17,14 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from afpn_yolo.base.files import is_checkpoint
-from afpn_yolo.cli.arguments import add_json, check_least
+from afpn_yolo.cli import add_json, check_least
 from afpn_yolo.distill import Schedule
 
 STOPPED = "stopped; the same command goes on from here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model, or .npz of tensors")
     images = "images, folders or globs; a last word that ends in .pt is the file to write"
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     check_least(args, steps=1, batch=1)
     if args.imgsz < 32 or args.imgsz % 32:
         raise ValueError(f"--imgsz must be a multiple of 32, got {args.imgsz}")

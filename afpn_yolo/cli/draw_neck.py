@@ -14,13 +14,13 @@ MODELS = (".yaml", ".yml", ".pt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     parser.add_argument("model", nargs="?", default=DEFAULT, help=f"model YAML ({DEFAULT})")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.png", help="(MODEL.png)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     name = args.model if Path(args.model).suffix in MODELS else f"{args.model}.yaml"
     stem = Path(name).stem
     out = args.output or Path(f"{stem}.png")

@@ -7,7 +7,7 @@ from typing import Any
 
 from afpn_yolo import __version__
 from afpn_yolo.base.versions import installed
-from afpn_yolo.cli.arguments import add_json
+from afpn_yolo.cli import add_json
 from afpn_yolo.plugin.fallback import NEWEST, OLDEST, why_not_registered
 
 PACKAGES = (
@@ -18,12 +18,12 @@ PACKAGES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add_json(parser, "all of it")
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     info = collect()
     if args.json:
         args.json.write(info)

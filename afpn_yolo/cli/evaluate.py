@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afpn_yolo.cli.arguments import add_json, check_least, check_order
+from afpn_yolo.cli import add_json, check_least, check_order
 
 if TYPE_CHECKING:
     from afpn_yolo.evaluation.coco import Scores
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("model", metavar="MODEL", help="anything that YOLO() opens: .pt, .onnx, …")
     add("data", metavar="DATA", help="data YAML, or COCO's instances_*.json")
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     check_least(args, imgsz=1, batch=1)
     check_order(args.model, args.data)
     report = _measured(args)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("model", metavar="MODEL.pt", type=Path, help="checkpoint of afpn train-rcnn")
     add("-o", "--output", metavar="FILE.onnx", type=Path, help="file to write (MODEL.onnx)")
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     if len(args.imgsz) > 2:
         raise ValueError(f"--imgsz takes one side, or height and width, got {args.imgsz}")
     target = args.output or args.model.with_suffix(".onnx")

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli.arguments import add_json, check_least
+from afpn_yolo.cli import add_json, check_least
 from afpn_yolo.edge.command import FAULT, PARTLY, complain
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     parser.add_argument("model", metavar="MODEL.pt", help="checkpoint with AFPNFusion rows")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image, folder or glob")
     parser.add_argument("--out", type=Path, default=Path("fusion"), help="folder (fusion/)")
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     check_least(args, imgsz=1)
     if args.range and not 0 <= args.range[0] < args.range[1] <= 1:
         raise ValueError(

@@ -17,7 +17,7 @@ YAMLS = (".yaml", ".yml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     parser.add_argument("model", help="model YAML as `yolo train` takes it: yolo11n-seg.yaml")
     parser.add_argument(
         "--neck",
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     from afpn_yolo.base.files import written_whole
     from afpn_yolo.graft import graft, named_scale
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from afpn_yolo.cli.arguments import SCALES, add_json
+from afpn_yolo.cli import SCALES, add_json
 
 TASKS = {"seg": "segment", "pose": "pose", "obb": "obb", "depth": "depth"}
 NECKS = ("stock", "afpn", "lite")
@@ -23,14 +23,14 @@ not fused. More necks: afpn-sum and afpn-concat (in place of AFPN's ASFF), none 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     parser.add_argument("families", nargs="*", help="only these: yolov8, yolo11 (all)")
     parser.add_argument("--scale", choices=SCALES, default="n", help="scale (n)")
     add_json(parser, "the table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     rows = []
     necks = "".join(f"{neck:>17}" for neck in ("stock neck", "afpn", "afpn-lite"))
     print(f"{'model':18}{'tasks':36}{necks}")

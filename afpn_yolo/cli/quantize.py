@@ -15,11 +15,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from afpn_yolo.cli.arguments import add_json, check_least, check_order
+from afpn_yolo.cli import add_json, check_least, check_order
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("model", metavar="MODEL.onnx", type=Path, help="exported by Ultralytics, in float32")
     add("data", metavar="DATA", help="data YAML, or an image, a folder, a pattern in quotes")
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     check_least(args, count=1, repeats=0, threads=1)
     check_order(args.model, args.data)
     out = args.output or args.model.with_name(f"{args.model.stem}-int8.onnx")

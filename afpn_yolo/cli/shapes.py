@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     parser.add_argument("folder", type=Path, help="folder of the set; it must be new or empty")
     parser.add_argument(
         "--task", default="detect", help="detect (the default), segment, pose or obb"
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """See `Command`."""
+    """See `afpn_yolo.cli`."""
     from afpn_yolo.shapes import generate
 
     options = (args.train, args.val, args.seed, args.size, args.task)

@@ -12,7 +12,7 @@ import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli.arguments import add_json
+from afpn_yolo.cli import add_json
 
 if TYPE_CHECKING:
     from afpn_yolo.twostage.config import TrainConfig

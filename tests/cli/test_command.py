@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import pytest
 
 from afpn_yolo import __version__
+from afpn_yolo.cli import JsonTarget, model_name
 from afpn_yolo.cli import __main__ as cli
-from afpn_yolo.cli.__main__ import COMMANDS, main
-from afpn_yolo.cli.arguments import JsonTarget, model_name
+from afpn_yolo.cli.__main__ import COMMANDS, main, module_of
 from afpn_yolo.edge.command import ended
 from tests.processes import AFPN, ROOT, afpn, run
 
@@ -55,9 +54,8 @@ def parsed(monkeypatch: pytest.MonkeyPatch, name: str, *words: str) -> dict[str,
         seen.append(args)
         return 0
 
-    module = import_module(f"afpn_yolo.cli.{name.replace('-', '_')}")
-    fake = SimpleNamespace(__doc__="", add_arguments=module.add_arguments, run=keep)
-    monkeypatch.setattr(cli, "import_module", lambda _: fake)
+    fake = SimpleNamespace(__doc__="", add_arguments=module_of(name).add_arguments, run=keep)
+    monkeypatch.setattr(cli, "module_of", lambda _: fake)
     assert main([name, *words]) == 0
     monkeypatch.undo()
     return vars(seen[0])
@@ -96,7 +94,7 @@ def test_every_command_takes_key_value_words(monkeypatch: pytest.MonkeyPatch) ->
     """One value of each argument; no argument's name hides another's."""
     for name in COMMANDS:
         parser = cli.Parser(prog=name)
-        import_module(f"afpn_yolo.cli.{name.replace('-', '_')}").add_arguments(parser)
+        module_of(name).add_arguments(parser)
         words, expected = [], {}
         for action in parser._actions[1:]:
             value: Any = "a.pt"
