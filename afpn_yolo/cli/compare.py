@@ -33,17 +33,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli import SCALES, add_json, check_least, model_name, twostage_table
+from afpn_yolo.cli import SCALES, add_json, check_least, model_name
+from afpn_yolo.cli.train_rcnn import NONE, read_options
 
 if TYPE_CHECKING:
     from afpn_yolo.compare.plan import Candidate
-    from afpn_yolo.compare.runner import Comparison
     from afpn_yolo.compare.yolo import YoloRuns
+    from afpn_yolo.twostage.paper_tables import TableRuns
 
 STOPPED = "stopped; the same command goes on from here"
-DEFAULTS: dict[str, Any] = {"epochs": 300, "imgsz": 640, "batch": 16, "seeds": [0]}
-NOTHING = Path("none")
-FIRST = "looking at data and models ..."
+NOTHING = Path(NONE)
+TWO_STAGE = ("I", "II", "III", "V-rcnn")
+TRAINING = {
+    **{key: key for key in ("lr", "weight_decay", "momentum", "warmup", "flip", "crop", "amp")},
+    "trainable_layers": "trainable_layers",
+    "grad_clip": "clip",
+}
+"""What `--set` takes beside the arguments of torchvision's FasterRCNN, and its name in
+`TrainConfig`."""
 RANDOM = (
     "the YAMLs start from random weights, which takes long schedules: --backbone FILE starts them "
     "from the backbone of a checkpoint, a file for each scale; --backbone none hides this line"
@@ -54,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("necks", nargs="*", metavar="[LABEL=]MODEL", help="model YAMLs, or .pt files to fine-tune")
-    tables = ("I", "II", "III", "IV", "V", "V-rcnn")
+    tables = (*TWO_STAGE, "IV", "V")
     add("--table", choices=tables, help="the paper's table, where no models are named (IV)")
     add("--data", help="data set, as yolo takes it")
     add("--quick", action="store_true", help="a short comparison with a verdict")
@@ -86,8 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--name", help="name of the comparison (the data set's; with --quick: SET-quick)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
-    runs = Path("runs/compare")
-    add("--project", type=Path, default=runs, help=f"folder of the trainings ({runs})")
+    where = "folder of the trainings (runs/compare)"
+    add("--project", type=Path, default=Path("runs/compare"), help=where)
     add("--pareto", type=Path, metavar="BENCH.json", help="draw results over a benchmark's times")
     add("--part", default="model", choices=("model", "neck"), help="of --pareto's times (model)")
     add("--runtime", default="onnxruntime", help="of --pareto's times (onnxruntime)")
@@ -104,36 +111,33 @@ def run(args: argparse.Namespace) -> int:
         return _pareto(args)
     if not args.data:
         raise ValueError("--data is missing: the data set, as yolo takes it")
-    if sys.stderr.isatty():  # where somebody waits: the imports alone can take half a minute
-        print(FIRST, file=sys.stderr, flush=True)
-    if args.table in twostage_table.TABLES:
-        return _run(args, twostage_table.comparison(args))
-    if args.resnet:
+    two_stage = args.table in TWO_STAGE
+    if args.resnet and not two_stage:
         raise ValueError("--resnet is for the two-stage tables; name models or YAMLs instead")
-    # Here, so that --help needs no torch.
+    if sys.stderr.isatty():  # where somebody waits: the imports alone can take half a minute
+        print("looking at data and models ...", file=sys.stderr, flush=True)
     from afpn_yolo.base.errors import EvaluationError
     from afpn_yolo.compare.plan import default_name
     from afpn_yolo.compare.runner import Comparison
 
-    name = args.name or f"{default_name(args.data)}{'-quick' if args.quick else ''}"
+    end = f"-{args.table}" if two_stage else "-quick" if args.quick else ""
+    name = args.name or f"{default_name(args.data)}{end}"
     folder = args.project / name
-    yolo = _runs(args, folder)
+    runs: Any = _two_stage(args) if two_stage else _yolo(args, folder)
+
+    def planned(with_data: bool) -> Comparison:
+        plan = runs.plan(args.seeds or [0], with_data)
+        return Comparison(name, args.out, folder, plan, runs, judged=not two_stage)
+
     try:
-        comparison = Comparison(name, args.out, folder, yolo.plan(args.seeds), yolo)
+        comparison = planned(with_data=True)
     except EvaluationError:  # but the table of finished runs needs no data
-        runs = yolo.plan(args.seeds, with_data=False)
-        comparison = Comparison(name, args.out, folder, runs, yolo)
+        comparison = planned(with_data=False)
         if comparison.check():
             raise
-    missing = comparison.check()
-    untrained = [run for run in missing if not run.neck.is_checkpoint]
-    if untrained and not yolo.backbones and args.backbone != [NOTHING]:
+    fresh = any(not run.neck.is_checkpoint for run in comparison.check())
+    if fresh and not two_stage and not runs.backbones and args.backbone != [NOTHING]:
         print(RANDOM, file=sys.stderr)
-    return _run(args, comparison)
-
-
-def _run(args: argparse.Namespace, comparison: Comparison) -> int:
-    """Do what isn't done yet, and show the results."""
     failures = comparison.run(bar=args.quick)
     print(comparison.results().markdown())
     for path in comparison.files():
@@ -145,7 +149,33 @@ def _run(args: argparse.Namespace, comparison: Comparison) -> int:
     return 1 if failures else 0
 
 
-def _runs(args: argparse.Namespace, folder: Path) -> YoloRuns:
+def _two_stage(args: argparse.Namespace) -> TableRuns:
+    """The rows of a table of two-stage detectors."""
+    from afpn_yolo.twostage.config import TrainConfig
+    from afpn_yolo.twostage.paper_tables import TableRuns, rows_of
+
+    for option in ("necks", "quick", "control", "scales"):
+        if getattr(args, option):
+            name = "models" if option == "necks" else f"--{option}"
+            raise ValueError(f"--table {args.table} has rows of its own: leave out {name}")
+    weights = [*map(str, args.backbone or ["IMAGENET1K_V1"])]
+    if len(weights) > 1:
+        raise ValueError(f"--table {args.table} starts from one --backbone, or none")
+    options = read_options(args.set)
+    training = {TRAINING[key]: options.pop(key) for key in [*options] if key in TRAINING}
+    sizes = {"min_size": (args.imgsz,), "max_size": args.imgsz} if args.imgsz else {}
+    base = TrainConfig(
+        data=args.data,
+        weights=None if weights[0].lower() == NONE else weights[0],
+        batch=args.batch or TrainConfig.batch,
+        options=options,
+        **sizes,
+        **training,
+    )
+    return TableRuns(rows_of(args.table, args.resnet, args.epochs), base, args.device, args.workers)
+
+
+def _yolo(args: argparse.Namespace, folder: Path) -> YoloRuns:
     """What is compared, and under which settings."""
     from afpn_yolo.compare.baseline import with_control
     from afpn_yolo.compare.plan import PAPER, QUICK_NECKS, parse_necks
@@ -160,10 +190,7 @@ def _runs(args: argparse.Namespace, folder: Path) -> YoloRuns:
         necks = with_control(necks, folder)
     if args.quick:
         extra = _shorten(args, extra)
-    for key, value in DEFAULTS.items():
-        if getattr(args, key) is None:
-            setattr(args, key, value)
-    settings = Settings(args.data, args.epochs, args.imgsz, args.batch, extra)
+    settings = Settings(args.data, args.epochs or 300, args.imgsz or 640, args.batch or 16, extra)
     return YoloRuns(necks, settings, _backbones(args, necks), args.device, args.workers)
 
 

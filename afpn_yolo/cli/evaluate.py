@@ -12,6 +12,7 @@ is written but the report.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from afpn_yolo.cli import add_json, check_least, check_order
 
 if TYPE_CHECKING:
     from afpn_yolo.evaluation.coco import Scores
-    from afpn_yolo.evaluation.evaluate import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="anything that YOLO() opens: .pt, .onnx, …")
     add("data", metavar="DATA", help="data YAML, or COCO's instances_*.json")
-    add(
-        "--imgsz", type=int, help="input size in pixels (what the model was trained or exported at)"
-    )
+    add("--imgsz", type=int, help="input size in pixels (that of the training or the export)")
     add("--split", default="val", help="of a data YAML: train, val or test (val)")
     add("--device", help="as in yolo device=: cpu, 0, …")
     add("--batch", type=int, default=16, help="images at a time (16)")
@@ -43,7 +41,16 @@ def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
     check_least(args, imgsz=1, batch=1)
     check_order(args.model, args.data)
-    report = _measured(args)
+    from afpn_yolo.evaluation.evaluate import evaluate_model
+    from afpn_yolo.twostage.checkpoint import is_detector
+
+    model, how = Path(args.model), (args.split, args.device, args.batch, args.images)
+    if is_detector(model):
+        from afpn_yolo.twostage.detect import evaluate_checkpoint
+
+        report = evaluate_checkpoint(model, args.data, *how)
+    else:
+        report = evaluate_model(args.model, args.data, args.imgsz, *how, args.square, args.clip)
     if args.json:
         args.json.write(report)
     size = report["imgsz"]
@@ -53,39 +60,15 @@ def run(args: argparse.Namespace) -> int:
     print(f"small, medium and large by {report['area']}")
     if report["damaged"]:
         print(f"{len(report['damaged'])} damaged images are left out")
-    print(table(report))
+    print(table(report, report["per_class"]))
     return 0
 
 
-def _measured(args: argparse.Namespace) -> Report:
-    """The report on a model of Ultralytics', or on a detector of `afpn train-rcnn`."""
-    from afpn_yolo.evaluation.evaluate import evaluate_model
-    from afpn_yolo.twostage.checkpoint import is_detector
-
-    if is_detector(Path(args.model)):
-        from afpn_yolo.twostage.detect import evaluate_checkpoint
-
-        return evaluate_checkpoint(
-            Path(args.model), args.data, args.split, args.device, args.batch, args.images
-        )
-    return evaluate_model(
-        args.model,
-        args.data,
-        imgsz=args.imgsz,
-        split=args.split,
-        device=args.device,
-        batch=args.batch,
-        images=args.images,
-        square=args.square,
-        clip=args.clip,
-    )
-
-
-def table(report: Report) -> str:
+def table(scores: Scores, per_class: Mapping[str, Scores]) -> str:
     """Figures in percent, as the COCO literature prints them; a dash where there is no object."""
     from afpn_yolo.evaluation.coco import COLUMNS
 
-    rows: dict[str, Scores] = {"all": report, **report["per_class"]}
+    rows = {"all": scores, **per_class}
     width = max(len("class"), *map(len, rows))
     lines = [f"{'class':{width}} {'objects':>8}" + "".join(f"{name:>7}" for name in COLUMNS)]
     for name, scores in rows.items():

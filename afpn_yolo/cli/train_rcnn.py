@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from afpn_yolo.cli import add_json
-
-if TYPE_CHECKING:
-    from afpn_yolo.twostage.config import TrainConfig
+from afpn_yolo.cli.evaluate import table
 
 STOPPED = "stopped: --resume goes on from the last whole epoch"
 NONE = "none"
@@ -56,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set",
         dest="options",
         nargs="+",
+        default=[],
         metavar="NAME=VALUE",
         help="more arguments of torchvision's FasterRCNN",
     )
@@ -81,44 +81,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how("--seed", type=int, help="of all random choices (0)")
 
 
-def config_of(args: argparse.Namespace) -> TrainConfig:
-    """The training that the options describe.
-
-    Raises:
-        ValueError: On an impossible value.
-    """
-    from afpn_yolo.twostage.config import TrainConfig
-
-    given = {key: value for key, value in vars(args).items() if value is not None}
-    given["options"] = dict(read_option(word) for word in args.options or ())
-    if args.weights.lower() == NONE:
-        del given["weights"]
-    return TrainConfig.of(given)
-
-
-def read_option(word: str) -> tuple[str, Any]:
-    """`box_nms_thresh=0.6` as a name and a value; `true` and `none` in any case, as for `yolo`."""
-    name, _, value = word.partition("=")
-    plain = value.capitalize() if value.lower() in ("true", "false", NONE) else value
-    try:
-        return name, ast.literal_eval(plain)
-    except (ValueError, SyntaxError):
-        raise ValueError(f"--set {word}: expected NAME=VALUE, e.g. box_nms_thresh=0.6") from None
+def read_options(words: Iterable[str]) -> dict[str, Any]:
+    """Values by name of `box_nms_thresh=0.6`; `true` and `none` in any case, as for `yolo`."""
+    options = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        plain = value.capitalize() if value.lower() in ("true", "false", NONE) else value
+        try:
+            options[name] = ast.literal_eval(plain)
+        except (ValueError, SyntaxError):
+            example = "box_nms_thresh=0.6"
+            raise ValueError(f"--set {word}: expected NAME=VALUE, e.g. {example}") from None
+    return options
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and report the last epoch."""
-    from afpn_yolo.evaluation.coco import COLUMNS
+    from afpn_yolo.twostage.config import TrainConfig
     from afpn_yolo.twostage.train import BEST, SERVER, TABLE, record_of, train
 
-    config = config_of(args)
+    asked = {key: value for key, value in vars(args).items() if str(value).lower() != NONE}
+    config = TrainConfig.of({**asked, "options": read_options(args.options)})
     last = train(config, args.project / args.name, args.device, args.workers, args.resume)
     if last is None:  # not the first of several processes
         return 0
     record = record_of(last)
-    scores = [record["metrics"][key] for key in COLUMNS]
-    print("".join(f"{key:>7}" for key in COLUMNS))
-    print("".join(f"{'-':>7}" if score is None else f"{100 * score:7.1f}" for score in scores))
+    print(table(record["metrics"], record["per_class"]))
     for path in (last, *(last.with_name(name) for name in (BEST, TABLE, SERVER))):
         if path.exists():
             print(path)
