@@ -78,6 +78,18 @@ def add_json(parser: argparse.ArgumentParser, what: str = "the figures") -> None
     )
 
 
+def add_output(parser: argparse.ArgumentParser, suffix: str, what: str) -> None:
+    """Add `-o FILE`, whose name must have this suffix; `args.output` is a path, or None."""
+
+    def named(text: str) -> Path:
+        if Path(text).suffix != suffix:
+            raise argparse.ArgumentTypeError(f"{text}: the name must end in {suffix}")
+        return Path(text)
+
+    name = f"FILE{suffix}"
+    parser.add_argument("-o", "--output", type=named, metavar=name, help=f"file to write ({what})")
+
+
 def _writable(path: Path) -> bool:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     return folder.is_dir() and os.access(folder, os.W_OK) and not path.is_dir()

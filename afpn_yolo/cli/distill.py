@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from afpn_yolo.base.files import is_checkpoint
-from afpn_yolo.cli import add_json, check_least
+from afpn_yolo.cli import add_json, add_output, check_least
 from afpn_yolo.distill import Schedule
 
 STOPPED = "stopped; the same command goes on from here"
@@ -29,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model, or .npz of tensors")
     images = "images, folders or globs; a last word that ends in .pt is the file to write"
     add("images", metavar="IMAGES", nargs="+", help=images)
-    name = "file to write (the teacher's name with that of the neck: yolo11n-afpn-lite.pt)"
-    add("-o", "--output", type=Path, metavar="OUT.pt", help=name)
+    add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-lite.pt")
     kinds = "of the teacher's model: lite (the default), afpn: as published, sum, concat, none"
     add("--neck", metavar="KIND", help=kinds)
     add("--model", help="model YAML of the student, in place of the teacher's with another neck")
@@ -55,21 +54,17 @@ def run(args: argparse.Namespace) -> int:
         images, out = images[:-1], Path(images[-1])
     if not images:
         raise ValueError(f"name images, folders or globs between {args.teacher} and {out}")
-    if out and not is_checkpoint(out):
-        raise ValueError(f"{out}: Ultralytics opens files that end in .pt")
     from tqdm import tqdm
 
     from afpn_yolo.distill.distill import distill
     from afpn_yolo.edge.sources import find_images
 
-    with tqdm(total=args.steps, desc="Distilling", unit=" steps", disable=None) as bar:
+    seconds = 0.1 if sys.stderr.isatty() else 30  # from one line to the next
+    with tqdm(total=args.steps, desc="Distilling", unit=" steps", mininterval=seconds) as bar:
 
         def progress(step: int, errors: list[float]) -> None:
+            bar.set_postfix(error=f"{sum(errors) / len(errors):.2f}", refresh=False)  # mean
             bar.update(step - bar.n)
-            error = f"{sum(errors) / len(errors):.2f}"  # mean over the levels
-            bar.set_postfix(error=error)
-            if bar.disable and step % max(1, args.steps // 10) == 0:  # no terminal
-                print(f"step {step} of {args.steps}: error {error}", file=sys.stderr, flush=True)
 
         result = distill(
             args.teacher,

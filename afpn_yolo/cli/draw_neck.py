@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from afpn_yolo.cli import model_name
+
 DEFAULT = "yolov5n-afpn.yaml"
-MODELS = (".yaml", ".yml", ".pt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
-    name = args.model if Path(args.model).suffix in MODELS else f"{args.model}.yaml"
+    name = model_name(args.model)
     stem = Path(name).stem
     out = args.output or Path(f"{stem}.png")
     from afpn_yolo.plots.neck_figure import collect, draw

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from afpn_yolo import __version__
 from afpn_yolo.base.versions import installed
@@ -24,17 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
-    info = collect()
-    if args.json:
-        args.json.write(info)
-    width = max(map(len, info))
-    for name, value in info.items():
-        print(f"{name:{width}}  {value}")
-    return 0
-
-
-def collect() -> dict[str, Any]:
-    """All that is shown: what Ultralytics collects of the system, and what concerns us."""
     reason = why_not_registered()
     versions = installed(PACKAGES)
     info = {
@@ -47,6 +35,12 @@ def collect() -> dict[str, Any]:
     try:
         from afpn_yolo.upstream.loading import system_info
 
-        return info | system_info()
+        info |= system_info()
     except Exception as error:  # a bug report of a broken installation needs the rest
-        return info | {"system": f"Ultralytics can't be used: {error}"}
+        info["system"] = f"Ultralytics can't be used: {error}"
+    if args.json:
+        args.json.write(info)
+    width = max(map(len, info))
+    for name, value in info.items():
+        print(f"{name:{width}}  {value}")
+    return 0

@@ -11,20 +11,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from afpn_yolo.cli import add_output
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("model", metavar="MODEL.pt", type=Path, help="checkpoint of afpn train-rcnn")
-    add("-o", "--output", metavar="FILE.onnx", type=Path, help="file to write (MODEL.onnx)")
-    add(
-        "--imgsz",
-        type=int,
-        nargs="+",
-        default=[800, 1344],
-        metavar="N",
-        help="height and width, or one side; multiples of 32 (800 1344)",
-    )
+    size = "height and width, or one side; multiples of 32 (800 1344)"
+    add("--imgsz", type=int, nargs="+", default=[800, 1344], metavar="N", help=size)
+    add_output(parser, ".onnx", "MODEL.onnx")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,8 +28,6 @@ def run(args: argparse.Namespace) -> int:
     if len(args.imgsz) > 2:
         raise ValueError(f"--imgsz takes one side, or height and width, got {args.imgsz}")
     target = args.output or args.model.with_suffix(".onnx")
-    if target.suffix != ".onnx":
-        raise ValueError(f"{target}: the name must end in .onnx")
     from afpn_yolo.twostage.checkpoint import export, open_detector
 
     model, names = open_detector(args.model)

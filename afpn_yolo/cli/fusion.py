@@ -18,8 +18,6 @@ from afpn_yolo.edge.command import FAULT, PARTLY, complain
 if TYPE_CHECKING:
     from torch import nn
 
-    from afpn_yolo.plots.fusion_maps import FusionMap
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
@@ -28,13 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("fusion"), help="folder (fusion/)")
     parser.add_argument("--imgsz", type=int, help="longer side (what the model was trained at)")
     parser.add_argument("--device", help="as in yolo device= (chosen by Ultralytics)")
-    parser.add_argument(
-        "--range",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="weights that the colours span (those of each image); 0 1 to compare images",
-    )
+    span = "weights that the colours span (those of each image); 0 1 to compare images"
+    parser.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help=span)
     add_json(parser, "the mean weights")
 
 
@@ -42,19 +35,25 @@ def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
     check_least(args, imgsz=1)
     if args.range and not 0 <= args.range[0] < args.range[1] <= 1:
-        raise ValueError(
-            "--range must be two numbers from 0 to 1, got {:g} {:g}".format(*args.range)
-        )
+        low, high = args.range
+        raise ValueError(f"--range must be two numbers from 0 to 1, got {low:g} {high:g}")
     from tqdm import tqdm
 
+    from afpn_yolo.edge.sources import find_images
     from afpn_yolo.plots.fusion_maps import open_fusions
     from afpn_yolo.upstream.loading import move
 
     model = move(open_fusions(args.model), args.device)
     args.out.mkdir(parents=True, exist_ok=True)
-    images, errors = collect(args.images)
-    results = []
-    for image in tqdm(dict.fromkeys(images), "fusions", disable=len(images) < 2 or None):
+    images: dict[Path, None] = {}
+    results: list[dict[str, Any]] = []
+    errors: list[Exception] = []
+    for source in args.images:
+        try:
+            images |= dict.fromkeys(find_images(source))
+        except (OSError, ValueError) as error:
+            errors.append(error)
+    for image in tqdm(images, "fusions", disable=len(images) < 2 or None):
         try:
             results.append(draw_one(model, image, args))
         except (OSError, ValueError) as error:
@@ -63,25 +62,9 @@ def run(args: argparse.Namespace) -> int:
         args.json.write({"model": args.model, "images": results})
     for result in results:
         print(result["picture"])
-    for problem in errors:
-        complain(problem)
-    if not errors:
-        return 0
-    return PARTLY if results else FAULT
-
-
-def collect(sources: list[str]) -> tuple[list[Path], list[Exception]]:
-    """The images that were found, and what was wrong with the other sources."""
-    from afpn_yolo.edge.sources import find_images
-
-    images: list[Path] = []
-    errors: list[Exception] = []
-    for source in sources:
-        try:
-            images += find_images(source)
-        except (OSError, ValueError) as error:
-            errors.append(error)
-    return images, errors
+    for each in errors:
+        complain(each)
+    return (PARTLY if results else FAULT) if errors else 0
 
 
 def draw_one(model: nn.Module, image: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -92,12 +75,9 @@ def draw_one(model: nn.Module, image: Path, args: argparse.Namespace) -> dict[st
     view = look(model, image, args.imgsz)
     path = free_path(args.out, image.stem, ".png")
     draw(view, image.name, args.range).savefig(path)
-    return {"image": str(image), "picture": str(path), "fusions": [summary(m) for m in view.maps]}
-
-
-def summary(item: FusionMap) -> dict[str, Any]:
-    """One fusion's mean weights, by the names of the levels."""
-    means = [round(mean, 4) for mean in item.means().tolist()]
-    target = item.levels[item.target]
-    weights = dict(zip(item.levels, means, strict=True))
-    return {"row": item.row, "target": target, "weights": weights}
+    fusions = []
+    for item in view.maps:
+        means = (round(mean, 4) for mean in item.means().tolist())
+        weights = dict(zip(item.levels, means, strict=True))
+        fusions.append({"row": item.row, "target": item.levels[item.target], "weights": weights})
+    return {"image": str(image), "picture": str(path), "fusions": fusions}

@@ -11,24 +11,16 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from pathlib import Path
 
-YAMLS = (".yaml", ".yml")
+from afpn_yolo.cli import add_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     parser.add_argument("model", help="model YAML as `yolo train` takes it: yolo11n-seg.yaml")
-    parser.add_argument(
-        "--neck",
-        default="afpn",
-        metavar="KIND",
-        help="afpn: as published (the default); lite: smaller and faster; sum, concat: in place of "
-        "its ASFF; none: a control",
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE.yaml", help="file to write; it must be new"
-    )
+    kinds = "afpn: as published (the default), lite: smaller, sum, concat: without ASFF, none"
+    parser.add_argument("--neck", default="afpn", metavar="KIND", help=kinds)
+    add_output(parser, ".yaml", "it must be new")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,31 +28,22 @@ def run(args: argparse.Namespace) -> int:
     from afpn_yolo.base.files import written_whole
     from afpn_yolo.graft import graft, named_scale
 
-    asked = named_scale(args.model)
-    output: Path | None = args.output
+    asked, output = named_scale(args.model), args.output
+    named = named_scale(output.name) if output else None
+    result = graft(args.model, args.neck, None if named else asked)
+    warnings = [result.warning] if result.warning else []
     if output is None:
-        result = graft(args.model, args.neck, asked)
         if isinstance(sys.stdout, io.TextIOWrapper):  # redirected into a file, it is a model YAML
             sys.stdout.reconfigure(encoding="utf-8")
         print(result.text, end="")
-        _warn(result.warning)
-        return 0
-    if output.suffix not in YAMLS:
-        raise ValueError(f"{output}: Ultralytics opens model YAMLs named *.yaml only")
-    named = named_scale(output.name)
-    result = graft(args.model, args.neck, None if named else asked)
-    if output.exists() and output.read_bytes() != result.text.encode():
-        raise ValueError(f"{output}: there is another file of that name; it is not overwritten")
-    with written_whole(output) as part:
-        part.write_text(result.text, encoding="utf-8")
-    print(output)
-    _warn(result.warning)
-    if asked in result.content.get("scales", ()) and not named:
-        _warn(f"{output.name} names no scale: it is built at {asked}")
+    else:
+        if output.exists() and output.read_bytes() != result.text.encode():
+            raise ValueError(f"{output}: there is another file of that name; it is not overwritten")
+        with written_whole(output) as part:
+            part.write_text(result.text, encoding="utf-8")
+        print(output)
+        if asked in result.content.get("scales", ()) and not named:
+            warnings.append(f"{output.name} names no scale: it is built at {asked}")
+    for warning in warnings:
+        print(warning, file=sys.stderr)
     return 0
-
-
-def _warn(text: str) -> None:
-    """Print to standard error: standard output may be redirected into a model YAML."""
-    if text:
-        print(text, file=sys.stderr)

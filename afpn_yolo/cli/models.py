@@ -9,7 +9,8 @@ A name is family, neck and task: `yolo train model=yolo11n-afpn-lite-seg.yaml da
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def listed(families: list[str], scale: str) -> Iterator[dict[str, Any]]:
     """Each family that a neck can be put into: `model`, `tasks`, and the costs by neck."""
     from afpn_yolo.graft import graft
+    from afpn_yolo.graft.shapes import cost
     from afpn_yolo.plugin.by_name import stock_models
     from afpn_yolo.plugin.lookup import unscaled
     from afpn_yolo.upstream.models import read_model_yaml
@@ -70,22 +72,6 @@ def listed(families: list[str], scale: str) -> Iterator[dict[str, Any]]:
             contents = {neck: graft(content, neck).content for neck in NECKS[1:]}
         except (OSError, ValueError):  # no such scale, or no neck to replace
             continue
-        costs = {neck: cost(each) for neck, each in {"stock": content, **contents}.items()}
+        costs = {neck: asdict(cost(each)) for neck, each in {"stock": content, **contents}.items()}
         model = Path(content["yaml_file"]).stem
         yield {"model": model, "tasks": sorted(known), **costs}
-
-
-def cost(content: Mapping[str, Any]) -> dict[str, float]:
-    """`parameters` and `gflops` of a model YAML's content, at 640 x 640; nothing is computed."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from afpn_yolo.graft.shapes import laid_out
-    from afpn_yolo.upstream.neck import run_rows
-
-    rows = laid_out(content).train()  # in evaluation heads would decode, too
-    image = torch.empty(1, content.get("channels", 3), 640, 640, device="meta")
-    with FlopCounterMode(display=False) as counter:
-        run_rows(rows, {-1: image}, range(len(rows)))
-    parameters = sum(parameter.numel() for parameter in rows.parameters())
-    return {"parameters": parameters, "gflops": counter.get_total_flops() / 1e9}

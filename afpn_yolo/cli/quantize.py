@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from afpn_yolo.cli import add_json, check_least, check_order
+from afpn_yolo.cli import add_json, add_output, check_least, check_order
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL.onnx", type=Path, help="exported by Ultralytics, in float32")
     add("data", metavar="DATA", help="data YAML, or an image, a folder, a pattern in quotes")
-    add("-o", "--output", type=Path, metavar="FILE.onnx", help="file to write (MODEL-int8.onnx)")
+    add_output(parser, ".onnx", "MODEL-int8.onnx")
     add("--count", type=int, default=200, help="calibrate on so many images at most (200)")
     add("--split", default="train", help="of a data YAML: train, val or test (train)")
-    add(
-        "--keep",
-        nargs="+",
-        default=[],
-        metavar="PATTERN",
-        help="names of more nodes that stay in float: '/model.9/*'",
-    )
-    add(
-        "--reduce-range",
-        action="store_true",
-        help="7-bit weights, for x86 processors without VNNI, where 8 bits overflow",
-    )
+    names = "names of more nodes that stay in float: '/model.9/*'"
+    add("--keep", nargs="+", default=[], metavar="PATTERN", help=names)
+    narrow = "7-bit weights, for x86 processors without VNNI, where 8 bits overflow"
+    add("--reduce-range", action="store_true", help=narrow)
     add("--repeats", type=int, default=50, help="timed calls of each model, in turn; 0: none (50)")
     add("--threads", type=int, default=2, help="for the timing (2)")
     add_json(parser, "sizes and times")
@@ -48,8 +40,6 @@ def run(args: argparse.Namespace) -> int:
     check_least(args, count=1, repeats=0, threads=1)
     check_order(args.model, args.data)
     out = args.output or args.model.with_name(f"{args.model.stem}-int8.onnx")
-    if out.suffix != ".onnx":
-        raise ValueError(f"--output {out}: the name must end in .onnx")
     from afpn_yolo.deploy.quantize import calibration_images, overflows, quantize_detector
 
     images = calibration_images(args.data, args.split, args.count)
@@ -67,16 +57,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{size / 1e6:.2f} MB, {size / before:.2f} of the float model")
     times = speed([args.model, out], shape, args.repeats, args.threads) if args.repeats else {}
     if args.json:
-        args.json.write(
-            {
-                "model": str(out),
-                "images": len(images),
-                "bytes": size,
-                "float_bytes": before,
-                "float_nodes": floats,
-                "times": times,
-            }
-        )
+        figures = {"bytes": size, "float_bytes": before, "float_nodes": floats, "times": times}
+        args.json.write({"model": str(out), "images": len(images), **figures})
     return 0
 
 

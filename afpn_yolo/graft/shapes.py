@@ -82,14 +82,26 @@ def measure(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
         image = torch.empty(1, d.get("channels", 3), SIDE, SIDE, device="meta")
         with torch.device("meta"):
             _run(rows[:first], image, outputs)
-            with FlopCounterMode(display=False) as counter:
-                _run(rows[first:], image, outputs)
+        neck = _counted(rows[first:], image, outputs)
     except Exception as error:  # the parser raises whatever it comes across
         raise ValueError(
             f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
         ) from error
-    parameters = sum(p.numel() for p in rows[first:].parameters())
-    return [_shape(x) for x in outputs], Cost(parameters, counter.get_total_flops() / 1e9)
+    return [_shape(x) for x in outputs], neck
+
+
+def cost(d: Mapping[str, Any]) -> Cost:
+    """What all rows of a model YAML cost on 640 x 640 pixels, at the scale that it names."""
+    image = torch.empty(1, d.get("channels", 3), 640, 640, device="meta")
+    return _counted(laid_out(d).train(), image, [])  # in evaluation heads would decode, too
+
+
+def _counted(rows: nn.Sequential, image: Tensor, outputs: list[Any]) -> Cost:
+    """As `_run`; returns what the rows cost."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        _run(rows, image, outputs)
+    parameters = sum(parameter.numel() for parameter in rows.parameters())
+    return Cost(parameters, counter.get_total_flops() / 1e9)
 
 
 def _run(rows: nn.Sequential, image: Tensor, outputs: list[Any]) -> None:

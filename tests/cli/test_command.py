@@ -100,6 +100,8 @@ def test_every_command_takes_key_value_words(monkeypatch: pytest.MonkeyPatch) ->
             value: Any = "a.pt"
             if action.choices:
                 value = next(iter(action.choices))
+            elif "." in str(action.metavar):
+                value = action.metavar
             elif action.type in (int, float) or action.nargs == 0:
                 value = "1"
             count = action.nargs if isinstance(action.nargs, int) else 1

@@ -67,7 +67,6 @@ def test_a_neck_that_cannot_be_as_small_as_the_stock_one_says_so(
     [
         (("yolo11n-cls.yaml",), "Classify"),
         (("yolo11n.yaml", "--neck", "pan"), "pan"),
-        (("yolo11n.yaml", "-o", "mine.yml.txt"), "mine.yml.txt"),
         (("yolo99n.yaml",), "yolo99"),
         (("yolov5n",), "yolov5n.yaml"),
         (("empty.yaml",), "empty.yaml"),
