@@ -177,9 +177,8 @@ def _two_stage(args: argparse.Namespace) -> TableRuns:
 
 def _yolo(args: argparse.Namespace, folder: Path) -> YoloRuns:
     """What is compared, and under which settings."""
-    from afpn_yolo.compare.baseline import with_control
     from afpn_yolo.compare.plan import PAPER, QUICK_NECKS, parse_necks
-    from afpn_yolo.compare.yolo import Settings, YoloRuns
+    from afpn_yolo.compare.yolo import YoloRuns, with_control
     from afpn_yolo.upstream.train import read_settings
 
     extra = read_settings(args.set, "--set")
@@ -190,8 +189,8 @@ def _yolo(args: argparse.Namespace, folder: Path) -> YoloRuns:
         necks = with_control(necks, folder)
     if args.quick:
         extra = _shorten(args, extra)
-    settings = Settings(args.data, args.epochs or 300, args.imgsz or 640, args.batch or 16, extra)
-    return YoloRuns(necks, settings, _backbones(args, necks), args.device, args.workers)
+    shared = (args.data, args.epochs or 300, args.imgsz or 640, args.batch or 16, extra)
+    return YoloRuns(necks, *shared, _backbones(args, necks), args.device, args.workers)
 
 
 def _shorten(args: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:

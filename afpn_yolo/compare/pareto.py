@@ -42,8 +42,7 @@ def over_cost(
     what = f"{part}, {runtime} {precision}"
     times = read_times(benchmark, (part, runtime, precision))
     tables = {path.stem: read_table(path) for path in results}
-    every = [row for table in tables.values() for row in table]
-    necks = {row.name: (row.label, row.scale) in times for row in every}
+    necks = {r.name: (r.label, r.scale) in times for table in tables.values() for r in table}
     if not any(necks.values()):
         raise ValueError(
             f"{benchmark} has no {what} of any neck in {', '.join(map(str, results))}; labels and "

@@ -108,10 +108,8 @@ def _difference(key: str, before: Any, now: Any) -> str:
 def in_words(key: str, value: Any) -> str:
     """A condition as reports and messages show it."""
     if key == "backbone":
-        weights = [
-            f"{f'{s}: ' if s else ''}{_short(digest)}" for s, digest in (value or {}).items()
-        ]
-        return f"weights {', '.join(weights)}" if weights else "random weights"
+        files = [f"{scale} {_short(digest)}".strip() for scale, digest in (value or {}).items()]
+        return f"weights {', '.join(files)}" if files else "random weights"
     if isinstance(value, Mapping):
         return " ".join(f"{name}={setting}" for name, setting in value.items())
     return "not set" if value is None else _short(str(value))

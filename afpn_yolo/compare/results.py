@@ -29,7 +29,6 @@ EXPLAINED = (
     "GFLOPs at the size of the images; those of two-stage detectors at 640 x 640."
 )
 COURSE = "During training (AP of the validation after each epoch, mean over seeds)"
-SAMPLED = "spread evenly over the training images in the order of their names"
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #f6f8fa; --ink: #1f2328;
   --dim: #59636e; --paper: #fff; --mark: #0969da; }
@@ -176,7 +175,7 @@ def shared(runs: Sequence[Record]) -> dict[str, str]:
         if key != MODEL and value is not None and all(c.get(key) == value for c in every)
     }
     if "fraction" in words:
-        words["fraction"] += f", {SAMPLED}"
+        words["fraction"] += ", spread evenly over the training images in the order of their names"
     if DIGEST in words:
         words["images and labels"] = words.pop(DIGEST)
     return words

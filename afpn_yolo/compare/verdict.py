@@ -82,7 +82,7 @@ def verdict(table: Sequence[Row]) -> dict[str, Any]:
     Returns:
         For JSON: `confidence`, and a list `scales`, each with `necks_matter` (None: these runs
         don't show it), the differences, `best`, `level_with_best`, and the `text` in sentences.
-        Where there can be none, nothing but the text, which says why.
+        Where there can be no verdict, the text says why, and there are no other figures.
     """
     scales = dict.fromkeys(row.scale for row in table)
     groups = ([row for row in table if row.scale == scale] for scale in scales)
@@ -130,8 +130,7 @@ def _why_none(table: Sequence[Row]) -> str:
 
 
 def _matter(gain: Difference, first: Row, control: Row) -> str:
-    n, m = len(first.scores), len(control.scores)
-    seeds = f"{n} seeds each" if n == m else f"{n} and {m} seeds"
+    seeds = f"{len(first.scores)} and {len(control.scores)} seeds"
     figures = f"{first.name} against no neck: {gain}, {seeds}."
     if not gain.seen:
         text = f"These runs don't show that necks matter on these data: {UNSEEN}."

@@ -1,4 +1,4 @@
-"""Runs of YOLO models: what is planned, and how one is trained and evaluated."""
+"""Runs of YOLO models: their control, what is planned, and how one is trained and evaluated."""
 
 from __future__ import annotations
 
@@ -11,15 +11,55 @@ from typing import Any
 from torch import nn
 
 from afpn_yolo.base.yaml_rows import backbone_rows
-from afpn_yolo.compare.plan import Candidate, Run
+from afpn_yolo.compare.plan import CONTROL, Candidate, Run
 from afpn_yolo.compare.runner import AfterEpoch
 from afpn_yolo.evaluation.coco import COLUMNS
 from afpn_yolo.evaluation.evaluate import evaluate_model
 from afpn_yolo.evaluation.fingerprint import data_digest, model_digest, tensor_digest
 from afpn_yolo.evaluation.records import DIGEST, MODEL, Curve, Result
+from afpn_yolo.graft import graft
+from afpn_yolo.plugin.lookup import NECK
 from afpn_yolo.upstream.loading import find_checkpoint
-from afpn_yolo.upstream.models import load_model, read_model_yaml, save_checkpoint, trainable_file
+from afpn_yolo.upstream.models import (
+    load_model,
+    read_model_yaml,
+    save_checkpoint,
+    trainable_file,
+    write_model_yaml,
+)
 from afpn_yolo.upstream.train import backbone_of, cost, spread_evenly, train
+
+
+def with_control(necks: Sequence[Candidate], folder: Path) -> list[Candidate]:
+    """Add a model without a neck at each scale, unless one has the label `CONTROL`.
+
+    It is the scale's first candidate with 1x1 convolutions for its neck, a YAML in the folder.
+
+    Raises:
+        ValueError: When a scale's first candidate is a checkpoint, or can't lose its neck.
+    """
+    first: dict[str | None, Candidate] = {}
+    for neck in necks:
+        first.setdefault(neck.scale, neck)
+    labelled = {neck.scale for neck in necks if neck.label == CONTROL}
+    missing = [neck for scale, neck in first.items() if scale not in labelled]
+    return [*necks, *(_control_of(neck, folder) for neck in missing)]
+
+
+def _control_of(neck: Candidate, folder: Path) -> Candidate:
+    if neck.is_checkpoint:
+        raise ValueError(
+            f"--control: there is none for a checkpoint, {neck.model}; name your own, "
+            f"{CONTROL}=MODEL"
+        )
+    try:
+        content = graft(read_model_yaml(neck.model, neck.scale), "none").content
+    except ValueError as error:
+        raise ValueError(f"--control: {error}; name your own, {CONTROL}=MODEL") from None
+    path = folder / f"{NECK.sub('', Path(neck.model).stem)}-none.yaml"
+    write_model_yaml(content, path)
+    return Candidate(CONTROL, str(path), neck.scale)
+
 
 OWN = {
     *("data", "epochs", "imgsz", "batch", "seed", "model", "pretrained", "patience"),
@@ -63,45 +103,37 @@ def _unfair(key: str, value: Any) -> str | None:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all runs share: Ultralytics' arguments of these names, and `extra` ones.
-
-    `imgsz`, in pixels, is for training and evaluation; `batch` is over all GPUs.
-    """
-
-    data: str
-    epochs: int
-    imgsz: int
-    batch: int
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """All of them, as Ultralytics' trainer takes them."""
-        shape = {"epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch}
-        return {"data": self.data, **shape, **self.extra}
-
-    @property
-    def split(self) -> str:
-        """What the runs are judged on."""
-        return str(self.extra.get("split", "val"))
-
-
-@dataclass(frozen=True)
 class YoloRuns:
     """Necks x seeds under one set of conditions; a `Train` for the runner.
 
     Attributes:
         necks: What is compared; the others of a scale are held against its first.
+        data, epochs, imgsz, batch: As `yolo` takes them. `imgsz`, in pixels, is for training and
+            evaluation; `batch` is over all GPUs.
+        extra: More of Ultralytics' arguments.
         backbones: For a scale, the file whose backbone starts its YAMLs.
         device, workers: As `yolo` takes them; several GPUs train distributed.
     """
 
     necks: Sequence[Candidate]
-    settings: Settings
+    data: str
+    epochs: int
+    imgsz: int
+    batch: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
     backbones: Mapping[str | None, Path] = field(default_factory=dict)
     device: str | None = None
     workers: int = 8
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        shape = {"epochs": self.epochs, "imgsz": self.imgsz, "batch": self.batch}
+        return {"data": self.data, **shape, **self.extra}
+
+    @property
+    def _split(self) -> str:
+        """What the runs are judged on."""
+        return str(self.extra.get("split", "val"))
 
     def plan(self, seeds: Sequence[int], with_data: bool = True) -> list[Run]:
         """The runs, one of every neck for each seed; `with_data` looks at the data, too.
@@ -111,15 +143,14 @@ class YoloRuns:
                 a backbone doesn't fit.
             EvaluationError: When the data can't be opened.
         """
-        settings = self.settings
-        check_settings(settings.extra)
+        check_settings(self.extra)
         self._check_frozen()
         models = {neck: self._digest(neck) for neck in self.necks}
         starts = {neck.scale: self._backbone(neck) for neck in self.necks if self._start(neck)}
         conditions = {
-            **settings.arguments,
+            **self._arguments,
             "backbone": {s or "": tensor_digest(b.state_dict()) for s, b in starts.items()},
-            DIGEST: data_digest(settings.data, ("train", settings.split)) if with_data else None,
+            DIGEST: data_digest(self.data, ("train", self._split)) if with_data else None,
         }
         # Seeds outside: after the first round every neck has been seen once.
         return [
@@ -140,7 +171,7 @@ class YoloRuns:
         return backbone_of(self.backbones[neck.scale], neck.model, neck.scale)
 
     def _check_frozen(self) -> None:
-        value = self.settings.extra.get("freeze")
+        value = self.extra.get("freeze")
         rows = range(value) if isinstance(value, int) else value or []
         for neck in self.necks if rows else ():
             if neck.is_checkpoint:
@@ -159,13 +190,12 @@ class YoloRuns:
         The last, not the best: the best epoch is chosen on the data that it is then judged by.
         Boxes are clipped to the image, as Ultralytics does before it saves them for COCO's tools.
         """
-        settings = self.settings
         arguments: dict[str, Any] = {
             "seed": run.seed,
             "workers": self.workers,
             "patience": 0,  # all runs equally long
             "plots": False,
-            **settings.arguments,
+            **self._arguments,
         }
         if self._start(run.neck):
             digest = run.conditions["backbone"][run.neck.scale or ""]
@@ -175,13 +205,13 @@ class YoloRuns:
                 save_checkpoint(self._backbone(run.neck), path)
             arguments["pretrained"] = str(path)
         if (fraction := arguments.pop("fraction", 1.0)) != 1.0 or isinstance(fraction, int):
-            arguments["data"] = spread_evenly(settings.data, fraction, folder / "part.yaml")
+            arguments["data"] = spread_evenly(self.data, fraction, folder / "part.yaml")
         model = trainable_file(run.neck.model, run.neck.scale, folder)
         last = train(model, folder, arguments, self.device, after_epoch)
         report = evaluate_model(
-            last, settings.data, settings.imgsz, settings.split, device=self.device, clip=True
+            last, self.data, self.imgsz, self._split, device=self.device, clip=True
         )
-        parameters, gflops = cost(last, settings.imgsz)
+        parameters, gflops = cost(last, self.imgsz)
         seconds, curve = read_curve(folder / "results.csv")
         return {
             "parameters": parameters,
@@ -197,15 +227,20 @@ class YoloRuns:
 
 
 def read_curve(path: Path) -> tuple[float, Curve]:
-    """Seconds of training, and AP and AP50 after each epoch, from Ultralytics' `results.csv`."""
+    """Seconds of training, and AP and AP50 after each epoch, from Ultralytics' `results.csv`.
+
+    An epoch that was trained again, after a damaged checkpoint, counts once.
+    """
+    epochs: dict[float, dict[str, float]] = {}
+    before = 0.0
     with path.open(encoding="utf-8", newline="") as file:
-        lines = [{k.strip(): float(v) for k, v in line.items()} for line in csv.DictReader(file)]
-    seconds, before = 0.0, 0.0
-    for line in lines:
-        # A resumed training counts from zero again.
-        seconds += line["time"] - (before if line["time"] >= before else 0.0)
-        before = line["time"]
-    # A stock model that was killed before its checkpoint was written has its last epoch twice.
-    lines = [*{line["epoch"]: line for line in lines}.values()]
-    ap, ap50 = ([line[f"metrics/{key}(B)"] for line in lines] for key in ("mAP50-95", "mAP50"))
-    return seconds, {"AP": ap, "AP50": ap50}
+        for words in csv.DictReader(file):
+            line = {key.strip(): float(value) for key, value in words.items()}
+            # A resumed training counts from zero again.
+            seconds = line["time"] - (before if line["time"] >= before else 0.0)
+            before = line["time"]
+            epochs[line["epoch"]] = line | {"seconds": seconds}
+    ap, ap50 = (
+        [line[f"metrics/{key}(B)"] for line in epochs.values()] for key in ("mAP50-95", "mAP50")
+    )
+    return sum(line["seconds"] for line in epochs.values()), {"AP": ap, "AP50": ap50}

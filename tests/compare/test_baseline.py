@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from afpn_yolo.compare.baseline import with_control
 from afpn_yolo.compare.plan import Candidate
+from afpn_yolo.compare.yolo import with_control
 from afpn_yolo.evaluation.fingerprint import model_digest
 from afpn_yolo.upstream.models import empty_model, read_model_yaml
 from tests.processes import ROOT
@@ -47,21 +47,6 @@ def test_control_of_another_family(
     model: str, scale: str | None, control: str, tmp_path: Path
 ) -> None:
     assert control_of(model, scale, tmp_path) == model_digest(control, scale)
-
-
-def test_a_model_of_the_users_that_is_the_control_is_not_trained_twice(tmp_path: Path) -> None:
-    copy = tmp_path / "my5.yaml"
-    copy.write_bytes((ROOT / "models" / "yolov5-none.yaml").read_bytes())
-    for scale, models in (
-        (None, ("yolov5n-none.yaml", "yolov5n.yaml")),
-        ("n", ("yolov5.yaml", "yolov5-none.yaml")),
-        ("n", ("yolov5-afpn.yaml", str(copy))),
-    ):
-        necks = [Candidate(label, model, scale) for label, model in zip("ab", models, strict=True)]
-        named = {neck.label: neck.model for neck in with_control(necks, tmp_path)}
-        own = next(model for model in models if "none" in model or model == str(copy))
-        assert len(named) == 2
-        assert named["none"] == own
 
 
 @pytest.mark.parametrize(

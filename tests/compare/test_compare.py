@@ -21,7 +21,7 @@ from ultralytics.utils import YAML
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.compare.results import Results
 from afpn_yolo.compare.runner import Comparison
-from afpn_yolo.compare.yolo import Settings, YoloRuns
+from afpn_yolo.compare.yolo import YoloRuns
 from afpn_yolo.evaluation.fingerprint import data_digest, tensor_digest
 from afpn_yolo.plugin.lookup import shipped
 from afpn_yolo.upstream.models import build_model, read_model_yaml, read_tensors
@@ -107,8 +107,8 @@ def test_compare(small_data: Path, backbone: Path, tmp_path: Path) -> None:
 
 
 def comparison(data: Path, folder: Path, necks: Sequence[Candidate], **more: Any) -> Comparison:
-    backbones, name = more.pop("backbones", {}), more.pop("name", "x")
-    yolo = YoloRuns(necks, Settings(str(data), 3, 64, 4, **more), backbones)
+    name = more.pop("name", "x")
+    yolo = YoloRuns(necks, str(data), 3, 64, 4, **more)
     return Comparison(name, folder / "results", folder / "runs" / name, yolo.plan([0]), yolo)
 
 

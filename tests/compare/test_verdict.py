@@ -158,7 +158,7 @@ def test_conditions_are_shown_that_all_runs_share() -> None:
     conditions = shared(runs)
     assert conditions.keys() == {*("data", "epochs", "imgsz", "batch", "fraction", "backbone")}
     assert "evenly" in conditions["fraction"]
-    assert conditions["backbone"] == f"weights n: {digest[:12]}"
+    assert conditions["backbone"] == f"weights n {digest[:12]}"
 
 
 def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
