@@ -1,15 +1,14 @@
 """COCO's detection metrics by faster-coco-eval, for boxes held in arrays.
 
-That is pycocotools' evaluation with its inner loops in C++; the tests hold the figures to
-pycocotools. It keeps a Python dictionary per detection, which is a gigabyte at 5,000 images x 300
-detections. A class never meets another in COCO's metrics, so this goes class by class: the same
-numbers, in the memory of the largest class.
+That is pycocotools' evaluation with its inner loops in C++. It keeps a Python dictionary per
+detection, which is a gigabyte at 5,000 images x 300 detections. A class never meets another in
+COCO's metrics, so this goes class by class: the same numbers, in the memory of the largest class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -21,7 +20,6 @@ Floats = NDArray[np.float64]
 # detection has a score.
 GROUND_TRUTH = ("image", "class", "left", "top", "width", "height", "area", "crowd")
 DETECTION = ("image", "class", "left", "top", "width", "height", "score")
-
 
 Column = Literal["AP", "AP50", "AP75", "APS", "APM", "APL", "AR100"]
 COLUMNS: tuple[Column, ...] = get_args(Column)
@@ -55,17 +53,18 @@ def evaluate(
     Args:
         ground_truth: (N, 8), columns as in `GROUND_TRUTH`.
         detections: (M, 7), columns as in `DETECTION`.
-        names: Every class's number and name; others in the tables are an error.
+        names: Every class's number and name.
 
     Returns:
         The figures over all classes, and those of each class by its name. A class without ground
         truth has None throughout and counts nowhere.
 
     Raises:
-        ValueError: When a table has the wrong shape, or a class that `names` lacks.
+        ValueError: When a table has a class that `names` lacks.
     """
-    _check(ground_truth, "ground_truth", GROUND_TRUTH, names)
-    _check(detections, "detections", DETECTION, names)
+    unknown = np.setdiff1d(np.union1d(ground_truth[:, 1], detections[:, 1]), [*names])
+    if unknown.size:
+        raise ValueError(f"the classes {unknown.tolist()} are not among {[*names]}")
     precisions, recalls = [], []
     for number in names:
         precision, recall = _evaluate_class(
@@ -83,16 +82,8 @@ def evaluate(
     return _scores(precision, recall, ground_truth), per_class
 
 
-def _check(table: Floats, what: str, columns: tuple[str, ...], names: Mapping[int, str]) -> None:
-    if table.ndim != 2 or table.shape[1] != len(columns):
-        raise ValueError(f"{what} must be (N, {len(columns)}) for {columns}, got {table.shape}")
-    unknown = sorted(set(table[:, 1].astype(int).tolist()) - set(names))
-    if unknown:
-        raise ValueError(f"{what} has the classes {unknown}, which are not among {[*names]}")
-
-
 MOST = 100  # detections per image and class that count
-# Where the evaluation keeps what: IoU thresholds 0.50, 0.55, ...; areas all, small, medium, large.
+# Places in the library's tables: IoU thresholds 0.50, 0.55, ...; areas all, small, medium, large.
 IOU50, IOU75 = 0, 5
 ALL, SMALL, MEDIUM, LARGE = range(4)
 
@@ -122,11 +113,11 @@ def _evaluate_class(ground_truth: Floats, detections: Floats) -> tuple[Floats, F
     # Images with neither change nothing.
     images = np.union1d(ground_truth[:, 0], detections[:, 0]).astype(int).tolist()
     detections = _best(detections)
-    truth = _coco(images, [_annotation(row, area=row[6], crowd=row[7]) for row in ground_truth])
-    results = _coco(
-        images, [_annotation(row, area=row[4] * row[5], score=row[6]) for row in detections]
-    )
-    run = COCOeval_faster(truth, results, "bbox", print_function=_silent)
+    crowd = ground_truth[:, 7].astype(int)
+    truth = _coco(images, ground_truth, area=ground_truth[:, 6], iscrowd=crowd)
+    area, score = detections[:, 4] * detections[:, 5], detections[:, 6]
+    results = _coco(images, detections, area=area, score=score, iscrowd=np.zeros(len(area), int))
+    run = COCOeval_faster(truth, results, "bbox")
     run.params.catIds = [0]
     run.params.imgIds = images
     run.params.maxDets = [MOST]
@@ -143,28 +134,20 @@ def _best(detections: Floats) -> Floats:
     return detections[order[rank < MOST]]
 
 
-def _annotation(
-    row: Floats, area: float, crowd: float = 0, score: float | None = None
-) -> dict[str, object]:
-    annotation: dict[str, object] = {
-        "image_id": int(row[0]),
-        "category_id": 0,
-        "bbox": row[2:6].tolist(),
-        "area": float(area),
-        "iscrowd": int(crowd),
-    }
-    return annotation if score is None else {**annotation, "score": float(score)}
-
-
-def _coco(images: list[int], annotations: list[dict[str, object]]) -> COCO:
-    content = {
-        "images": [{"id": image} for image in images],
-        "categories": [{"id": 0}],
-        # Numbers from 1: a match with annotation 0 is none.
-        "annotations": [{**a, "id": i} for i, a in enumerate(annotations, 1)],
-    }
-    return COCO(content, print_function=_silent)
-
-
-def _silent(*_: object) -> None:
-    """Say nothing: the library tells its progress."""
+def _coco(images: list[int], boxes: Floats, **columns: NDArray[Any]) -> COCO:
+    """One class as the library takes it; `columns` are fields of the annotations."""
+    annotations = [
+        {
+            "image_id": int(row[0]),
+            "category_id": 0,
+            "bbox": row[2:6].tolist(),
+            "iscrowd": 0,
+            "id": i,
+        }
+        for i, row in enumerate(boxes, 1)  # from 1: a match with annotation 0 is none
+    ]
+    for key, values in columns.items():
+        for annotation, value in zip(annotations, values.tolist(), strict=True):
+            annotation[key] = value
+    entries = [{"id": image} for image in images]
+    return COCO({"images": entries, "categories": [{"id": 0}], "annotations": annotations})

@@ -10,57 +10,43 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afpn_yolo.base.errors import EvaluationError, short_repr
-from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.upstream.data import coco_category_ids
+from afpn_yolo.evaluation.datasets import DataSet, Id
+from afpn_yolo.upstream.data import coco_category_ids, read_sizes
 
 Entry = dict[str, Any]
-Id = int | float | str
 WHOLE = re.compile(r"\s*([+-]?(?:0|[1-9]\d*))(?:\.0*)?\s*")
 
 
-@dataclass(frozen=True)
-class Content:
-    """A data set as its JSON describes it.
-
-    Attributes:
-        files: The entry of each image, by its path and in the order of their ids; its `size` is
-            the height and width that the JSON states, below 1 or NaN where it doesn't.
-        tables: The objects of each image (N, 7): columns as in `coco.GROUND_TRUTH` without the
-            image.
-        categories: COCO's id of each class of the model.
-        area: Which area of an object its size goes by.
-    """
-
-    files: dict[Path, Entry]
-    tables: dict[Path, Floats]
-    categories: list[Id]
-    area: str
-
-
 def read_coco(
-    path: Path, folder: Path | None, model_names: Mapping[int, str], model: str
-) -> Content:
-    """Read a data set; its images are not opened.
+    path: Path,
+    folder: Path | None,
+    model_names: Mapping[int, str],
+    model: str,
+    only: Collection[Path] = (),
+) -> DataSet:
+    """Read a data set.
 
     Args:
         path: The JSON, e.g. `annotations/instances_val2017.json`.
         folder: Where the images are; None looks where COCO keeps them.
         model_names: The model's classes. Categories are found by name, or are COCO's own.
         model: What messages call it.
+        only: Which of the images to take; all, if empty.
 
     Raises:
         EvaluationError: When the file is not as it must be, or not of the model's classes.
     """
     images, annotations, categories = _load(path)
     files = _files(path, folder, images)
+    if absent := {*only} - files.keys():
+        raise EvaluationError(f"{path} doesn't know {min(absent)}")
     names = _names(path, categories)
     rows: dict[Id, list[list[float]]] = {entry["id"]: [] for entry in files.values()}
     for annotation in annotations:
@@ -77,12 +63,23 @@ def read_coco(
     for annotation in annotations:
         row = [classes[annotation["category_id"]], *annotation["row"]]
         rows[annotation["image_id"]].append(row)
-    tables = {
-        file: np.array(rows[entry["id"]], float).reshape(-1, 7) for file, entry in files.items()
-    }
+    sizes, damaged = read_sizes([file for file in files if not only or file in only])
+    for file, size in [*sizes.items()]:
+        # Tools that don't know the size write 0 or a word.
+        if any(a > 0 and a != b for a, b in zip(files[file]["size"], size, strict=True)):
+            height, width = sizes.pop(file)  # the file may have been rotated since
+            damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"
     measured = not annotations or any("area" in annotation for annotation in annotations)
-    area = "COCO's annotations" if measured else "boxes of the annotations"
-    return Content(files, tables, ids, area)
+    return DataSet.of(
+        path,
+        sizes,
+        {file: np.array(rows[files[file]["id"]], float).reshape(-1, 7) for file in sizes},
+        damaged,
+        names=dict(model_names),
+        ids=[files[file]["id"] for file in sizes],
+        categories=ids,
+        area="COCO's annotations" if measured else "boxes of the annotations",
+    )
 
 
 def read_files(path: Path, folder: Path | None) -> dict[Path, Entry]:

@@ -1,9 +1,8 @@
-"""A detection data set: its images, and one table of all their objects."""
+"""A detection data set: its images, and one table of all their objects; read from YOLO's labels."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from afpn_yolo.base.errors import EvaluationError
-from afpn_yolo.base.files import is_json
-from afpn_yolo.evaluation.coco import GROUND_TRUTH, Floats
-from afpn_yolo.evaluation.coco_dataset import Id, read_coco
-from afpn_yolo.upstream.data import Size, images_of, label_path, open_data, read_labels, read_sizes
+from afpn_yolo.evaluation.coco import Floats
+from afpn_yolo.upstream.data import Size, label_path, read_labels, read_sizes
 from afpn_yolo.upstream.log import warn
 
-COCO_SPLIT = "val2017"
+Id = int | float | str
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,6 @@ class DataSet:
     """The N images that can be read, and what is on them.
 
     Attributes:
-        source: The file that the user named.
         images: Paths of the images.
         sizes: Their heights and widths, upright.
         truth: (M, 8), columns as in `coco.GROUND_TRUTH`; an image's number is its place in
@@ -38,15 +34,37 @@ class DataSet:
         area: What an object's area is.
     """
 
-    source: str
     images: list[Path]
     sizes: list[Size]
     truth: Floats
     names: dict[int, str]
-    ids: list[Id]
-    categories: list[Id]
+    ids: Sequence[Id]
+    categories: Sequence[Id]
     damaged: dict[Path, str]
     area: str
+
+    @classmethod
+    def of(
+        cls,
+        file: str | Path,
+        sizes: Mapping[Path, Size],
+        tables: Mapping[Path, Floats],
+        damaged: dict[Path, str],
+        **fields: Any,
+    ) -> DataSet:
+        """The set of some images; `tables` (N, 7) are their objects, without the image's number.
+
+        Raises:
+            EvaluationError: When there is none; it names the file of the set.
+        """
+        if not sizes:
+            first, reason = next(iter(damaged.items()))
+            raise EvaluationError(
+                f"{file}: none of its {len(damaged)} images can be used; {first}: {reason}"
+            )
+        numbered = [np.insert(tables[image], 0, i, axis=1) for i, image in enumerate(sizes)]
+        truth = np.concatenate(numbered)
+        return cls([*sizes], [*sizes.values()], truth, damaged=damaged, **fields)
 
     def without(self, failed: dict[int, str]) -> DataSet:
         """The set without the objects of images that turned out to be unreadable.
@@ -58,135 +76,39 @@ class DataSet:
         return replace(self, truth=truth, damaged={**self.damaged, **damaged})
 
 
-def read_data(
-    data: str | Path,
-    names: Mapping[int, str],
-    split: str = "val",
-    images: str | Path | None = None,
-    model: str = "the model",
-) -> DataSet:
-    """Read a data YAML or, where the name ends in `.json`, COCO's format.
+def read_yolo(data: str, split: str, content: dict[str, Any], images: list[Path]) -> DataSet:
+    """Read the labels of the images of one split.
 
     Args:
-        data: The file, or a name that `yolo data=` finds.
-        names: Class number and name of the model that will be evaluated.
-        split: Of a data YAML: `train`, `val` or `test`.
-        images: The folder of the images of a JSON; None finds COCO's own layout.
-        model: What messages call the model.
+        data: The data YAML.
+        split: What messages call the split.
+        content: Of the data YAML.
+        images: As `images_of` finds them.
 
     Raises:
-        EvaluationError: When it can't be read, or isn't of these classes.
+        EvaluationError: When no image has a label file, or none can be used.
     """
-    source = str(data)
-    if is_json(source):
-        folder = Path(images) if images else None
-        return _of_json(source, Path(data), folder, dict(names), model)
-    if images:
-        raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
-    content = open_data(source)
-    _check_names(source, content["names"], model, names)
-    paths = images_of(source, split, content)
-    annotations = _cocos_own(content, split, paths)
-    if annotations:
-        try:
-            return _of_json(source, annotations, paths[0].parent, dict(names), model, {*paths})
-        except EvaluationError as error:
-            warn(f"{source} is judged by its labels, not by COCO's annotations: {error}")
-    return _of_labels(source, split, content, paths)
-
-
-def _of_json(
-    source: str,
-    path: Path,
-    folder: Path | None,
-    names: dict[int, str],
-    model: str,
-    only: Collection[Path] = (),
-) -> DataSet:
-    content = read_coco(path, folder, names, model)
-    if absent := {*only} - content.files.keys():
-        raise EvaluationError(f"{path} doesn't know {min(absent)}")
-    sizes, damaged = read_sizes([file for file in content.files if not only or file in only])
-    for file, size in [*sizes.items()]:
-        # Tools that don't know the size write 0 or a word.
-        stated = zip(content.files[file]["size"], size, strict=True)
-        if any(a > 0 and a != b for a, b in stated):  # e.g. it was rotated since
-            height, width = sizes.pop(file)
-            damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"
-    _check_any(str(path), sizes, damaged)
-    return DataSet(
-        source=source,
-        images=[*sizes],
-        sizes=[*sizes.values()],
-        truth=_as_table([content.tables[file] for file in sizes]),
-        names=names,
-        ids=[content.files[file]["id"] for file in sizes],
-        categories=content.categories,
-        damaged=damaged,
-        area=content.area,
-    )
-
-
-def _cocos_own(content: dict[str, Any], split: str, images: list[Path]) -> Path | None:
-    """COCO's annotations of its val2017, where a split is that, or a part of it."""
-    sources = content[split] if isinstance(content[split], list) else [content[split]]
-    if {Path(source).stem for source in sources} != {COCO_SPLIT}:
-        return None
-    path = Path(content["path"], "annotations", f"instances_{COCO_SPLIT}.json")
-    one_folder = len({image.parent for image in images}) == 1
-    return path if one_folder and path.is_file() else None
-
-
-def _of_labels(source: str, split: str, content: dict[str, Any], images: list[Path]) -> DataSet:
     missing = [image for image in images if not label_path(image).is_file()]
     if len(missing) == len(images):
         raise EvaluationError(
-            f"{source}: none of the {len(images)} images of split {split!r} has a label file; "
+            f"{data}: none of the {len(images)} images of split {split!r} has a label file; "
             f"expected e.g. {label_path(images[0])}"
         )
     if missing:
-        warn(f"{source}: {len(missing)} images without a label file are backgrounds")
+        warn(f"{data}: {len(missing)} images without a label file are backgrounds")
     sizes, damaged = read_sizes(images)
     labels, faulty = read_labels(sizes, content)
-    damaged |= faulty
     sizes = {image: size for image, size in sizes.items() if image in labels}
-    _check_any(source, sizes, damaged)
-    return DataSet(
-        source=source,
-        images=[*sizes],
-        sizes=[*sizes.values()],
-        truth=_as_table([_to_pixels(size, labels[image]) for image, size in sizes.items()]),
+    return DataSet.of(
+        data,
+        sizes,
+        {image: _to_pixels(size, labels[image]) for image, size in sizes.items()},
+        damaged | faulty,
         names=content["names"],
-        ids=[*range(len(sizes))],
+        ids=range(len(sizes)),
         categories=[*content["names"]],
-        damaged=damaged,
         area="boxes of the YOLO labels",
     )
-
-
-def _check_names(
-    data: str, names: Mapping[int, str], model: str, model_names: Mapping[int, str]
-) -> None:
-    if len(names) != len(model_names):
-        raise EvaluationError(
-            f"{data} has {len(names)} classes, {model} has {len(model_names)}; "
-            "evaluate a model on the classes it was trained for"
-        )
-    name, count = Counter(names.values()).most_common(1)[0]
-    if count > 1:
-        raise EvaluationError(f"{data}: several classes have the name {name!r}")
-    for number, name in names.items():
-        if name != model_names.get(number):
-            warn(f"{data} calls a class {name!r} that {model} calls {model_names.get(number)!r}")
-            break
-
-
-def _check_any(source: str, images: Mapping[Path, Size], damaged: dict[Path, str]) -> None:
-    if not images:
-        first, reason = next(iter(damaged.items()))
-        raise EvaluationError(
-            f"{source}: none of its {len(damaged)} images can be used; {first}: {reason}"
-        )
 
 
 def _to_pixels(size: Size, labels: Floats) -> Floats:
@@ -194,9 +116,3 @@ def _to_pixels(size: Size, labels: Floats) -> Floats:
     height, width = size
     number, x, y, w, h = labels.T * np.array([[1], [width], [height], [width], [height]])
     return np.stack([number, x - w / 2, y - h / 2, w, h, w * h, np.zeros(len(labels))], 1)
-
-
-def _as_table(rows: list[Floats]) -> Floats:
-    """Stack the tables of the images, the image's place before each."""
-    numbered = [np.insert(table, 0, place, axis=1) for place, table in enumerate(rows)]
-    return np.concatenate([np.zeros((0, len(GROUND_TRUTH))), *numbered])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,12 +16,14 @@ from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import is_json
 from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
-from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.upstream.data import Size
+from afpn_yolo.evaluation.coco_dataset import read_coco
+from afpn_yolo.evaluation.datasets import DataSet, read_yolo
+from afpn_yolo.upstream.data import Size, images_of, open_data
 from afpn_yolo.upstream.loading import AnyModel, open_model
 from afpn_yolo.upstream.log import warn
 from afpn_yolo.upstream.validator import MAX_DETECTIONS, predict
 
+COCO_SPLIT = "val2017"
 NAMED = 10  # damaged images that are named on the screen; the report has them all
 
 
@@ -45,6 +50,67 @@ class Report(Scores):
     damaged: list[str]
     versions: dict[str, str]
     area: str
+
+
+def read_data(
+    data: str | Path,
+    names: Mapping[int, str],
+    split: str = "val",
+    images: str | Path | None = None,
+    model: str = "the model",
+) -> DataSet:
+    """Read a data YAML or, where the name ends in `.json`, COCO's format.
+
+    Args:
+        data: The file, or a name that `yolo data=` finds.
+        names: Class number and name of the model that will be evaluated.
+        split: Of a data YAML: `train`, `val` or `test`.
+        images: The folder of the images of a JSON; None finds COCO's own layout.
+        model: What messages call the model.
+
+    Raises:
+        EvaluationError: When it can't be read, or isn't of these classes.
+    """
+    if is_json(str(data)):
+        return read_coco(Path(data), Path(images) if images else None, names, model)
+    if images:
+        raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
+    content = open_data(str(data))
+    _check_names(str(data), content["names"], model, names)
+    paths = images_of(str(data), split, content)
+    if annotations := _cocos_own(content, split, paths):
+        try:
+            return read_coco(annotations, paths[0].parent, names, model, {*paths})
+        except EvaluationError as error:
+            warn(f"{data} is judged by its labels, not by COCO's annotations: {error}")
+    return read_yolo(str(data), split, content, paths)
+
+
+def _cocos_own(content: dict[str, Any], split: str, images: list[Path]) -> Path | None:
+    """COCO's annotations of its val2017, where a split is that, or a part of it."""
+    sources = content[split] if isinstance(content[split], list) else [content[split]]
+    if {Path(source).stem for source in sources} != {COCO_SPLIT}:
+        return None
+    path = Path(content["path"], "annotations", f"instances_{COCO_SPLIT}.json")
+    one_folder = len({image.parent for image in images}) == 1
+    return path if one_folder and path.is_file() else None
+
+
+def _check_names(
+    data: str, names: Mapping[int, str], model: str, model_names: Mapping[int, str]
+) -> None:
+    if len(names) != len(model_names):
+        raise EvaluationError(
+            f"{data} has {len(names)} classes, {model} has {len(model_names)}; "
+            "evaluate a model on the classes it was trained for"
+        )
+    name, count = Counter(names.values()).most_common(1)[0]
+    if count > 1:
+        raise EvaluationError(f"{data}: several classes have the name {name!r}")
+    for number, name in names.items():
+        if name != model_names.get(number):
+            warn(f"{data} calls a class {name!r} that {model} calls {model_names.get(number)!r}")
+            break
 
 
 def evaluate_model(
@@ -124,7 +190,7 @@ def report_of(
     if len(damaged) > NAMED:
         warn(f"{len(damaged) - NAMED} more images are left out with their objects")
     if not len(data_set.truth):
-        warn(f"{data_set.source}: no image has an object, so there is nothing to measure")
+        warn(f"{data}: no image has an object, so there is nothing to measure")
     scores, per_class = evaluate(data_set.truth, detections, data_set.names)
     height, width = imgsz
     return {

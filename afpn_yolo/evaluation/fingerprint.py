@@ -21,16 +21,11 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
     Of an image its name and size in bytes count, of a label file all of it: seconds for 100,000
     images. An image that was changed to another of the very same size goes unnoticed.
 
-    Args:
-        data: A data YAML, as `yolo` takes it.
-        splits: Those that count.
-
     Raises:
         EvaluationError: When the data can't be opened, or a split is missing.
     """
     content = open_data(data)
-    # Whether the YAML was named from here or from /. Ultralytics resolves links where a split is a
-    # folder, and leaves them as they are in a list of images.
+    # Ultralytics resolves links where a split is a folder, not in a list of images.
     folder = Path(content["path"])
     roots = [f"{root}{os.sep}" for root in (folder.resolve(), folder.absolute())]
     digest = hashlib.sha256(repr(sorted(content["names"].items())).encode())
@@ -39,20 +34,15 @@ def data_digest(data: str, splits: Sequence[str]) -> str:
         for image in images_of(data, split, content):
             name = str(image).removeprefix(roots[0]).removeprefix(roots[1]).replace(os.sep, "/")
             digest.update(f"{name} {_size(image)}\n".encode())
-            try:
-                with open(label_path(image), "rb") as file:
-                    digest.update(file.read())
-            except FileNotFoundError:
-                digest.update(b"background")
+            label = label_path(image)
+            digest.update(label.read_bytes() if label.is_file() else b"background")
     return digest.hexdigest()
 
 
 def coco_digest(data: str, folder: str | None = None) -> str:
     """The same over a JSON in COCO's format: all of it, and names and sizes of its images.
 
-    Args:
-        data: The JSON.
-        folder: Where its images are; None looks where COCO keeps them.
+    Images are in `folder`; None looks where COCO keeps them.
 
     Raises:
         EvaluationError: When the file or its images can't be found.
@@ -66,10 +56,8 @@ def coco_digest(data: str, folder: str | None = None) -> str:
 
 
 def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:  # a list may name what isn't there; training says so
-        return -1
+    """In bytes; -1 where a list names what isn't there, as training will say."""
+    return path.stat().st_size if path.is_file() else -1
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DIGEST = "data_digest"  # the state of the data
 TRAINED_WITH = "trained_with"  # versions, several where a training went on under others
-MODEL = "model"  # what was built; in a run's conditions
+MODEL = "model"  # what was built: a digest, or the settings of a row
 
 
 class Curve(TypedDict):
@@ -23,10 +23,9 @@ class Curve(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """What one training and its evaluation give.
+    """What one training and its evaluation give: figures after the last epoch.
 
-    `gflops` counts two operations per multiply-add; `metrics` and `per_class` are COCO's figures
-    after the last epoch.
+    `gflops` counts two operations per multiply-add.
     """
 
     parameters: int
@@ -41,11 +40,7 @@ class Result(TypedDict, total=False):
 
 
 class Record(Result, total=False):
-    """One finished run: what it is, the conditions it was made under, and its result.
-
-    Of the conditions, `model` says what was built (a digest, or the settings of a row); the others
-    are the same for all runs of a comparison.
-    """
+    """One finished run. All of its conditions but `MODEL` are the same in a whole comparison."""
 
     run: str
     label: str
@@ -85,8 +80,7 @@ class Spread:
 
     def points(self) -> str:
         """In points of 0 to 100: `28.0 ± 0.3`."""
-        spread = f" ± {100 * self.sd:.1f}" if self.sd is not None else ""
-        return f"{100 * self.mean:.1f}{spread}"
+        return f"{100 * self.mean:.1f}" + ("" if self.bar is None else f" ± {self.bar:.1f}")
 
 
 @dataclass(frozen=True)
@@ -94,11 +88,10 @@ class Row:
     """All finished runs of one neck at one scale.
 
     Attributes:
-        label, scale: As the user named them.
-        metrics: COCO's figures after the last epoch, mean and spread over seeds.
+        metrics: COCO's figures after the last epoch, over seeds.
         scores: AP of each seed after the last epoch, from 0 to 1.
-        curve: Mean AP after each epoch, from the validation during training.
-        low, high: The lowest and the highest of the seeds.
+        curve, low, high: Mean, lowest and highest AP of the seeds after each epoch, from the
+            validation during training.
     """
 
     label: str

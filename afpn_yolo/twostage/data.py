@@ -16,7 +16,8 @@ from torchvision.transforms import v2
 
 from afpn_yolo.edge.images import read as read_image
 from afpn_yolo.evaluation.coco_dataset import read_names
-from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.evaluation.evaluate import read_data
 from afpn_yolo.evaluation.fingerprint import coco_digest, data_digest
 from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.upstream.data import open_data

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from afpn_yolo.base.files import write_json
 from afpn_yolo.evaluation.coco import DETECTION, Floats, Scores, evaluate
-from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.evaluation.evaluate import Report, report_of
+from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.evaluation.evaluate import Report, read_data, report_of
 from afpn_yolo.twostage.checkpoint import open_detector
 from afpn_yolo.twostage.data import Images, collate
 from afpn_yolo.twostage.distributed import gather, process_group, rank, world_size

@@ -13,7 +13,8 @@ from PIL import Image
 
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.evaluation.coco import Floats
-from afpn_yolo.evaluation.datasets import DataSet, read_data
+from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.evaluation.evaluate import read_data
 from afpn_yolo.upstream.data import coco_category_ids
 
 NAMES = {0: "cat", 1: "dog"}

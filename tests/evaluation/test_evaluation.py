@@ -24,8 +24,8 @@ from ultralytics.utils.metrics import compute_ap
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.evaluation.coco import COLUMNS, Floats, Scores
-from afpn_yolo.evaluation.datasets import DataSet, read_data
-from afpn_yolo.evaluation.evaluate import Report, evaluate_model
+from afpn_yolo.evaluation.datasets import DataSet
+from afpn_yolo.evaluation.evaluate import Report, evaluate_model, read_data
 from afpn_yolo.upstream.loading import open_model
 from afpn_yolo.upstream.models import save_checkpoint
 from afpn_yolo.upstream.validator import predict
