@@ -19,7 +19,7 @@ from typing import Any, TypedDict
 import torch
 from torch import nn
 
-from afpn_yolo.base.markdown import table
+from afpn_yolo.base import markdown_table
 from afpn_yolo.compare.plan import Candidate
 from afpn_yolo.deploy.cases import Case
 from afpn_yolo.graft import graft, grafted_name
@@ -111,7 +111,7 @@ def main(words: Sequence[str] | None = None) -> int:
         rows.append({"model": Path(name).stem, "necks": costs, "milliseconds": times})
         lines.append(cells(name, costs, times))
         print(f"{len(rows)} of {len(args.models)}", file=sys.stderr)
-    print("\n".join(table([*HEAD, *(TIMED if args.time else [])], lines)))
+    print("\n".join(markdown_table([*HEAD, *(TIMED if args.time else [])], lines)))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return 0

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 from collections.abc import Mapping
 from reprlib import Repr
 from typing import Any
@@ -23,12 +20,6 @@ _short.maxstring = _short.maxother = _short.maxlong = 60
 def short_repr(value: object) -> str:
     """`repr`, cut short: a YAML of a few lines can mean a list of a billion items."""
     return _short.repr(value)
-
-
-def quoted(word: object) -> str:
-    """A word of a command that is quoted to a user, as a shell takes it: paths have blanks."""
-    text = str(word)
-    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def yaml_name(d: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from afpn_yolo import __version__
-from afpn_yolo.base.versions import installed
+from afpn_yolo.base import installed
 from afpn_yolo.cli import add_json
 from afpn_yolo.plugin.fallback import NEWEST, OLDEST, why_not_registered
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from afpn_yolo.base import markdown_table
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.base.markdown import table as markdown_table
 from afpn_yolo.compare.plan import Candidate, in_words
 from afpn_yolo.compare.table import COLUMNS, cells, has_learnt, rows, versus
 from afpn_yolo.compare.verdict import interval_note, sentences, verdict

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from afpn_yolo import __version__
-from afpn_yolo.base.versions import installed
+from afpn_yolo.base import installed
 from afpn_yolo.upstream.loading import cpu_name
 
 PACKAGES = (

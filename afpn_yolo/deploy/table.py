@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, TypedDict
 
-from afpn_yolo.base.markdown import table
+from afpn_yolo.base import markdown_table
 from afpn_yolo.deploy.cases import TITLES
 from afpn_yolo.deploy.machine import warnings
 
@@ -94,7 +94,7 @@ def _models(rows: Sequence[Row]) -> Iterator[str]:
         cells = [f"{here[0]['parameters']:,}", f"{here[0]['gflops']:.3f}", str(here[0]["nodes"])]
         cells += [f"{sizes[f] / 1e6:.2f}" if f in sizes else "-" for f in formats]
         lines.append([" ".join(filter(None, key)), *cells])
-    return table([*head, *(f"{_way(*f)}, MB" for f in formats)], lines)
+    return markdown_table([*head, *(f"{_way(*f)}, MB" for f in formats)], lines)
 
 
 def _times(rows: Sequence[Row]) -> Iterator[str]:
@@ -113,7 +113,7 @@ def _times(rows: Sequence[Row]) -> Iterator[str]:
         cells += [_ratio(row[n]) if n in row else "-" for n in others]
         cells += [f"{row[n]['peak_memory_mb']:.0f}" if n in row else "-" for n in necks]
         lines.append(cells)
-    return table(head, lines)
+    return markdown_table(head, lines)
 
 
 def _groups(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:

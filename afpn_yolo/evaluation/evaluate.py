@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from afpn_yolo import __version__
+from afpn_yolo.base import installed
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.base.files import is_json
-from afpn_yolo.base.versions import installed
 from afpn_yolo.evaluation.coco import Floats, Scores, evaluate
 from afpn_yolo.evaluation.coco_dataset import read_coco
 from afpn_yolo.evaluation.datasets import DataSet, read_yolo

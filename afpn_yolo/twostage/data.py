@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from afpn_yolo.base.files import is_json
 from afpn_yolo.edge.images import read as read_image
 from afpn_yolo.evaluation.coco_dataset import read_names
 from afpn_yolo.evaluation.datasets import DataSet
@@ -36,7 +37,7 @@ def files(config: TrainConfig) -> dict[str, tuple[str, str | None]]:
         if missing := [file for file in usual if not file.is_file()]:
             raise ValueError(f"{data}: a folder must be laid out as COCO's, with {missing[0]}")
         train, val = str(usual[0]), val or str(usual[1])
-    elif not data.endswith(".json"):
+    elif not is_json(data):
         if val or config.images or config.val_images:
             raise ValueError(f"{data} names its splits itself: leave --val-json and --images out")
         val = data
@@ -48,7 +49,7 @@ def files(config: TrainConfig) -> dict[str, tuple[str, str | None]]:
 def class_names(config: TrainConfig) -> dict[int, str]:
     """The classes of a training's data, from 0 on; of a JSON, by the ids of its categories."""
     file, _ = files(config)["train"]
-    return dict(enumerate(read_names(Path(file))) if _is_json(file) else open_data(file)["names"])
+    return dict(enumerate(read_names(Path(file))) if is_json(file) else open_data(file)["names"])
 
 
 def read(config: TrainConfig, split: str, names: Mapping[int, str]) -> DataSet:
@@ -63,17 +64,13 @@ def read(config: TrainConfig, split: str, names: Mapping[int, str]) -> DataSet:
 
 def digest_of(config: TrainConfig) -> str:
     """SHA-256 of the data, as `data_digest` and `coco_digest` give it."""
-    if not _is_json(files(config)["train"][0]):
+    if not is_json(files(config)["train"][0]):
         return data_digest(config.data, SPLITS)  # that of YOLO's comparisons on the same data
     digest = hashlib.sha256()
     for split, (file, folder) in files(config).items():
-        part = coco_digest(file, folder) if _is_json(file) else data_digest(file, (split,))
+        part = coco_digest(file, folder) if is_json(file) else data_digest(file, (split,))
         digest.update(part.encode())
     return digest.hexdigest()
-
-
-def _is_json(file: str) -> bool:
-    return file.endswith(".json")
 
 
 class Images(Dataset[tuple[Tensor, Target]]):

@@ -14,8 +14,8 @@ from ultralytics.utils import DEFAULT_CFG_DICT, YAML
 from ultralytics.utils.torch_utils import get_flops
 
 from afpn_yolo import __version__
+from afpn_yolo.base import installed
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.base.versions import installed
 from afpn_yolo.base.yaml_rows import backbone_rows
 from afpn_yolo.upstream.data import images_of, open_data
 from afpn_yolo.upstream.log import one_line, quiet, warn

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from afpn_yolo.base.errors import quoted
 from afpn_yolo.upstream.log import one_line
 
 
@@ -25,14 +24,3 @@ from afpn_yolo.upstream.log import one_line
 )
 def test_a_message_keeps_letters_and_loses_pictures(message: str, shown: str) -> None:
     assert one_line(ValueError(message)) == shown
-
-
-@pytest.mark.parametrize(
-    ("system", "expected"), [("posix", "'model=a b.pt'"), ("nt", '"model=a b.pt"')]
-)
-def test_blanks_are_quoted_as_the_system_does(
-    monkeypatch: pytest.MonkeyPatch, system: str, expected: str
-) -> None:
-    monkeypatch.setattr("afpn_yolo.base.errors.os.name", system)
-    assert quoted("model=a b.pt") == expected
-    assert quoted("model=ab.pt") == "model=ab.pt"
