@@ -16,7 +16,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from afpn_yolo.cli import SCALES, JsonTarget, check_least
+from afpn_yolo.cli import SCALES, JsonTarget, check_least, model_name
 from afpn_yolo.compare.plan import CONTROL, PAPER, QUICK_NECKS, parse_necks
 from afpn_yolo.deploy.cases import (
     PARTS,
@@ -56,47 +56,29 @@ QUICK: dict[str, Any] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
-    add(
-        "--models",
-        nargs="+",
-        metavar="[LABEL=]MODEL",
-        help=f"model YAMLs, or .pt files ({' '.join(PAPER['IV'])}; --quick: four necks)",
-    )
+    models = f"model YAMLs, or .pt files ({' '.join(PAPER['IV'])}; --quick: four necks)"
+    add("--models", nargs="+", metavar="[LABEL=]MODEL", help=models)
     add("--scales", nargs="+", choices=SCALES, help="of the YAMLs (n s, where none are named)")
-    add(
-        "--parts", nargs="+", choices=PARTS, default=[*PARTS], help="neck alone, whole model (both)"
-    )
-    add(
-        "--runtimes",
-        nargs="+",
-        choices=RUNTIMES,
-        help="(all that are installed; --quick: pytorch onnxruntime)",
-    )
+    parts = "neck alone, whole model (both)"
+    add("--parts", nargs="+", choices=PARTS, default=[*PARTS], help=parts)
+    runtimes = "(all that are installed; --quick: pytorch onnxruntime)"
+    add("--runtimes", nargs="+", choices=RUNTIMES, help=runtimes)
     add("--precisions", nargs="+", choices=PRECISIONS, help="(both; --quick: fp32)")
-    add(
-        "--imgsz",
-        nargs="+",
-        type=int,
-        help="sides in pixels, each at the first batch size (640 320 480 960 1280)",
-    )
+    sizes = "sides in pixels, each at the first batch size (640 320 480 960 1280)"
+    add("--imgsz", nargs="+", type=int, help=sizes)
     add("--batch", nargs="+", type=int, help="batch sizes, each at the first of the sides (1 4 8)")
     add("--train-batch", type=int, default=8, help="batch size of pytorch-train (8)")
     add("--repeats", type=int, help="timed calls of each model (50)")
     add("--warmup", type=int, default=10, help="calls before them (10)")
     add("--threads", type=int, default=2, help="of every runtime (2)")
-    add(
-        "--quick",
-        action="store_true",
-        help="the necks of compare --quick in PyTorch and ONNX Runtime, float32, scale n, 320 "
-        "pixels, batch 1, 10 repeats, where no other option says otherwise",
+    quick = (
+        "the necks of compare --quick in PyTorch and ONNX Runtime, float32, scale n, 320 pixels, "
+        "batch 1, 10 repeats, where no other option says otherwise"
     )
-    add(
-        "--json",
-        type=JsonTarget,
-        metavar="FILE",
-        default="results/benchmark.json",
-        help="(results/benchmark.json); - is standard output, and no other file is written",
-    )
+    add("--quick", action="store_true", help=quick)
+    file = "results/benchmark.json"
+    where = f"({file}); - is standard output, and no other file is written"
+    add("--json", type=JsonTarget, metavar="FILE", default=file, help=where)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,12 +86,25 @@ def run(args: argparse.Namespace) -> int:
     complete(args)
     planned = plan(args)  # it says what isn't installed, before that is imported
     from afpn_yolo.deploy.measure import BenchmarkError
+    from afpn_yolo.deploy.table import markdown, quality
+    from afpn_yolo.plots.charts import bars
 
     try:
-        report(measure(planned, args), args.json)
+        rows = measure(planned, args)
     except BenchmarkError as error:
         complain(error)
         return PARTLY
+    text, path = markdown(rows), args.json.path
+    if path:
+        path.with_suffix(".md").write_text(text, encoding="utf-8")
+        # Training takes several times as long: its bars would dwarf the others.
+        drawn = [row for row in rows if row["runtime"] != TRAINING] or rows
+        bars(drawn, path.with_suffix(".png"), TITLES)
+    else:
+        args.json.write(rows)
+    print(text)
+    for sentence in quality(rows):
+        print(f"warning: {sentence}", file=sys.stderr)
     return 0
 
 
@@ -130,9 +125,8 @@ def complete(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> list[Case]:
     """What to measure, all of it possible here."""
-    necks = parse_necks(args.models, args.scales)
     planned = cases(
-        necks,
+        parse_necks([*map(model_name, args.models)], args.scales),
         args.parts,
         args.runtimes or RUNTIMES,
         args.precisions,
@@ -140,12 +134,10 @@ def plan(args: argparse.Namespace) -> list[Case]:
         [*dict.fromkeys(args.batch)],
         args.train_batch,
     )
-    if args.runtimes is None:
-        gone = left_out(planned)
+    if args.runtimes is None and (gone := left_out(planned)):
         names = " ".join(dict.fromkeys(" ".join(gone.values()).split()))
         ways = ", ".join(dict.fromkeys(f"{case.runtime} {case.precision}" for case in gone))
-        if gone:
-            print(f"left out: {ways}; they need: pip install {names}", file=sys.stderr)
+        print(f"left out: {ways}; they need: pip install {names}", file=sys.stderr)
         planned = [case for case in planned if case not in gone] or planned
     check_installed(planned)
     return planned
@@ -172,21 +164,3 @@ def measure(planned: list[Case], args: argparse.Namespace) -> list[Row]:
         saved = f"; what was measured is in {args.json.path}" if rows and args.json.path else ""
         raise KeyboardInterrupt(f"stopped{saved}") from None
     return rows
-
-
-def report(rows: list[Row], target: JsonTarget) -> None:
-    """Print the table; beside the JSON, write it and draw the chart."""
-    from afpn_yolo.deploy.table import markdown, quality
-    from afpn_yolo.plots.charts import bars
-
-    text = markdown(rows)
-    if target.path:
-        target.path.with_suffix(".md").write_text(text, encoding="utf-8")
-        # Training takes several times as long: its bars would dwarf the others.
-        drawn = [row for row in rows if row["runtime"] != TRAINING] or rows
-        bars(drawn, target.path.with_suffix(".png"), TITLES)
-    else:
-        target.write(rows)
-    print(text)
-    for sentence in quality(rows):
-        print(f"warning: {sentence}", file=sys.stderr)

@@ -71,26 +71,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--imgsz", type=int, help="image side in pixels (640; --quick without a GPU: 320)")
     add("--batch", type=int, help="batch size over all GPUs (16; two-stage: 8)")
     add("--seeds", nargs="+", type=int, help="one run each (0; --quick: 0 1 2)")
-    add(
-        "--backbone",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
-        help="a .pt or .npz for each scale: its backbone, and nothing else, starts every YAML "
-        "(--quick: YOLOv5u's, from COCO; none: random weights)",
+    start = (
+        "a .pt or .npz for each scale: its backbone, and nothing else, starts every YAML "
+        "(--quick: YOLOv5u's, from COCO; none: random weights)"
     )
+    add("--backbone", nargs="+", type=Path, metavar="FILE", help=start)
     add("--resnet", metavar="NAME", help="two-stage: resnet18 or another for the table's ResNets")
     add("--device", help="as yolo takes it: cpu, 0, 0,1,2,3 (chosen by Ultralytics)")
     add("--workers", type=int, default=8, help="processes that load data (8)")
-    add(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="more of Ultralytics' arguments; two-stage: of torchvision's FasterRCNN, or "
-        "train-rcnn's lr, momentum, weight_decay, warmup, grad_clip, flip, crop, trainable_layers, "
-        "amp",
+    more = (
+        "more of Ultralytics' arguments; two-stage: of torchvision's FasterRCNN, or train-rcnn's "
+        + ", ".join(TRAINING)
     )
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help=more)
     add("--name", help="name of the comparison (the data set's; with --quick: SET-quick)")
     add("--out", type=Path, default=Path("results"), help="folder of the results (results)")
     where = "folder of the trainings (runs/compare)"
@@ -217,10 +210,8 @@ def _backbones(args: argparse.Namespace, necks: Sequence[Candidate]) -> dict[str
         return {}
     if args.backbone:
         if len(args.backbone) != len(scales):
-            raise ValueError(
-                f"--backbone: {len(args.backbone)} files for {len(scales)} scales of YAMLs; "
-                "give one each"
-            )
+            counts = f"{len(args.backbone)} files for {len(scales)} scales of YAMLs"
+            raise ValueError(f"--backbone: {counts}; give one each")
         return dict(zip(scales, args.backbone, strict=True))
     if not args.quick or None in scales:
         return {}
@@ -242,14 +233,11 @@ def _pareto(args: argparse.Namespace) -> int:
 
     if not args.necks or any(Path(word).suffix != ".json" for word in args.necks):
         raise ValueError("--pareto takes results of comparisons: afpn compare A.json B.json ...")
-    results = [Path(word) for word in args.necks]
-    figure, missing = over_cost(results, args.pareto, args.part, args.runtime, args.precision)
+    of = (args.pareto, args.part, args.runtime, args.precision)
+    figure, missing = over_cost([*map(Path, args.necks)], *of)
     if missing:
-        print(
-            f"{', '.join(missing)}: no time in {args.pareto}, so over parameters alone; "
-            "measure all necks in one run of afpn benchmark",
-            file=sys.stderr,
-        )
+        why = f"{', '.join(missing)}: no time in {args.pareto}, so over parameters alone; "
+        print(f"{why}measure all necks in one run of afpn benchmark", file=sys.stderr)
     path = args.out / f"{args.name or 'pareto'}.png"
     with written_whole(path) as part:
         figure.savefig(part, format="png")
