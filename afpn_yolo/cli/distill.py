@@ -26,14 +26,13 @@ STOPPED = "stopped; the same command goes on from here"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
-    add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model, or .npz of tensors")
+    add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model")
     images = "images, folders or globs; a last word that ends in .pt is the file to write"
     add("images", metavar="IMAGES", nargs="+", help=images)
     add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-lite.pt")
     kinds = "of the teacher's model: lite (the default), afpn: as published, sum, concat, none"
     add("--neck", metavar="KIND", help=kinds)
     add("--model", help="model YAML of the student, in place of the teacher's with another neck")
-    add("--teacher-model", metavar="YAML", help="model YAML that an .npz fits: yolov5n.yaml")
     add("--steps", type=int, default=Schedule.steps, help="steps of the optimizer (%(default)s)")
     add("--batch", type=int, default=Schedule.batch, help="crops in a step (%(default)s)")
     add("--imgsz", type=int, default=Schedule.imgsz, help="side of a crop in pixels (%(default)s)")
@@ -71,7 +70,6 @@ def run(args: argparse.Namespace) -> int:
             [path for source in images for path in find_images(source)],
             out,
             args.model,
-            args.teacher_model,
             Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed),
             args.device,
             progress,

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from afpn_yolo.distill import Schedule
 from afpn_yolo.distill.models import TeacherStudent
 from afpn_yolo.distill.trainer import DistillationTrainer
 from afpn_yolo.graft import graft, grafted_name
-from afpn_yolo.upstream.models import load_model, open_tensors, save_checkpoint, untrained
+from afpn_yolo.upstream.models import load_model, save_checkpoint, untrained
 from afpn_yolo.upstream.weights import rescale
 
 NECK = "lite"
@@ -46,7 +45,6 @@ def distill(
     images: Sequence[Path],
     out: Path | None = None,
     model: str | None = None,
-    teacher_model: str | None = None,
     schedule: Schedule | None = None,
     device: str = "cpu",
     progress: Callable[[int, list[float]], None] = lambda step, errors: None,
@@ -55,13 +53,12 @@ def distill(
     """Train a neck on a teacher's and write the model.
 
     Args:
-        teacher: Trained model of Ultralytics, of any family and task that can be grafted; or an
-            `.npz` of tensors by their names in one.
+        teacher: Trained model of Ultralytics, of any family and task that can be grafted.
         images: Image files, without labels.
-        out: Checkpoint to write, over one that is there; None: `default_out`. `out` + `.state`
-            holds the progress so far: the same call resumes it.
+        out: Checkpoint to write, over one that is there; None: `yolo11n-afpn-lite-seg.pt` for
+            `yolo11n-seg.pt`, and `my.pt` for the student `my.yaml`. `out` + `.state` holds the
+            progress so far: the same call resumes it.
         model: Model YAML of the student; None: the teacher's own with another neck.
-        teacher_model: Model YAML that an `.npz`'s tensors fit: `yolov5n.yaml`.
         schedule: How long, how large, how fast.
         device: Where to compute, as `yolo` takes it: cpu, 0, cuda:0, ...
         progress: Called with the step and each level's normalised MSE.
@@ -78,26 +75,32 @@ def distill(
     if model and neck:
         raise ValueError(f"the model {model} has its neck; leave the neck {neck} out, or the model")
     if out is None:
-        out = default_out(teacher, model, neck)
+        name = Path(model or grafted_name(teacher.stem, neck or NECK)).name
+        out = Path(name).with_suffix(".pt")
         if out.exists():  # it may be another model's: the user has not named it
             raise FileExistsError(f"{out} exists; name the file to write: -o {out}")
     if out.resolve() == teacher.resolve():
         raise ValueError(f"{out} is the teacher; name another file to write")
     schedule = schedule or Schedule()
     torch.manual_seed(schedule.seed)  # the fresh neck
-    bare = teacher.suffix == ".npz"
-    source = open_tensors(teacher, teacher_model) if bare else load_model(teacher)
-    if any("quantizer" in name for name in source.state_dict()):
-        raise ValueError(
-            f"{teacher} is from quantisation-aware training (quantize=8); teach from the model "
-            "that it was trained from"
-        )
-    student = untrained(model or grafted(teacher, source, neck or NECK), source)
+    source: Any = load_model(teacher)
+    try:
+        yaml = model or graft(source.yaml, neck or NECK).content
+    except ValueError as error:
+        raise ValueError(f"{teacher}: {error}") from None
+    student: Any = untrained(yaml, source)
     models = TeacherStudent(source.float(), student)
     if models.channels not in (1, 3):
         raise ValueError(f"{teacher} takes images of {models.channels} channels; 3 or 1 are read")
-    _check_schedule(schedule, student)
-    head = not bare and models.copy_head()
+    stride = int(max(student.stride))
+    if schedule.imgsz % stride:
+        raise ValueError(f"imgsz must be a multiple of {stride}, got {schedule.imgsz}")
+    if schedule.batch == 1 and schedule.imgsz == stride:
+        raise ValueError(
+            f"one crop of {schedule.imgsz} pixels leaves the coarsest level a single position, and "
+            f"BatchNorm needs two: take a batch of 2, or an imgsz of {2 * stride}"
+        )
+    head = models.copy_head()
     held_back, seen = [*images[::HELD_BACK]], [p for i, p in enumerate(images) if i % HELD_BACK]
     if len(images) < HELD_BACK:
         held_back = seen = [*images]
@@ -109,34 +112,3 @@ def distill(
     save_checkpoint(student.cpu(), out)
     state.unlink(missing_ok=True)
     return result
-
-
-def _check_schedule(schedule: Schedule, student: nn.Module) -> None:
-    strides: Any = student.stride
-    stride = int(max(strides))
-    if schedule.imgsz % stride:
-        raise ValueError(f"imgsz must be a multiple of {stride}, got {schedule.imgsz}")
-    if schedule.batch * (schedule.imgsz // stride) ** 2 < 2:
-        raise ValueError(
-            f"one crop of {schedule.imgsz} pixels leaves the coarsest level a single position, and "
-            f"BatchNorm needs two: take a batch of 2, or an imgsz of {2 * stride}"
-        )
-
-
-def default_out(teacher: Path, model: str | None = None, neck: str | None = None) -> Path:
-    """`yolo11n-afpn-lite-seg.pt` for `yolo11n-seg.pt`; `my.pt` for the student `my.yaml`."""
-    name = model or grafted_name(teacher.stem, neck or NECK)
-    return Path(Path(name).name).with_suffix(".pt")
-
-
-def grafted(path: Path, teacher: nn.Module, neck: str) -> dict[str, Any]:
-    """The teacher's own model YAML, at its scale and for its classes, with another neck.
-
-    Raises:
-        ValueError: When there is no such neck, or it can't be put into the teacher.
-    """
-    config: Any = teacher.yaml
-    try:
-        return graft(config, neck).content
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

@@ -6,10 +6,12 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
-from afpn_yolo.upstream.neck import run_rows, sources_of
+from afpn_yolo.upstream.neck import NeckModule, run_rows
+
+Levels = tuple[Tensor, ...]
 
 SIDE = 256  # pixels, of which the coarsest level of any model, P7, has two positions a side
 
@@ -22,35 +24,36 @@ class TeacherStudent:
         student: Model whose neck is to learn. It gets the teacher's backbone.
 
     Attributes:
-        neck: The student's rows between backbone and head.
+        neck: The student's, whose rows it shares.
         channels: Of the images that both take.
 
     Raises:
         ValueError: When the backbones, or the levels' channels or sizes, differ.
     """
 
-    def __init__(self, teacher: nn.Module, student: nn.Module) -> None:
+    def __init__(self, teacher: Any, student: Any) -> None:
         self.teacher = teacher.eval().requires_grad_(False)
         self.student = student.eval()
-        self.first = backbone_rows(teacher)
         self.channels = image_channels(teacher)
-        source, target = (_rows(model)[: self.first].state_dict() for model in (teacher, student))
-        if backbone_rows(student) != self.first or _shapes(source) != _shapes(target):
+        self._first = backbone_rows(teacher)
+        source, target = (model.model[: self._first] for model in (teacher, student))
+        shapes = [
+            {name: tensor.shape for name, tensor in backbone.state_dict().items()}
+            for backbone in (source, target)
+        ]
+        if backbone_rows(student) != self._first or shapes[0] != shapes[1]:
             raise ValueError(
                 "teacher and student have different backbones; take two of one family and scale"
             )
-        _rows(student)[: self.first].load_state_dict(source)
-        self.neck = _rows(student)[self.first : -1]
-        self._check_levels()
-
-    def _check_levels(self) -> None:
+        target.load_state_dict(source.state_dict())
+        self.neck, self._teacher_neck = NeckModule(student), NeckModule(teacher)
         with torch.no_grad():
-            levels = self.levels(torch.zeros(1, self.channels, SIDE, SIDE))
-        student, teacher = ([tuple(x.shape[1:]) for x in maps] for maps in levels)
-        if student != teacher:
+            both = self.levels(torch.zeros(1, self.channels, SIDE, SIDE))
+        ours, goal = ([tuple(level.shape[1:]) for level in levels] for levels in both)
+        if ours != goal:
             raise ValueError(
-                f"the student's levels at {SIDE} pixels are {student}, the teacher's {teacher}; "
-                "they must be alike"
+                f"the student's levels at {SIDE} pixels are {ours}, the teacher's {goal}; they "
+                "must be alike"
             )
 
     def copy_head(self) -> bool:
@@ -59,35 +62,18 @@ class TeacherStudent:
         It is copied as a whole, since its hidden widths may differ from a fresh head's: they depend
         on the number of classes, and a fine-tuned model keeps those of its first training.
         """
-        source: Any = _rows(self.teacher)[-1]
-        target: Any = _rows(self.student)[-1]
-        alike = type(source) is type(target) and _parts(source) == _parts(target)
-        if alike:
-            head = copy.deepcopy(source)
-            head.i, head.f = target.i, target.f  # row and sources, which the parser attaches
-            _rows(self.student)[-1] = head
-        return alike
+        source, target = self.teacher.model[-1], self.student.model[-1]
+        parts = [{name for name, _ in head.named_children()} for head in (source, target)]
+        if type(source) is not type(target) or parts[0] != parts[1]:
+            return False
+        head = copy.deepcopy(source)
+        head.i, head.f = target.i, target.f  # row and sources, which the parser attaches
+        self.student.model[-1] = head
+        return True
 
-    def levels(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def levels(self, images: Tensor) -> tuple[Levels, Levels]:
         """The student's levels and the teacher's for images (B, C, H, W): (B, C_i, H_i, W_i)."""
         with torch.no_grad():
-            features = run_rows(_rows(self.teacher), {-1: images}, range(self.first))
-            teacher = self._neck(self.teacher, features)
-        return self._neck(self.student, features), teacher
-
-    def _neck(self, model: nn.Module, features: dict[int, Tensor]) -> list[Tensor]:
-        rows = _rows(model)
-        outputs = run_rows(rows, features, range(self.first, len(rows) - 1))
-        return [outputs[i] for i in sources_of(rows[-1])]
-
-
-def _rows(model: nn.Module) -> nn.Sequential:
-    return model.model  # type: ignore[return-value]
-
-
-def _parts(head: nn.Module) -> set[str]:
-    return {name for name, _ in head.named_children()}
-
-
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+            features = run_rows(self.teacher.model, {-1: images}, range(self._first))
+            teacher = self._teacher_neck(*(features[i] for i in self._teacher_neck.inputs))
+        return self.neck(*(features[i] for i in self.neck.inputs)), teacher

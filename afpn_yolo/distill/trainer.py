@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.nn.functional import mse_loss
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.transforms import v2
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.distill import Schedule
-from afpn_yolo.distill.dataset import RandomCrops
-from afpn_yolo.distill.models import TeacherStudent
+from afpn_yolo.distill.models import Levels, TeacherStudent
+from afpn_yolo.edge.images import read
+from afpn_yolo.evaluation.fingerprint import tensor_digest
 from afpn_yolo.upstream.loading import move
 
 SAVE_EVERY = 100  # steps
 EVALUATED = 64  # crops of the images held back
 
 
-def normalized_mse(student: Tensor, teacher: Tensor, variance: Tensor) -> Tensor:
-    """Mean squared error over the teacher's variance: 0 is perfect, 1 no better than its mean.
+class RandomCrops(Dataset[Tensor]):
+    """Random crops (C, imgsz, imgsz), RGB or grey from 0 to 1, of images taken in random order.
+
+    Item k is the same in every process and after every restart.
 
     Args:
-        student, teacher: (B, C, H, W), a level of each.
-        variance: The teacher's, a scalar.
+        images: Files.
+        imgsz: Side of a crop in pixels.
+        seed: Another seed, other crops.
+        length: Number of items; images repeat.
+        channels: Three, or one for grey.
     """
-    return ((student - teacher) ** 2).mean() / variance
 
-
-def level_variances(levels: Sequence[Tensor]) -> Tensor:
-    """Each level's variance around its channels' means, one number a level."""
-    return torch.stack([level.var((0, 2, 3)).mean() for level in levels])
-
-
-def _checked(variance: Tensor, images: Sequence[Path]) -> Tensor:
-    """The variances, one a level, by which errors can be divided."""
-    if not bool((variance > 0).all() and variance.isfinite().all()):
-        names = f"{images[0]}{', ...' if len(images) > 1 else ''}"
-        raise ValueError(
-            f"{names}: the teacher's outputs are constant or not finite on these {len(images)} "
-            "images; are they blank? Take others, or more"
+    def __init__(
+        self, images: Sequence[Path], imgsz: int, seed: int, length: int, channels: int = 3
+    ) -> None:
+        self.images, self.seed, self.length, self.channels = [*images], seed, length, channels
+        self.augment = v2.Compose(
+            [
+                v2.RandomResizedCrop(imgsz, scale=(0.2, 1.0), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.4, 0.4, 0.5, 0.015),
+            ]
         )
-    return variance
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, k: int) -> Tensor:
+        epoch, place = divmod(k, len(self.images))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.images), generator=generator)
+        pixels: NDArray[Any] = read(self.images[int(order[place])])
+        if self.channels == 1:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None]
+        image = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + k)
+            crop: Tensor = self.augment(image)
+        return crop.float() / 255
 
 
 class DistillationTrainer:
@@ -52,8 +74,7 @@ class DistillationTrainer:
 
     Args:
         models: Teacher and student.
-        images: Image files to learn from.
-        held_back: Image files to evaluate on.
+        images, held_back: Image files to learn from, and to evaluate on.
         schedule: How it is trained.
         state: File with the progress so far, until the end.
         device: Where to compute, as `yolo` takes it.
@@ -76,6 +97,10 @@ class DistillationTrainer:
     ) -> None:
         self.models, self.schedule, self.state = models, schedule, state
         self.images, self.held_back = [*images], [*held_back]
+        # Whether a state is of this same training.
+        shapes = {name: [*tensor.shape] for name, tensor in models.neck.state_dict().items()}
+        teacher = tensor_digest(models.teacher.state_dict())
+        self.key = repr((schedule, [str(image) for image in images], shapes, teacher))
         for model in (models.teacher, models.student):
             move(model, device)
         self.device = next(models.student.parameters()).device
@@ -84,32 +109,34 @@ class DistillationTrainer:
             self.optimizer, schedule.lr, total_steps=schedule.steps + 1, pct_start=0.1
         )
         self.step = 0
-        crops = self._crops(self.images, schedule.batch)
-        batch = torch.stack([crops[i] for i in range(len(crops))]).to(self.device)
-        self.variance = _checked(level_variances(models.levels(batch)[1]), self.images)
+        batch = next(iter(self._batches(self.images, schedule.batch)))
+        self.variance = _checked(_variances(models.levels(batch)[1]), self.images)
         self.before = self.evaluate()
         self._resume()
 
-    def _crops(
+    def _batches(
         self, images: Sequence[Path], length: int, first: int = 0, shift: int = 0
-    ) -> RandomCrops:
-        """Crops for the schedule; another shift, other crops."""
-        side, seed = self.schedule.imgsz, self.schedule.seed + shift
-        return RandomCrops(images, side, seed, length, first, self.models.channels)
+    ) -> Iterator[Tensor]:
+        """Batches of crops, from the first one on; another shift, other crops."""
+        imgsz, seed = self.schedule.imgsz, self.schedule.seed + shift
+        crops = RandomCrops(images, imgsz, seed, length, self.models.channels)
+        for batch in DataLoader(Subset(crops, range(first, length)), self.schedule.batch):
+            yield batch.to(self.device)
 
     def run(self, progress: Callable[[int, list[float]], None]) -> None:
         """Train to the last step; `progress` gets the step and each level's normalised MSE.
+
+        That is the mean squared error over the teacher's variance: 0 is perfect, 1 no better than
+        its mean.
 
         Raises:
             ValueError: When the loss is not finite any more.
         """
         schedule, neck = self.schedule, self.models.neck
         first, length = self.step * schedule.batch, schedule.steps * schedule.batch
-        crops = self._crops(self.images, length, first)
         neck.train()
-        for images in DataLoader(crops, batch_size=schedule.batch):
-            levels = zip(*self.models.levels(images.to(self.device)), self.variance, strict=True)
-            errors = torch.stack([normalized_mse(*level) for level in levels])
+        for images in self._batches(self.images, length, first):
+            errors = _errors(*self.models.levels(images)) / self.variance
             self.optimizer.zero_grad()
             errors.sum().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(neck.parameters(), 10.0)
@@ -130,20 +157,19 @@ class DistillationTrainer:
         Raises:
             ValueError: When the teacher's outputs are constant.
         """
-        crops = self._crops(self.held_back, EVALUATED, shift=1)
-        error, variance = torch.zeros_like(self.variance), torch.zeros_like(self.variance)
         self.models.neck.eval()
+        errors, variances = [], []
         with torch.no_grad():
-            for images in DataLoader(crops, batch_size=self.schedule.batch):
-                student, teacher = self.models.levels(images.to(self.device))
-                pairs = zip(student, teacher, strict=True)
-                error += torch.stack([((a - b) ** 2).mean() for a, b in pairs])
-                variance += level_variances(teacher)
-        return (1 - error / _checked(variance, self.held_back)).tolist()
+            for images in self._batches(self.held_back, EVALUATED, shift=1):
+                student, teacher = self.models.levels(images)
+                errors.append(_errors(student, teacher))
+                variances.append(_variances(teacher))
+        variance = _checked(torch.stack(variances).sum(0), self.held_back)
+        return (1 - torch.stack(errors).sum(0) / variance).tolist()
 
     def _save(self) -> None:
         content = {
-            "key": self._key(),
+            "key": self.key,
             "step": self.step,
             "neck": self.models.neck.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -158,20 +184,32 @@ class DistillationTrainer:
             return
         try:
             content = torch.load(self.state, map_location=self.device, weights_only=True)
-            same = content["key"] == self._key()
+            same = content["key"] == self.key
         except Exception:  # a file that is cut short, or another program's
             same = False
         if same:
             self.models.neck.load_state_dict(content["neck"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.scheduler.load_state_dict(content["scheduler"])
-            self.step = int(content["step"])
+            self.step = content["step"]
 
-    def _key(self) -> str:
-        """A digest of schedule, images, teacher and the student's shape."""
-        digest = hashlib.sha256(repr((self.schedule, [str(p) for p in self.images])).encode())
-        for tensor in self.models.teacher.state_dict().values():
-            digest.update(tensor.cpu().numpy().tobytes())
-        for name, tensor in self.models.neck.state_dict().items():
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        return digest.hexdigest()
+
+def _errors(student: Levels, teacher: Levels) -> Tensor:
+    """Each level's mean squared error."""
+    return torch.stack([mse_loss(*pair) for pair in zip(student, teacher, strict=True)])
+
+
+def _variances(levels: Levels) -> Tensor:
+    """Each level's variance around its channels' means."""
+    return torch.stack([level.var((0, 2, 3)).mean() for level in levels])
+
+
+def _checked(variances: Tensor, images: Sequence[Path]) -> Tensor:
+    """The variances, by which errors are divided, of the teacher's levels on some images."""
+    if not bool((variances > 0).all() and variances.isfinite().all()):
+        names = f"{images[0]}{', ...' if len(images) > 1 else ''}"
+        raise ValueError(
+            f"{names}: the teacher's outputs are constant or not finite on these {len(images)} "
+            "images; are they blank? Take others, or more"
+        )
+    return variances

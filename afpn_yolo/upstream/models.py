@@ -249,21 +249,6 @@ def untrained(yaml: str | Mapping[str, Any], like: nn.Module) -> nn.Module:
     return cast(nn.Module, model)
 
 
-def open_tensors(path: Path, yaml: str | None) -> nn.Module:
-    """Build a model YAML and fill all but its head from an `.npz`.
-
-    Raises:
-        ValueError: When no YAML is named, or a tensor is missing or has another shape.
-    """
-    if yaml is None:
-        raise ValueError(f"{path}: an .npz doesn't say which model it is of; name its YAML")
-    model = empty_model(yaml)
-    rows: nn.Sequential = model.model  # type: ignore[assignment]
-    all_but_head = nn.ModuleDict({"model": rows[:-1]})
-    load_exactly(all_but_head, read_tensors(path), f"{path} for {yaml}")
-    return model
-
-
 def load_exactly(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> list[str]:
     """Load a module's tensors by name. Only BatchNorm's counts of batches may be missing.
 
