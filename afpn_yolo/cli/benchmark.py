@@ -32,7 +32,7 @@ from afpn_yolo.deploy.cases import (
 from afpn_yolo.edge.command import PARTLY, complain
 
 if TYPE_CHECKING:
-    from afpn_yolo.deploy.table import Row
+    from afpn_yolo.deploy.measure import Row
 
 USUAL: dict[str, Any] = {
     "models": [*PAPER["IV"]],
@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
     complete(args)
     planned = plan(args)  # it says what isn't installed, before that is imported
-    from afpn_yolo.deploy.measure import BenchmarkError
-    from afpn_yolo.deploy.table import markdown, quality
+    from afpn_yolo.deploy.measure import BenchmarkError, markdown, quality
     from afpn_yolo.plots.charts import bars
 
     try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from copy import deepcopy
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from afpn_yolo.upstream.export import export_model, export_onnx
 from afpn_yolo.upstream.neck import NeckModule, Shapes, feature_shapes, gflops
 
 CALIBRATION = 8  # batches of noise or pictures: we measure speed, not accuracy
+FORMATS = {"onnxruntime": "onnx", "openvino": "openvino", "ncnn": "ncnn"}
+"""What Ultralytics' export calls the file of a runtime."""
 
 
 class Subject:
@@ -53,6 +54,11 @@ class Subject:
         """Random inputs."""
         return [torch.rand(batch or shape[0], *shape[1:]) for shape in self.shapes]
 
+    def calibration(self) -> list[list[NDArray[np.float32]]]:
+        """Random inputs to calibrate with."""
+        return [[x.numpy() for x in self.noise()] for _ in range(CALIBRATION)]
+
+    @cached_property
     def cost(self) -> dict[str, float]:
         """Parameters and, for one image, GFLOPs, before fusing; nodes of the slimmed ONNX graph."""
         module = self.module(fused=False)
@@ -68,7 +74,7 @@ class Subject:
         if key not in self._files:
             folder = self.folder / f"{runtime}-{precision}"
             folder.mkdir()
-            self._files[key] = MAKERS[key](self, folder)
+            self._files[key] = _write(self, runtime, precision == "int8", folder)
         return self._files[key]
 
 
@@ -80,59 +86,46 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.iterdir() if file.suffix in needed)
 
 
-def _pickled(subject: Subject, folder: Path, fused: bool = True) -> Path:
-    torch.save(subject.module(fused), folder / "module.pt")
-    return folder / "module.pt"
-
-
-def _onnx(subject: Subject, folder: Path) -> Path:
+def _write(subject: Subject, runtime: str, int8: bool, folder: Path) -> Path:
+    if runtime.startswith("pytorch"):
+        torch.save(subject.module(fused=runtime == "pytorch"), folder / "module.pt")
+        return folder / "module.pt"
+    if runtime == "onnxruntime" and int8:
+        return _onnx_int8(subject, folder)
     if subject.part == "model":
-        return export_model(subject.model, folder, "onnx", subject.imgsz, subject.batch)
-    return export_onnx(subject.module(fused=True), subject.noise(), folder / "neck.onnx")
-
-
-def _noise(subject: Subject) -> Iterator[list[NDArray[np.float32]]]:
-    """Random inputs to calibrate with."""
-    for _ in range(CALIBRATION):
-        yield [x.numpy() for x in subject.noise()]
+        # Ultralytics runs NCNN image by image, and calibrates on images.
+        batch = 1 if runtime == "ncnn" else subject.batch
+        data = None
+        if int8:
+            data = generate(folder / "data", 1, max(CALIBRATION, batch)) / "data.yaml"
+        return export_model(subject.model, folder, FORMATS[runtime], subject.imgsz, batch, data)
+    if runtime == "onnxruntime":
+        return export_onnx(subject.module(fused=True), subject.noise(), folder / "neck.onnx")
+    return _ncnn(subject, folder) if runtime == "ncnn" else _openvino(subject, int8, folder)
 
 
 def _onnx_int8(subject: Subject, folder: Path) -> Path:
     source, target = subject.file("onnxruntime", "fp32"), folder / "int8.onnx"
     names = [value.name for value in onnx.load(source).graph.input]
-    noise = (dict(zip(names, arrays, strict=True)) for arrays in _noise(subject))
+    noise = (dict(zip(names, arrays, strict=True)) for arrays in subject.calibration())
     quantize(source, target, noise, detector=subject.part == "model")
     return target
 
 
-def _openvino(subject: Subject, folder: Path) -> Path:
-    if subject.part == "model":
-        return export_model(subject.model, folder, "openvino", subject.imgsz, subject.batch)
+def _openvino(subject: Subject, int8: bool, folder: Path) -> Path:
     import openvino as ov
 
     model = ov.convert_model(subject.file("onnxruntime", "fp32"))
-    ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
-    return folder
+    if int8:
+        import nncf
 
-
-def _openvino_int8(subject: Subject, folder: Path) -> Path:
-    if subject.part == "model":
-        # Ultralytics' export calibrates on images.
-        data = generate(folder / "data", 1, max(CALIBRATION, subject.batch)) / "data.yaml"
-        return export_model(subject.model, folder, "openvino", subject.imgsz, subject.batch, data)
-    import nncf
-    import openvino as ov
-
-    source = subject.file("openvino", "fp32") / "neck.xml"
-    data = nncf.Dataset([*_noise(subject)])
-    model = nncf.quantize(ov.Core().read_model(source), data, preset=nncf.QuantizationPreset.MIXED)
+        data = nncf.Dataset(subject.calibration())
+        model = nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED)
     ov.save_model(model, folder / "neck.xml", compress_to_fp16=False)
     return folder
 
 
 def _ncnn(subject: Subject, folder: Path) -> Path:
-    if subject.part == "model":
-        return export_model(subject.model, folder, "ncnn", subject.imgsz, 1)
     import pnnx
 
     result = folder / "neck"
@@ -149,14 +142,3 @@ def _ncnn(subject: Subject, folder: Path) -> Path:
         **{key: str(folder / name) for key, name in rest.items()},
     )
     return result
-
-
-MAKERS: dict[tuple[str, str], Callable[[Subject, Path], Path]] = {
-    ("pytorch", "fp32"): _pickled,
-    ("pytorch-train", "fp32"): partial(_pickled, fused=False),
-    ("onnxruntime", "fp32"): _onnx,
-    ("onnxruntime", "int8"): _onnx_int8,
-    ("openvino", "fp32"): _openvino,
-    ("openvino", "int8"): _openvino_int8,
-    ("ncnn", "fp32"): _ncnn,
-}

@@ -6,15 +6,13 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain
 
 from afpn_yolo import __version__
 from afpn_yolo.base import installed
+from afpn_yolo.deploy.cases import ALWAYS, WAYS
 from afpn_yolo.upstream.loading import cpu_name
 
-PACKAGES = (
-    *("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim"),
-    *("openvino", "nncf", "ncnn", "pnnx"),
-)
 ROOM = 0.5
 """Processes more than cores, on average over a minute, from which a machine counts as busy."""
 UNSTEADY = 1.5
@@ -37,7 +35,8 @@ def machine() -> dict[str, str | int | None]:
 def versions() -> dict[str, str]:
     """Of what the figures depend on, where it is installed."""
     own = {"afpn_yolo": __version__, "python": platform.python_version()}
-    return own | installed(PACKAGES)
+    packages = dict.fromkeys(chain(("ultralytics", "torch"), ALWAYS, *WAYS.values()))
+    return own | installed(packages)
 
 
 def load() -> float:
@@ -56,10 +55,7 @@ def is_unsteady(figures: Mapping[str, float]) -> bool:
 def warnings(unsteady: Sequence[bool], others: float, threads: int) -> list[str]:
     """One sentence for each reason not to trust times; none on a quiet machine.
 
-    Args:
-        unsteady: Of each ratio, `is_unsteady`.
-        others: The load without our own threads.
-        threads: Our own.
+    `unsteady` holds `is_unsteady` of each ratio, `others` is the load without our own `threads`.
     """
     sentences = []
     if others + threads > max(os.cpu_count() or 1, threads) + ROOM:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,46 +20,29 @@ from numpy.typing import NDArray
 
 from afpn_yolo.deploy.timing import Call, alternate
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch.nn import Module
-
 STATUS = Path("/proc/self/status")
 Arrays = list[NDArray[np.float32]]
 
 
 def pytorch(path: Path, inputs: Arrays, threads: int, train: bool = False) -> Call:
-    """A pickled module, forward only or forward and backward."""
+    """A pickled module: forward, or forward and backward to the gradients of its inputs, too."""
     import torch
 
     torch.set_num_threads(threads)
-    module = torch.load(path, weights_only=False).eval()
-    tensors = [torch.from_numpy(x) for x in inputs]
-    if train:
-        return train_step(module, tensors)
+    module = torch.load(path, weights_only=False).train(train)
+    tensors = [torch.from_numpy(x).requires_grad_(train) for x in inputs]
 
-    def call() -> None:
+    def forward() -> None:
         with torch.inference_mode():
             module(*tensors)
 
-    return call
-
-
-def train_step(module: Module, inputs: list[Tensor]) -> Call:
-    """Forward and backward through a module, down to the gradients of what it is fed."""
-    import torch
-
-    module.train()
-    for tensor in inputs:
-        tensor.requires_grad_()
-
-    def call() -> None:
-        for tensor in (*inputs, *module.parameters()):
+    def step() -> None:
+        for tensor in (*tensors, *module.parameters()):
             tensor.grad = None
-        outputs = module(*inputs)
+        outputs = module(*tensors)
         torch.autograd.backward(outputs, [torch.ones_like(y) for y in outputs])
 
-    return call
+    return step if train else forward
 
 
 def onnxruntime(path: Path, inputs: Arrays, threads: int) -> Call:
