@@ -76,9 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--classes", type=int, nargs="+", metavar="N", help="only these classes (all)")
     add("--max-det", type=int, default=300, metavar="N", help="boxes per image at most (300)")
-    add(
-        "--agnostic-nms", action="store_true", help="boxes of different classes suppress each other"
-    )
+    add("--agnostic-nms", action="store_true", help="boxes suppress those of other classes, too")
     add("--threads", type=int, help="threads of ONNX Runtime (it decides)")
     add("--out", metavar="DIR", type=Path, help="save pictures and videos with boxes there")
     add("--json", metavar="FILE", type=Path, help="save all detections; - is standard output")

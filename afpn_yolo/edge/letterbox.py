@@ -44,15 +44,11 @@ def fit(image: Size, size: Size, stride: int | None) -> Fit:
         stride: For a model that takes any size: pad to multiples of it, not to the whole size.
     """
     ratio = min(size[0] / image[0], size[1] / image[1])
-    scaled = _scale(image, ratio)
+    scaled = (max(round(image[0] * ratio), 1), max(round(image[1] * ratio), 1))
     height, width = size[0] - scaled[0], size[1] - scaled[1]
     if stride:
         height, width = height % stride, width % stride
     return Fit(image, scaled, (*_halves(height), *_halves(width)))
-
-
-def _scale(image: Size, ratio: float) -> Size:
-    return max(round(image[0] * ratio), 1), max(round(image[1] * ratio), 1)
 
 
 def _halves(padding: int) -> tuple[int, int]:
@@ -86,8 +82,7 @@ def _place(fitted: Fit) -> tuple[Floats, Floats]:
     """Left and top of the image in the input, and the factors by which x and y were scaled."""
     # Scale and padding once more from the two sizes, as Ultralytics does. Where rounding made a
     # padded side smaller than the scaled image wants, they differ a little from the fit's own.
-    ratio = min(new / old for new, old in zip(fitted.size, fitted.image, strict=True))
-    height, width = _scale(fitted.image, ratio)
-    top, left = _halves(fitted.size[0] - height)[0], _halves(fitted.size[1] - width)[0]
-    gain = np.array([width / fitted.image[1], height / fitted.image[0]], np.float32)
+    again = fit(fitted.image, fitted.size, None)
+    top, _, left, _ = again.padding
+    gain = np.divide(again.scaled[::-1], again.image[::-1], dtype=np.float32)
     return np.array([left, top], np.float32), gain

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import reprlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,13 +17,29 @@ from afpn_yolo.edge.letterbox import Size
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 CHECKPOINTS = (".pt", ".pth")
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
-MOST_PIXELS, MOST_IMAGES = 1 << 14, 1 << 10  # more is no size or batch that anybody exports
-T = TypeVar("T")
+MOST = 1 << 14  # no size, stride or batch is larger
 Provider = str | tuple[str, dict[str, Any]]
 """An execution provider of ONNX Runtime: its name, or that and its options."""
 
 UNREAD = {"detect": "", "segment": "masks", "pose": "keypoints", "obb": ""}
 """Tasks whose boxes can be read, and what else such a model gives that isn't."""
+
+
+def _count(value: Any) -> int:
+    if not 1 <= int(value) <= MOST:
+        raise ValueError(value)
+    return int(value)
+
+
+METADATA: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "names": ("{}", lambda value: {int(number): str(name) for number, name in value.items()}),
+    "stride": ("32", _count),
+    "imgsz": ("[640, 640]", lambda value: (_count(value[0]), _count(value[1]))),
+    "batch": ("1", _count),
+    "args": ("{}", lambda value: bool(value.get("nms"))),
+    "end2end": ("False", bool),
+}
+"""What is read of the metadata: the default, and what checks and converts it."""
 
 
 class Model:
@@ -51,7 +68,8 @@ class Model:
         Args:
             path: The .onnx file.
             threads: Threads of a run; None leaves it to ONNX Runtime.
-            providers: Execution providers of ONNX Runtime, best first: a name, or name and options.
+            providers: Execution providers of ONNX Runtime, best first: names, or
+                `(name, {option: value})`. It warns of those that are not installed.
 
         Raises:
             OSError: When the file can't be read.
@@ -74,14 +92,19 @@ class Model:
             raise ValueError(
                 f"a model for the task {task}, but only {', '.join(UNREAD)} have boxes"
             )
+        values: dict[str, Any] = {}
+        for key, (default, convert) in METADATA.items():
+            text = metadata.get(key, default)
+            try:
+                values[key] = convert(ast.literal_eval(text))
+            except Exception:  # a literal can be of any type, or nested too deeply for the parser
+                raise ValueError(f"damaged metadata: {key} is {reprlib.repr(text)}") from None
         self.task = task
-        self.names: dict[int, str] = _entry(metadata, "names", {}, _names)
-        self.stride = _entry(metadata, "stride", 32, _up_to(MOST_PIXELS))
-        side = _up_to(MOST_PIXELS)
-        self.size: Size = _entry(metadata, "imgsz", (640, 640), lambda v: (side(v[0]), side(v[1])))
-        self.batch = _entry(metadata, "batch", 1, _up_to(MOST_IMAGES))
-        embedded = _entry(metadata, "args", False, lambda v: bool(v.get("nms")))
-        self.suppressed = _entry(metadata, "end2end", False, bool) or embedded
+        self.names: dict[int, str] = values["names"]
+        self.stride: int = values["stride"]
+        self.size: Size = values["imgsz"]
+        self.batch: int = values["batch"]
+        self.suppressed: bool = values["end2end"] or values["args"]
 
     def _read_shapes(self) -> None:
         """Prefer what the graph itself says, and check that the rest agrees with the metadata."""
@@ -112,10 +135,10 @@ class Model:
         """Whether the boxes' output has as many values for each as the task asks for."""
         if len(output) != 3:
             return False
-        found = output[-1 if self.suppressed else 1]
-        if not isinstance(found, int):  # its name, where the graph leaves it open
+        values = output[-1 if self.suppressed else 1]
+        if not isinstance(values, int):  # its name, where the graph leaves it open
             return True
-        rest = found - (6 if self.suppressed else 4 + len(self.names))
+        rest = values - (6 if self.suppressed else 4 + len(self.names))
         if self.task == "segment":  # a coefficient for each prototype of the masks
             return len(others) > 0 and len(others[0]) == 4 and rest == others[0][1]
         return bool({"detect": rest == 0, "obb": rest == 1, "pose": rest > 1}[self.task])
@@ -140,18 +163,14 @@ class Model:
 def _open(
     path: str, threads: int | None, providers: Sequence[Provider]
 ) -> onnxruntime.InferenceSession:
-    available = onnxruntime.get_available_providers()
-    names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
-    if missing := [name for name in names if name not in available]:
-        raise ValueError(f"this ONNX Runtime has no {', '.join(missing)}, only {available}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(threads or 0)
     open(path, "rb").close()  # its error names the file and the reason
     if path.endswith(CHECKPOINTS):
         raise ValueError(
             f"{path}: it is a PyTorch checkpoint, and an ONNX model is needed; first: yolo export "
             f"model={path} format=onnx (one of afpn train-rcnn: afpn export-rcnn)"
         )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     try:
         return onnxruntime.InferenceSession(path, options, providers=list(providers))
     except Exception as error:  # its exceptions have no base class of their own
@@ -163,32 +182,3 @@ def _open(
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _entry(metadata: dict[str, str], key: str, default: T, convert: Callable[[Any], T]) -> T:
-    """A value of the metadata, or the default where there is none.
-
-    Raises:
-        ValueError: When it is no Python literal, or `convert` raises anything.
-    """
-    if key not in metadata:
-        return default
-    try:
-        return convert(ast.literal_eval(metadata[key]))
-    except Exception:  # a literal can be of any type, or nested too deeply for the parser
-        text = metadata[key]
-        shown = repr(text if len(text) <= 60 else f"{text[:60]}...")
-        raise ValueError(f"its metadata is damaged: {key} is {shown}") from None
-
-
-def _names(value: Any) -> dict[int, str]:
-    return {int(number): str(name) for number, name in dict(value).items()}
-
-
-def _up_to(most: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if not 1 <= int(value) <= most:
-            raise ValueError(f"{value} is not from 1 to {most}")
-        return int(value)
-
-    return check

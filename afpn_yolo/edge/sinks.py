@@ -41,11 +41,7 @@ class Album:
         self._folder = folder
 
     def save(self, source: Source, picture: Image) -> None:
-        """Write a picture as JPEG.
-
-        Raises:
-            OSError: When it can't be written.
-        """
+        """Write a picture as JPEG; an `OSError` when it can't be written."""
         path = free_path(self._folder, source.stem, ".jpg")
         done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if not done:
@@ -54,14 +50,10 @@ class Album:
         path.write_bytes(jpeg.tobytes())
 
     def video(self, source: Source, fps: float, picture: Image) -> cv2.VideoWriter:
-        """Open a video for pictures of this size, in Motion JPEG: every build of OpenCV has it.
-
-        Raises:
-            OSError: When it can't be written.
-        """
+        """Open a video for pictures of this size; an `OSError` when it can't be written."""
         path = free_path(self._folder, source.stem, ".avi")
-        size = (picture.shape[1], picture.shape[0])
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, size)
+        code = cv2.VideoWriter.fourcc(*"MJPG")  # every build of OpenCV has it
+        writer = cv2.VideoWriter(str(path), code, fps, picture.shape[1::-1])
         if not writer.isOpened():
             raise OSError(f"{path}: OpenCV can't write this video")
         return writer
@@ -79,11 +71,7 @@ class JsonList:
         self._separator = "\n"
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write an entry.
-
-        Raises:
-            OSError: When it can't be written.
-        """
+        """Write an entry; an `OSError` when it can't be written."""
         self._write(self._separator + json.dumps(entry, ensure_ascii=False))
         self._separator = ",\n"
 

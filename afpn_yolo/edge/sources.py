@@ -13,12 +13,7 @@ import numpy as np
 
 from afpn_yolo.edge.images import Image
 
-# fmt: off
-IMAGES = (
-    ".avif", ".bmp", ".dng", ".heic", ".heif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".png",
-    ".tif", ".tiff", ".webp",
-)
-# fmt: on
+IMAGES = ".avif .bmp .dng .heic .heif .jp2 .jpe .jpeg .jpg .mpo .png .tif .tiff .webp".split()  # noqa: SIM905
 VIDEOS = ".asf .avi .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm .wmv".split()  # noqa: SIM905
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a drive of Windows has one letter, and a `\\`
 

@@ -136,7 +136,9 @@ def test_only_some_classes(exported: Exported, nms: bool) -> None:
 def test_options_of_a_call(exported: Exported) -> None:
     image = photograph(PHOTOGRAPHS[0], 160, 160)
     path = exported("imgsz=160")
-    found = Detector(path, 0.5, 0.3)(image, conf=CONF, iou=IOU)
+    detector = Detector(path, 0.5, 0.3)
+    detector.conf, detector.iou = CONF, IOU
+    found = detector(image)
     assert str(found) == str(Detector(path, CONF, IOU)(image))
     assert len(Detector(path, 0.5)(image)) < len(found)
     assert len(Detector(path, CONF, IOU, max_det=7)(image)) == 7

@@ -79,105 +79,65 @@ def test_bad_arrays(edge_model: Path) -> None:
             detector([small(), array])
 
 
-METADATA = (
-    *(("names", "{0: "), ("names", "5"), ("names", "-" * 200_000), ("imgsz", "640")),
-    *(("imgsz", "[0, 64]"), ("imgsz", "[1e9, 64]"), ("stride", "[32]"), ("stride", "0")),
-    *(("batch", "None"), ("batch", "10**9"), ("args", "[1]"), ("end2end", "[")),
-)
-"""Keys and values of an export's metadata that was tampered with."""
+METADATA = [
+    *(("names", ""), ("task", "classify"), ("task", "segment"), ("task", "obb")),
+    *(("names", "{0: 'one'}"), ("names", "{0: "), ("names", "5"), ("names", "-" * 200_000)),
+    *(("imgsz", "640"), ("imgsz", "[0, 64]"), ("imgsz", "[1e9, 64]")),
+    *(("stride", "[32]"), ("stride", "0"), ("batch", "None"), ("batch", "10**9")),
+    *(("args", "[1]"), ("end2end", "[")),
+]
+"""Keys and values of an export's metadata that don't suit it, or that was tampered with."""
 
 
-def spoil(model: Path, target: Path, fault: str) -> str:
-    """Write a model that can't be used; returns what must be said of it."""
-    if fault == "missing":
-        return "no such file"
-    if fault == "damaged":
-        target.write_bytes(model.read_bytes()[:-5000])
-        return "damaged"
-    graph = onnx.load(model)
-    properties = {p.key: p.value for p in graph.metadata_props}
-    if fault == "grey images":
-        ends = [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 64, 64])
-            for name in ("images", "output")
-        ]
-        node = onnx.helper.make_node("Identity", ["images"], ["output"])
-        graph.graph.CopyFrom(onnx.helper.make_graph([node], "grey", ends[:1], ends[1:]))
-    faults: dict[str, tuple[dict[str, str], str]] = {
-        "foreign": ({"names": ""}, "not exported by Ultralytics"),
-        "another task": ({"task": "classify"}, "only detect, segment, pose, obb have boxes"),
-        "no masks": ({"task": "segment"}, "doesn't suit the task segment and its 4 classes"),
-        "no angles": ({"task": "obb"}, "doesn't suit the task obb"),
-        "other classes": (
-            {"names": "{0: 'one'}"},
-            "doesn't suit the task detect and its 1 classes",
-        ),
-        **{
-            f"{key} {value[:9]}": ({key: value}, f"metadata is damaged: {key} is ")
-            for key, value in METADATA
-        },
-        "grey images": ({}, "of shape [1, 1, 64, 64], and only colour ones, of 3 channels"),
-    }
-    changes, message = faults[fault]
-    onnx.helper.set_model_props(graph, {k: v for k, v in {**properties, **changes}.items() if v})
-    onnx.save(graph, target)
-    return message
-
-
-MODELS = (
-    *("missing", "damaged", "foreign", "another task", "no masks", "no angles", "other classes"),
-    "grey images",
-    *(f"{key} {value[:9]}" for key, value in METADATA),
-)
-
-
-@pytest.mark.parametrize("fault", MODELS)
-def test_bad_models(
-    edge_model: Path, tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = tmp_path / "bad.onnx"
-    message = spoil(edge_model, target, fault)
-    assert main([str(target), str(PHOTOGRAPHS[0])]) == 2
+def assert_refused(model: onnx.ModelProto, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one sentence that names the file."""
+    onnx.save(model, path)
+    assert main([str(path), str(PHOTOGRAPHS[0])]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert str(target) in error
-    assert message in error
+    assert error.startswith(f"error: {path}: ")
+    assert "can't open" not in error
     assert error.count("\n") == 1
     assert len(error) < 600
 
 
+def test_bad_metadata(edge_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(edge_model)
+    properties = {p.key: p.value for p in model.metadata_props}
+    for key, value in METADATA:
+        changed = {**properties, key: value}
+        onnx.helper.set_model_props(model, {k: v for k, v in changed.items() if v})
+        assert_refused(model, tmp_path / "bad.onnx", capsys)
+
+
+def test_a_model_of_grey_images(
+    edge_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(edge_model)
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 64, 64])
+        for name in ("images", "output")
+    ]
+    node = onnx.helper.make_node("Identity", ["images"], ["output"])
+    model.graph.CopyFrom(onnx.helper.make_graph([node], "grey", ends[:1], ends[1:]))
+    assert_refused(model, tmp_path / "grey.onnx", capsys)
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ("--conf nan", "conf must be from 0 to 1, got nan"),
-        ("--iou 1.5", "iou must be from 0 to 1"),
-        ("--classes 0 9", "classes: 9 is no class of the model; it has 0 person"),
-        ("--max-det 0", "max_det must be at least 1, got 0"),
-        ("--threads 0", "threads must be at least 1, got 0"),
+        ("--conf nan", "conf"),
+        ("--iou 1.5", "iou"),
+        ("--classes 0 9", "9 is no class of the model; it has 0 person"),
+        ("--max-det 0", "max_det"),
+        ("--threads 0", "threads"),
         ("--imgsz 320", "exported for 160x160 only"),
-        ("--json no/such/folder.json", "error: no/such/folder.json: no such"),
+        ("--imgsz 160 160 160", "imgsz"),
+        ("--json no/such/folder.json", "no/such/folder.json"),
         ("--json /dev/full", "No space left"),
     ],
 )
 def test_bad_options(
-    edge_model: Path, options: str, message: str, capsys: pytest.CaptureFixture[str]
+    edge_model: Path, options: str, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(edge_model), str(PHOTOGRAPHS[0]), *options.split()]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_bad_arguments(edge_model: Path) -> None:
-    with pytest.raises(ValueError, match="one number or two"):
-        Detector(edge_model, imgsz=(64, 64, 64))
-    with pytest.raises(ValueError, match=r"has no NoneSuch"):
-        Detector(edge_model, providers=[("NoneSuch", {"device_id": 1})])
-
-
-def test_a_provider_can_have_options(edge_model: Path) -> None:
-    options = {"arena_extend_strategy": "kSameAsRequested"}
-    plain, given = (
-        Detector(edge_model, 0.001, providers=providers)(PHOTOGRAPHS[0])
-        for providers in (["CPUExecutionProvider"], [("CPUExecutionProvider", options)])
-    )
-    assert len(plain) > 0
-    assert np.array_equal(plain.xyxy, given.xyxy)
+    assert named in capsys.readouterr().err
