@@ -32,11 +32,10 @@ test: $(READY) lint types ## Lint, types, tests
 test-slow: $(READY) ## The tests that train for minutes
 	$(BIN)/python -m pytest -m slow
 
-EXAMPLES := 50
-SECONDS := 600
-SEED := 0
-fuzz: $(READY) ## Necks by chance: EXAMPLES a seed, for SECONDS, from SEED on (50, 600, 0)
-	nice -n 19 $(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --seconds $(SECONDS) --seed $(SEED)
+EXAMPLES := 1000
+SEED := random
+fuzz: $(READY) ## Random necks: EXAMPLES of each kind (1000), always the same ones with SEED=0
+	EXAMPLES=$(EXAMPLES) nice -n 19 $(BIN)/python -m pytest tests/plugin/test_fuzz.py --hypothesis-seed=$(SEED)
 
 test-ray: $(READY) ## Install Ray, and run the search that needs it
 	$(BIN)/python -m pip install --editable ".[ray]" --no-build-isolation
