@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from afpn_yolo.upstream.train import resumable
-from tests.interrupted import last, results
+from tests.plugin.test_runs import last, results
 from tests.processes import TINY, WITH_TESTS, forked, python, run
 
 # Every process builds the same model, its neck as after some training: as it is built, a wrong
