@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from math import inf
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +17,6 @@ from afpn_yolo.base.errors import short_repr
 from afpn_yolo.twostage.models import BACKBONES, fasterrcnn_resnet_afpn
 from afpn_yolo.twostage.pyramid import check_choice
 
-WHERE = "train-rcnn"
 PAPER_RATE, PAPER_BATCH = 0.01, 8
 PAPER_STEPS = {12: (8, 11), 24: (16, 22), 36: (27, 33)}  # "1x", "2x", and Tables I and II
 WARMUP_START, GAMMA = 0.001, 0.1
@@ -92,21 +92,17 @@ class TrainConfig:
         if unknown := sorted({*self.options} - known):
             raise ValueError(f"--set {unknown[0]}: torchvision's FasterRCNN has no such argument")
         for side in (*(self.min_size or (0,)), self.max_size):
-            check_int(WHERE, "sides of images", side, 32)
+            check_int("train-rcnn", "sides of images", side, 32)
         for name, low in (("epochs", 1), ("batch", 1), ("warmup", 0), ("seed", 0)):
-            check_int(WHERE, name, getattr(self, name), low)
+            check_int("train-rcnn", name, getattr(self, name), low)
         if self.trainable_layers is not None:
-            check_int(WHERE, "trainable layers", self.trainable_layers, 0, 5)
-        most = {"lr": 10, "momentum": 1, "weight_decay": 1, "clip": float("inf"), "flip": 1}
-        for name, high in {**most, "crop": 1}.items():
-            value = 0 if name == "lr" and self.lr is None else getattr(self, name)
-            least = 0.01 if name == "crop" else 0
-            if not is_number(value) or not least <= value <= high:
-                raise ValueError(
-                    f"{WHERE}: {name} must be from {least} to {high}, got {short_repr(value)}"
-                )
-        if not isinstance(self.amp, bool):
-            raise ValueError(f"{WHERE}: amp must be True or False, got {short_repr(self.amp)}")
+            check_int("train-rcnn", "trainable layers", self.trainable_layers, 0, 5)
+        most = {"lr": 10, "momentum": 1, "weight_decay": 1, "clip": inf, "flip": 1, "crop": 1}
+        for name, high in most.items():
+            value, low = getattr(self, name), 0.01 if name == "crop" else 0
+            if value is not None and not (is_number(value) and low <= value <= high):
+                wanted = f"from {low} to {high}"
+                raise ValueError(f"train-rcnn: {name} must be {wanted}, got {short_repr(value)}")
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> TrainConfig:
@@ -123,8 +119,8 @@ class TrainConfig:
 
         The paper's for 12, 24 and 36; for other numbers in the proportions of 12.
         """
-        ours = round(self.epochs * 2 / 3), round(self.epochs * 11 / 12)
-        return PAPER_STEPS.get(self.epochs, ours)
+        in_proportion = round(self.epochs * 2 / 3), round(self.epochs * 11 / 12)
+        return PAPER_STEPS.get(self.epochs, in_proportion)
 
     def rate(self, epoch: int, iteration: int) -> float:
         """The learning rate of an epoch and of an iteration, which counts over all epochs.

@@ -1,13 +1,19 @@
-"""Detections of a two-stage detector on a data set, and their COCO metrics."""
+"""Detections of a two-stage detector on a data set, and their COCO metrics.
+
+In one process or, under torchrun, in several with a GPU each.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision.ops import box_convert
 from tqdm import tqdm
@@ -18,7 +24,46 @@ from afpn_yolo.evaluation.datasets import DataSet
 from afpn_yolo.evaluation.evaluate import Report, read_data, report_of
 from afpn_yolo.twostage.checkpoint import open_detector
 from afpn_yolo.twostage.data import Images, collate
-from afpn_yolo.twostage.distributed import gather, process_group, rank, world_size
+
+
+def rank() -> int:
+    """The number of this process; process 0 writes and reports."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes work together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+@contextmanager
+def process_group(device: str | None) -> Iterator[torch.device]:
+    """Give the device to work on, inside torchrun's process group if there is one.
+
+    Args:
+        device: `cpu`, `0` or `cuda:0`; None takes this process's GPU, if there is one.
+
+    Raises:
+        ValueError: When there is no such device.
+    """
+    local = os.environ.get("LOCAL_RANK")  # set by torchrun
+    if device is None or (local is not None and device != "cpu"):
+        device = f"cuda:{local or 0}" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(f"cuda:{device}" if device.isdigit() else device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device}: {str(error).splitlines()[0]}") from None
+    if local is None:
+        yield chosen
+        return
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield chosen
+    finally:
+        distributed.destroy_process_group()
 
 
 @torch.inference_mode()
@@ -51,7 +96,10 @@ def detect(model: nn.Module, data_set: DataSet, batch: int = 8, workers: int = 0
             labels, scores = output["labels"][:, None] - 1, output["scores"][:, None]
             place = torch.full_like(scores, int(target["image_id"]), dtype=torch.float64)
             rows.append(torch.cat((place, labels, boxes, scores), 1).cpu().numpy())
-    return np.concatenate([np.concatenate(part) for part in gather(rows)])
+    parts = [rows] * world_size()
+    if distributed.is_initialized():
+        distributed.all_gather_object(parts, rows)
+    return np.concatenate([np.concatenate(part) for part in parts])
 
 
 def evaluate_detector(
@@ -98,13 +146,9 @@ def evaluate_checkpoint(
     """Measure a checkpoint of `afpn train-rcnn`, at the sizes of its training.
 
     Args:
-        path: The checkpoint.
-        data, split, images: See `read_data`.
+        path, data, split, images: See `open_detector` and `read_data`, which raise.
         device: See `process_group`.
         batch: Images at a time.
-
-    Raises:
-        OSError, ValueError: When something can't be opened, or the classes differ.
     """
     model, names = open_detector(path)
     data_set = read_data(data, names, split, images, str(path))

@@ -58,13 +58,11 @@ class AlignedRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
             maps, image_shapes, self.canonical_scale, self.canonical_level
         )
         rois, levels = _convert_to_roi_format(boxes), self.map_levels(boxes)
-        places, pooled = [], []
-        for i, (level, scale) in enumerate(zip(maps, self.scales, strict=True)):
-            places.append(torch.where(levels == i)[0])
-            chosen = rois[places[-1]]
-            pooled.append(
-                roi_align(level, chosen, self.output_size, scale, self.sampling_ratio, aligned=True)
-            )
+        places = [torch.where(levels == i)[0] for i in range(len(maps))]
+        pooled = [
+            roi_align(level, rois[place], self.output_size, scale, self.sampling_ratio, True)
+            for level, place, scale in zip(maps, places, self.scales, strict=True)
+        ]
         # Not by assignment to places: the exporter would fix how many there are.
         return torch.cat(pooled)[torch.cat(places).argsort()]
 

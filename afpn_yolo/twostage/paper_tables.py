@@ -17,8 +17,6 @@ OF_ROW = ("detector", "neck", "backbone", "upsample", "fusion", "p6", "epochs")
 """What a row of a table decides; all else is the same in every row."""
 
 Row = Mapping[str, Any]
-
-
 TABLES: dict[str, dict[str, Row]] = {
     "I": {
         "FPN": {"neck": "fpn", "epochs": 36},

@@ -31,11 +31,10 @@ class Stage(nn.Module):
 
     def __init__(self, channels: Sequence[int], fusion: str, upsample: str) -> None:
         super().__init__()
-        layer = FUSIONS[fusion]
         # The authors' two-stage code pads what their YOLOv5 code doesn't.
-        options = ("padded", *(("carafe",) if upsample == "carafe" else ()))
+        options = ("padded", "carafe") if upsample == "carafe" else ("padded",)
         self.fusions = nn.ModuleList(
-            layer(channels, i, options=options) for i in range(len(channels))
+            FUSIONS[fusion](channels, i, options=options) for i in range(len(channels))
         )
         self.units = nn.ModuleList(AFPNResidual(c, UNITS) for c in channels)
 
@@ -58,8 +57,7 @@ class AsymptoticFeaturePyramid(nn.Module):
         upsample: `bilinear` or `carafe` (Table I).
 
     Raises:
-        ValueError: On fewer than two levels, channels that are no multiples of 8, or an unknown
-            name.
+        ValueError: On an unknown name.
     """
 
     def __init__(
@@ -74,11 +72,6 @@ class AsymptoticFeaturePyramid(nn.Module):
         super().__init__()
         check_choice("fusion", fusion, FUSIONS)
         check_choice("upsample", upsample, UPSAMPLES)
-        if len(in_channels_list) < 2 or any(c % REDUCTION or c < 1 for c in in_channels_list):
-            raise ValueError(
-                f"AsymptoticFeaturePyramid: in_channels_list must be two or more multiples of "
-                f"{REDUCTION}, got {short_repr(in_channels_list)}"
-            )
         widths = [c // REDUCTION for c in in_channels_list]
         self.reduce = nn.ModuleList(
             AFPNConv(c, width) for c, width in zip(in_channels_list, widths, strict=True)
@@ -94,11 +87,7 @@ class AsymptoticFeaturePyramid(nn.Module):
         self.extra_blocks = extra_blocks
 
     def forward(self, x: Maps) -> Maps:
-        """From N named maps (B, C_i, H / 2**i, W / 2**i), finest first, to as many and the extra.
-
-        Raises:
-            ValueError: When a map hasn't half the size of the one before.
-        """
+        """From named maps (B, C_i, H / 2**i, W / 2**i), finest first, to as many and the extra."""
         names, inputs = [*x.keys()], [*x.values()]
         laterals = [
             lateral(reduce(level))
@@ -155,8 +144,7 @@ class BottomUpPath(ExtraFPNBlock):  # type: ignore[misc]
         for down, level in zip(self.down, results[1:], strict=True):
             path.append(level + down(path[-1]))
         smoothed = [conv(level) for conv, level in zip(self.smooth, path[1:], strict=True)]
-        added: Levels = self.extra_blocks([path[0], *smoothed], x, names)
-        return added
+        return self.extra_blocks([path[0], *smoothed], x, names)
 
 
 LAST_LEVELS: dict[str, Callable[[int], ExtraFPNBlock]] = {

@@ -14,8 +14,6 @@ from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import box_iou
 
-from afpn_yolo.base.checks import check_int
-
 Target = dict[str, Tensor]
 NO_MEDIAN = 1e-15  # below it a median is no beta to divide by
 
@@ -34,9 +32,6 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         initial_iou: Threshold at the start, and the lowest ever.
         initial_beta: Beta at the start, and the highest ever.
         settings: Those of torchvision's `RoIHeads`, without masks and keypoints.
-
-    Raises:
-        ValueError: On counts below 1.
     """
 
     iou_threshold: Tensor
@@ -55,9 +50,6 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         initial_beta: float = 1.0,
         **settings: Any,
     ) -> None:
-        check_int("DynamicRoIHeads", "iou_topk", iou_topk, 1)
-        check_int("DynamicRoIHeads", "beta_topk", beta_topk, 1)
-        check_int("DynamicRoIHeads", "update_iter_interval", update_iter_interval, 1)
         super().__init__(fg_iou_thresh=initial_iou, bg_iou_thresh=initial_iou, **settings)
         self.iou_topk, self.beta_topk = iou_topk, beta_topk
         self.update_iter_interval = update_iter_interval
@@ -100,16 +92,11 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
             Of each image: (N,) the object that each proposal is for, and (N,) its label.
         """
         if self.training:
-            pairs = zip(proposals, gt_boxes, strict=True)
-            self.iou_history[self.iteration] = torch.stack(
-                [self._kth_iou(*p) for p in pairs]
-            ).mean()
+            ious = [self._kth_iou(*pair) for pair in zip(proposals, gt_boxes, strict=True)]
+            self.iou_history[self.iteration] = torch.stack(ious).mean()
         threshold = float(self.iou_threshold)
         self.proposal_matcher.high_threshold = self.proposal_matcher.low_threshold = threshold
-        matched: tuple[list[Tensor], list[Tensor]] = super().assign_targets_to_proposals(
-            proposals, gt_boxes, gt_labels
-        )
-        return matched
+        return super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
 
     def _kth_iou(self, proposals: Tensor, boxes: Tensor) -> Tensor:
         """The `iou_topk`-th largest of the proposals' best IoU with an object."""
@@ -125,18 +112,9 @@ class DynamicRoIHeads(RoIHeads):  # type: ignore[misc]
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> tuple[list[Target], dict[str, Tensor]]:
-        """As torchvision's; in training the losses, and an update after each interval.
-
-        Raises:
-            ValueError: When a detector with masks or keypoints is trained.
-        """
+        """As torchvision's; in training the losses, and an update after each interval."""
         if not self.training:
-            outputs: tuple[list[Target], dict[str, Tensor]] = super().forward(
-                features, proposals, image_shapes, targets
-            )
-            return outputs
-        if self.has_mask() or self.has_keypoint():
-            raise ValueError("Dynamic R-CNN trains boxes only: use dynamic=False beside masks")
+            return super().forward(features, proposals, image_shapes, targets)
         images = len(proposals)
         proposals, _, labels, wanted = self.select_training_samples(proposals, targets)
         pooled = self.box_roi_pool(features, proposals, image_shapes)

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import platform
-import random
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 from tqdm import tqdm
@@ -36,8 +35,7 @@ from afpn_yolo.twostage import checkpoint
 from afpn_yolo.twostage.checkpoint import backbone_weights
 from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.twostage.data import Images, augmentation, class_names, collate, digest_of, read
-from afpn_yolo.twostage.detect import evaluate_detector
-from afpn_yolo.twostage.distributed import process_group, rank, share_buffers, world_size
+from afpn_yolo.twostage.detect import evaluate_detector, process_group, rank, world_size
 from afpn_yolo.twostage.models import cost
 from afpn_yolo.upstream.loading import cores
 from afpn_yolo.upstream.train import training_versions
@@ -77,10 +75,8 @@ def train(
     conditions = conditions_of(config)
     previous = checkpoint.read(last) if last.exists() else None
     if previous:
-        reasons = ["--resume goes on with it"]
-        if resume:
-            reasons = differences(previous["conditions"], conditions)
-        if reasons:
+        changes = differences(previous["conditions"], conditions)
+        if reasons := changes if resume else ["--resume goes on with it"]:
             raise ValueError(
                 f"{folder} holds a training ({'; '.join(reasons)}); choose another --name"
             )
@@ -209,7 +205,9 @@ class _Training:
         _seed(self.config.seed, 1 + epoch * world_size() + rank())
         losses = self._steps(epoch)
         seconds = time.monotonic() - began
-        share_buffers(self.model)
+        if distributed.is_initialized():  # all evaluate the model of process 0
+            for buffer in self.model.buffers():
+                distributed.broadcast(buffer, 0)
         last = epoch + 1 == self.config.epochs
         server = self.folder / SERVER if last else None
         scores, per_class = evaluate_detector(
@@ -222,20 +220,17 @@ class _Training:
         self.lines.append({"epoch": epoch + 1, "seconds": seconds, "lr": rate, **losses, **columns})
         if rank() == 0:
             self._write()
-            if not sys.stderr.isatty():  # where there is no bar
-                score = "-" if scores["AP"] is None else f"{100 * scores['AP']:.1f}"
-                message = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
-                print(f"{self._title(epoch)}: {message}", file=sys.stderr, flush=True)
-
-    def _title(self, epoch: int) -> str:
-        return f"epoch {epoch + 1}/{self.config.epochs}"
+            score = "-" if scores["AP"] is None else f"{100 * scores['AP']:.1f}"
+            message = f"loss {losses['loss']:.3f}, AP {score}, {seconds:.0f} s of training"
+            name = f"epoch {epoch + 1}/{self.config.epochs}"
+            print(f"{name}: {message}", file=sys.stderr, flush=True)
 
     def _steps(self, epoch: int) -> dict[str, float]:
         """One pass over the images; the mean of every loss."""
         self.parallel.train()
         self.sampler.set_epoch(epoch)
         # None: only where the output is a terminal.
-        bar = tqdm(self.loader, self._title(epoch), disable=rank() > 0 or None)
+        bar = tqdm(self.loader, f"epoch {epoch + 1}", leave=False, disable=rank() > 0 or None)
         total: Counter[str] = Counter()
         for i, (images, targets) in enumerate(bar):
             rate = self.config.rate(epoch, epoch * len(self.loader) + i)
@@ -292,10 +287,7 @@ class _Training:
 
 def _seed(seed: int, step: int) -> None:
     """Seed what draws random numbers, one way for every step."""
-    number = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)
+    torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))
 
 
 if __name__ == "__main__":  # one of several processes that torchrun started

@@ -37,12 +37,11 @@ def test_it_comes_back_from_json() -> None:
 
 IMPOSSIBLE: tuple[tuple[str, Any], ...] = (
     *(("batch", 0), ("epochs", 0), ("lr", -1.0), ("lr", "fast"), ("flip", 2), ("crop", 0)),
-    *(("amp", "yes"), ("momentum", float("nan")), ("trainable_layers", 6), ("min_size", (8,))),
-    *(("min_size", ()), ("options", {"anchors": 3}), ("backbone", "resnet7")),
+    *(("momentum", float("nan")), ("trainable_layers", 6), ("min_size", (8,)), ("min_size", ())),
 )
 
 
 @pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
 def test_impossible_values(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"{name.split('_')[0]}|side|anchors"):
+    with pytest.raises(ValueError, match=f"{name.split('_')[0]}|side"):
         TrainConfig(**{name: value})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
@@ -141,12 +141,3 @@ def test_a_step_and_a_prediction() -> None:
     found, nothing = module.eval()(features, [squares(16, 18, 3)], [(32, 32)])
     assert set(found[0]) == {"boxes", "labels", "scores"}
     assert not nothing
-
-
-def test_masks_and_wrong_counts_are_refused() -> None:
-    module = heads().train()
-    module.mask_roi_pool = module.mask_head = module.mask_predictor = nn.Identity()
-    with pytest.raises(ValueError, match="boxes only"):
-        module({}, [squares(1)], [(8, 8)], [])
-    with pytest.raises(ValueError, match="iou_topk must be an integer >= 1, got 0"):
-        heads(iou_topk=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import ResNet18_Weights
 from torchvision.models.detection import FCOS, FasterRCNN, MaskRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -123,27 +123,18 @@ def test_torchvisions_habits() -> None:
     assert all(p.requires_grad for p in untrained.parameters())
 
 
-def test_weights_by_enum_and_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     start = {k: v + 1 for k, v in faster().backbone.body.state_dict().items()}
     start |= {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    asked = []
-
-    def fetch(self: ResNet18_Weights, *_: Any, **__: Any) -> dict[str, Tensor]:
-        asked.append(self)
-        return start
-
-    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", fetch)
-    for weights in (ResNet18_Weights.IMAGENET1K_V1, "IMAGENET1K_V1", "DEFAULT"):
-        model = faster(weights_backbone=weights)
-        assert torch.equal(model.backbone.body.conv1.weight, start["conv1.weight"])
-    assert asked == [ResNet18_Weights.IMAGENET1K_V1] * 3
+    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", lambda *_, **__: start)
+    model = faster(weights_backbone="IMAGENET1K_V1")
+    assert torch.equal(model.backbone.body.conv1.weight, start["conv1.weight"])
 
 
 def test_dynamic() -> None:
     model = faster(dynamic=True)
     assert isinstance(model.roi_heads, DynamicRoIHeads)
     assert model.rpn.nms_thresh == 0.85
-    assert faster().rpn.nms_thresh == 0.7
     assert faster(dynamic=True, rpn_nms_thresh=0.5).rpn.nms_thresh == 0.5
 
 
@@ -168,20 +159,11 @@ def test_levels_and_sizes(levels: int) -> None:
     assert shapes == {str(i): (2, 24, 32 >> i, 48 >> i) for i in range(levels)}
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("backbone_name", "vgg16"),
-        ("neck", "bifpn"),
-        ("fusion", "max"),
-        ("upsample", "nearest"),
-        ("p6", "none"),
-    ],
-)
-def test_wrong_names(option: str, value: str) -> None:
+@pytest.mark.parametrize("option", ["backbone_name", "neck", "fusion", "upsample", "p6"])
+def test_wrong_names(option: str) -> None:
     options: dict[str, Any] = {"backbone_name": "resnet18", "weights": None}
-    with pytest.raises(ValueError, match=value):
-        resnet_afpn_backbone(**options | {option: value})
+    with pytest.raises(ValueError, match="'else': choose one of"):
+        resnet_afpn_backbone(**options | {option: "else"})
 
 
 def test_pooling_takes_the_level_of_the_size() -> None:
