@@ -99,9 +99,9 @@ class TrainConfig:
             check_int("train-rcnn", "trainable layers", self.trainable_layers, 0, 5)
         most = {"lr": 10, "momentum": 1, "weight_decay": 1, "clip": inf, "flip": 1, "crop": 1}
         for name, high in most.items():
-            value, low = getattr(self, name), 0.01 if name == "crop" else 0
-            if value is not None and not (is_number(value) and low <= value <= high):
-                wanted = f"from {low} to {high}"
+            value, least = getattr(self, name), 0.01 if name == "crop" else 0
+            if value is not None and not (is_number(value) and least <= value <= high):
+                wanted = f"from {least} to {high}"
                 raise ValueError(f"train-rcnn: {name} must be {wanted}, got {short_repr(value)}")
 
     @classmethod
