@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -21,13 +21,16 @@ from afpn_yolo.graft import graft
 from afpn_yolo.plugin.lookup import NECK
 from afpn_yolo.upstream.loading import find_checkpoint
 from afpn_yolo.upstream.models import (
+    empty_model,
+    load_exactly,
     load_model,
     read_model_yaml,
+    read_tensors,
     save_checkpoint,
     trainable_file,
     write_model_yaml,
 )
-from afpn_yolo.upstream.train import backbone_of, cost, spread_evenly, train
+from afpn_yolo.upstream.train import cost, spread_evenly, train
 
 
 def with_control(necks: Sequence[Candidate], folder: Path) -> list[Candidate]:
@@ -168,7 +171,12 @@ class YoloRuns:
         return None if neck.is_checkpoint else self.backbones.get(neck.scale)
 
     def _backbone(self, neck: Candidate) -> nn.Module:
-        return backbone_of(self.backbones[neck.scale], neck.model, neck.scale)
+        """A model that is its backbone alone; saved, it serves as `pretrained=`."""
+        source = self.backbones[neck.scale]
+        model: Any = empty_model(neck.model, scale=neck.scale)
+        model.model = model.model[: backbone_rows(model)]
+        load_exactly(model, read_tensors(source), f"{source} for the backbone of {neck.model}")
+        return cast(nn.Module, model)
 
     def _check_frozen(self) -> None:
         value = self.extra.get("freeze")

@@ -18,15 +18,9 @@ Shapes = list[tuple[int, ...]]
 def run_rows(
     rows: nn.Sequential, outputs: dict[int, Tensor], which: Iterable[int]
 ) -> dict[int, Tensor]:
-    """Run some rows of a model.
+    """Run some of a model's rows, in order; returns `outputs` with the new ones.
 
-    Args:
-        rows: All rows: `model.model`.
-        outputs: Outputs by row; the image (B, C, H, W) is row -1.
-        which: The rows to run, in order.
-
-    Returns:
-        `outputs` with the new ones.
+    Outputs are by row; the image (B, C, H, W) is row -1.
     """
     outputs = dict(outputs)
     for i in which:

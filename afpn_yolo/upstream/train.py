@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from torch import nn
 from ultralytics import YOLO
 from ultralytics.cfg import check_cfg, check_dict_alignment, parse_key_value_pair
 from ultralytics.nn.tasks import torch_safe_load
@@ -16,10 +15,9 @@ from ultralytics.utils.torch_utils import get_flops
 from afpn_yolo import __version__
 from afpn_yolo.base import installed
 from afpn_yolo.base.files import written_whole
-from afpn_yolo.base.yaml_rows import backbone_rows
 from afpn_yolo.upstream.data import images_of, open_data
 from afpn_yolo.upstream.log import one_line, quiet, warn
-from afpn_yolo.upstream.models import empty_model, load_exactly, load_model, read_tensors
+from afpn_yolo.upstream.models import load_model
 
 
 def train(
@@ -144,20 +142,3 @@ def cost(checkpoint: Path, imgsz: int) -> tuple[int, float]:
     """Parameters and GFLOPs (two per multiply-add, at imgsz x imgsz) of a model before fusing."""
     model = load_model(checkpoint)
     return sum(p.numel() for p in model.parameters()), float(get_flops(model, imgsz))
-
-
-def backbone_of(source: Path, model: str, scale: str | None) -> nn.Module:
-    """A model that is its backbone alone; saved, it serves as `pretrained=`.
-
-    Args:
-        source: A `.pt` of Ultralytics', or an `.npz` of tensors by their names in it.
-        model: Model YAML whose backbone the tensors must fit.
-        scale: Its scale; None takes the one in its name.
-
-    Raises:
-        ValueError: When a tensor of the backbone is missing or has another shape.
-    """
-    module: Any = empty_model(model, scale=scale)
-    module.model = module.model[: backbone_rows(module)]
-    load_exactly(module, read_tensors(source), f"{source} for the backbone of {model}")
-    return cast(nn.Module, module)

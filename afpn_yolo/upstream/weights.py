@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import BatchNorm2d
 from ultralytics.nn.modules.conv import Conv
 
 
@@ -19,7 +20,7 @@ def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, 0, 0.1, generator=generator)
             module.reset_running_stats()
@@ -33,6 +34,7 @@ def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
+@torch.no_grad()
 def rescale(rows: nn.Module) -> None:
     """Scale the weights of each `Conv` under BatchNorm to the size of fresh ones.
 
@@ -40,20 +42,17 @@ def rescale(rows: nn.Module) -> None:
     turns weights that a high learning rate has made ten times as large a tenth as far.
     """
     for module in rows.modules():
-        if isinstance(module, Conv) and isinstance(getattr(module, "bn", None), nn.BatchNorm2d):
-            _rescale(module.conv, module.bn)
-
-
-@torch.no_grad()
-def _rescale(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
-    size = conv.weight.pow(2).mean().sqrt()
-    mean, variance = bn.running_mean, bn.running_var
-    if mean is None or variance is None or not size > 0:
-        return
-    factor: Tensor = (3 * conv.weight[0].numel()) ** -0.5 / size  # as nn.Conv2d starts
-    conv.weight.mul_(factor)
-    mean.mul_(factor)
-    wanted = (variance + bn.eps) * factor**2
-    variance.copy_((wanted - bn.eps).clamp(min=0))
-    # Where eps is most of a channel's variance, BatchNorm's weight compensates.
-    bn.weight.mul_(((variance + bn.eps) / wanted).sqrt())
+        if not isinstance(module, Conv) or not isinstance(getattr(module, "bn", None), BatchNorm2d):
+            continue
+        weight, bn = module.conv.weight, module.bn
+        size = weight.pow(2).mean().sqrt()
+        mean, variance = bn.running_mean, bn.running_var
+        if mean is None or variance is None or not size > 0:
+            continue
+        factor: Tensor = (3 * weight[0].numel()) ** -0.5 / size  # as nn.Conv2d starts
+        weight.mul_(factor)
+        mean.mul_(factor)
+        wanted = (variance + bn.eps) * factor**2
+        variance.copy_((wanted - bn.eps).clamp(min=0))
+        # Where eps is most of a channel's variance, BatchNorm's weight compensates.
+        bn.weight.mul_(((variance + bn.eps) / wanted).sqrt())
