@@ -33,10 +33,6 @@ class NeckConfig:
     units: int = 3
     taps: bool = False
 
-    def share(self, i: int) -> float:
-        """Of the level at a position, finest first."""
-        return self.shares[min(i, len(self.shares) - 1)]
-
 
 NECKS: dict[str, NeckConfig | None] = {
     "afpn": NeckConfig(),
@@ -159,7 +155,8 @@ def _reduce(config: NeckConfig, levels: Sequence[Level], rows: Rows) -> list[int
         f"Reduce: the neck works at {listed} of the channels that the head reads{order}.",
         "Lateral: one more 1x1 convolution per level.",
     ]
-    args = [[x.width, config.share(i)] for i, x in enumerate(levels)]
+    widths = [*config.shares, *config.shares[-1:] * len(levels)]
+    args = [[x.width, share] for x, share in zip(levels, widths, strict=False)]
     sources = [x.tap for x in levels]
     for heading in headings[: 1 + config.lateral]:
         sources = rows.add(levels, sources, "AFPNConv", [[*a] for a in args], heading)

@@ -12,13 +12,11 @@ from afpn_yolo.base.yaml_rows import absolute
 from afpn_yolo.graft.necks import Level
 from afpn_yolo.graft.shapes import Cost, Shape, measure, scaled, scaling
 
-TEXT = "a head that reads text beside the features"
 UNFIT = {
-    "RTDETRDecoder": "RT-DETR's decoder, whose hybrid encoder is a part of the detector",
-    "SemanticSegment": "the head of semantic segmentation, which finds no objects",
-    **dict.fromkeys(("WorldDetect", "YOLOEDetect", "YOLOESegment", "YOLOESegment26"), TEXT),
+    *("RTDETRDecoder", "SemanticSegment"),
+    *("WorldDetect", "YOLOEDetect", "YOLOESegment", "YOLOESegment26"),  # they read text as well
 }
-"""Heads that read a pyramid but don't work with any neck, and what they are."""
+"""Heads that read a pyramid but don't work with any neck."""
 
 NO_PYRAMID = (
     "and a neck fuses two levels or more; detection, segmentation, pose and OBB models have such a "
@@ -99,7 +97,7 @@ def _head_sources(d: Mapping[str, Any], ours: bool) -> list[int]:
         )
     source, _, module, _ = rows[-1]
     if module in UNFIT:
-        raise ValueError(f"{where}: it ends in {module}, {UNFIT[module]}; no neck can be grafted")
+        raise ValueError(f"{where}: it ends in {module}, which works with its own neck only")
     if not isinstance(source, list) or not source:
         raise ValueError(f"{where}: it ends in {module}, which reads one row, {NO_PYRAMID}")
     return absolute(source, len(rows) - 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -62,22 +62,14 @@ def _no_layers(tasks: ModuleType, message: str) -> Callable[..., Any]:
     parse: Callable[..., Any] = tasks.parse_model
 
     @wraps(parse)
-    def parse_model(d: object, *args: Any, **kwargs: Any) -> Any:
-        # A name that Ultralytics has by itself is a stock layer, whatever it begins with.
-        if any(name.startswith(LAYER) and not hasattr(tasks, name) for name in _modules(d)):
-            raise RegistrationError(message)
+    def parse_model(d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        for row in [row for part in ("backbone", "head") for row in d.get(part) or ()]:
+            # A name that Ultralytics has by itself is a stock layer, whatever it begins with.
+            if str(row[2]).startswith(LAYER) and not hasattr(tasks, row[2]):
+                raise RegistrationError(message)
         return parse(d, *args, **kwargs)
 
     return parse_model
-
-
-def _modules(d: object) -> Iterator[str]:
-    """The modules that the rows of a model YAML name, as far as it has any."""
-    for part in ("backbone", "head") if isinstance(d, dict) else ():
-        rows = d.get(part)  # type: ignore[attr-defined]
-        for row in rows if isinstance(rows, list) else ():
-            if isinstance(row, list) and len(row) > 2 and isinstance(row[2], str):
-                yield row[2]
 
 
 def _no_files(search: Callable[..., Any], kind: str, message: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ its own `load` gets the other model with its rows renumbered as ours.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -124,27 +124,17 @@ def _log(model: Any, source: Any, stand_in: Any) -> None:
     first = backbone_rows(model)
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
     parts = {f"backbone (rows 0-{first - 1})": slice(first), "head": slice(-1, None)}
-    backbone, head = (
-        _share(part, [*model.model[rows]], [*stand_in.model[rows]]) for part, rows in parts.items()
-    )
-    if not backbone:
-        fits = f"nothing but {head}" if head else "neither its backbone nor its head"
-        LOGGER.warning(f"{name}: {fits} fits (another scale, or another family?)")
-        return
-    carried, fresh = (f" and {head}", "the neck starts") if head else ("", "neck and head start")
-    LOGGER.info(f"{name}: {backbone}{carried} transferred; {fresh} fresh")
-
-
-def _share(part: str, targets: Sequence[Any], sources: Sequence[Any]) -> str:
-    """A part's name, with the number of its tensors that fit unless all do; "" for none."""
-    # Without BatchNorm's counters, which fit everywhere.
-    wanted, present = (
-        {k: v for k, v in nn.ModuleList(rows).state_dict().items() if v.ndim}
-        for rows in (targets, sources)
-    )
-    fit = sum(k in present and v.shape == present[k].shape for k, v in wanted.items())
-    if not fit or fit == len(wanted):
-        return part if fit else ""
-    counts = [str(getattr(rows[-1], "nc", "?")) for rows in (targets, sources)]
-    classes = f" ({counts[0]} classes for {counts[1]})" if len({*counts, "?"}) == 3 else ""
-    return f"{fit} of {len(wanted)} tensors of the {part}{classes}"
+    fits, texts = [], []
+    for part, rows in parts.items():
+        # Without BatchNorm's counters, which fit everywhere.
+        wanted, present = (
+            {k: v for k, v in nn.ModuleList(m.model[rows]).state_dict().items() if v.ndim}
+            for m in (model, stand_in)
+        )
+        fits.append(sum(k in present and v.shape == present[k].shape for k, v in wanted.items()))
+        texts.append(f"{fits[-1]} of {len(wanted)} tensors of the {part}")
+    line = f"{name}: {' and '.join(texts)} transferred; all others start fresh"
+    if fits[0]:
+        LOGGER.info(line)
+    else:
+        LOGGER.warning(f"{line} (another scale, or another family?)")

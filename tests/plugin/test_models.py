@@ -12,9 +12,9 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
-from ultralytics.nn import tasks
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
+from afpn_yolo.graft import shapes
 from afpn_yolo.upstream.export import export_onnx
 from afpn_yolo.upstream.models import empty_model
 from afpn_yolo.upstream.neck import NeckModule, feature_shapes, gflops
@@ -56,11 +56,8 @@ def neck_parameters(c3: int, fusion: str) -> int:
 
 @cache
 def laid_out(name: str) -> Any:
-    """A model's rows as the parser lays them out, with shapes and no values: no memory, no time."""
-    model = nn.Module()
-    with torch.device("meta"):
-        model.model, _ = tasks.parse_model(tasks.yaml_model_load(name), ch=3, verbose=False)
-    return model
+    """A model's rows, with shapes and no values: no memory, no time."""
+    return shapes.laid_out(yaml_model_load(name))
 
 
 def count(module: nn.Module) -> int:
@@ -76,12 +73,12 @@ def test_every_yaml_is_tested() -> None:
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_parameters(scale: str, fusion: str) -> None:
     model = laid_out(f"yolov5{scale}-afpn{fusion}.yaml")
-    ours = count(model.model[NECK])
-    assert ours == neck_parameters(model.model[4].cv3.conv.out_channels, fusion)
+    ours = count(model[NECK])
+    assert ours == neck_parameters(model[4].cv3.conv.out_channels, fusion)
     # Backbone and head are those of the stock model.
     stock = laid_out(f"yolov5{scale}.yaml")
     assert count(stock) == STOCK[scale]
-    assert count(model) - ours == STOCK[scale] - count(stock.model[PAFPN])
+    assert count(model) - ours == STOCK[scale] - count(stock[PAFPN])
     assert count(model) < STOCK[scale]
     if fusion == "" and scale in PINNED:
         assert (ours, count(model)) == PINNED[scale]
@@ -91,19 +88,9 @@ def test_parameters(scale: str, fusion: str) -> None:
 def test_parameters_of_table_iv(scale: str, whole: int) -> None:
     """1.67 M and 6.42 M: the paper's anchor head has 3 anchors x 85 values per level."""
     model = laid_out(f"yolov5{scale}-afpn.yaml")
-    widths = [model.model[row].conv.out_channels for row in (26, 27, 28)]
+    widths = [model[row].conv.out_channels for row in (26, 27, 28)]
     anchor_head = sum((width + 1) * 3 * 85 for width in widths)
-    assert count(model.model[:29]) + BIASES[scale] + anchor_head == whole
-
-
-@pytest.mark.parametrize("scale", SCALES)
-def test_backbone_weights_of_stock_yolov5_fit_and_nothing_else(scale: str) -> None:
-    """By name and shape, as Ultralytics' `load` goes."""
-    stock, ours = (laid_out(f"yolov5{scale}{kind}.yaml").state_dict() for kind in ("", "-afpn"))
-    fitting = {k for k, v in stock.items() if k in ours and ours[k].shape == v.shape}
-    backbone = {k for k in stock if int(k.split(".")[1]) < 10}
-    counters = {k for k in fitting if k.endswith("num_batches_tracked")}  # which nothing reads
-    assert fitting - counters == backbone - counters
+    assert count(model[:29]) + BIASES[scale] + anchor_head == whole
 
 
 def test_shapes_and_strides() -> None:
@@ -129,10 +116,10 @@ def test_parameters_and_gflops_of_the_neck(name: str, parameters: int, operation
     """GFLOPs: 2 x MACs at 640 with BatchNorm folded, with the counter that Ultralytics uses."""
     model = empty_model(f"{name}.yaml")
     assert count(NeckModule(model)) == parameters
-    shapes = feature_shapes(model, 1, 640)
+    inputs = feature_shapes(model, 1, 640)
     # Ultralytics' own `fuse`: ours goes on to merge the squeezes, which adds zeros.
     DetectionModel.fuse.__wrapped__(model, verbose=False)
-    assert gflops(NeckModule(model), shapes) == pytest.approx(operations, abs=5e-4)
+    assert gflops(NeckModule(model), inputs) == pytest.approx(operations, abs=5e-4)
 
 
 def test_fused_and_exported_the_lite_neck_computes_the_same(tmp_path: Path) -> None:

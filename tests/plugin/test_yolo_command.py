@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
 from ultralytics import YOLO as Model
 from ultralytics.utils import ASSETS
 
@@ -21,17 +20,21 @@ def test_train(trained: Path) -> None:
     assert len(list(csv.DictReader((trained / "run" / "results.csv").open()))) == 2
 
 
-@pytest.mark.parametrize("safe", ["0", "1"])
-def test_predict_and_val(best: Path, small_data: Path, tmp_path: Path, safe: str) -> None:
-    project = f"project={tmp_path}"
+def test_all_commands_under_safe_loading(best: Path, small_data: Path, tmp_path: Path) -> None:
+    """Without it: test_network.py."""
+    model, project = f"model={best}", f"project={tmp_path}"
     words = [
-        ("predict", f"model={best}", f"source={BUS}", "imgsz=160", project, "name=out"),
-        ("val", f"model={best}", f"data={small_data}", "imgsz=64", "workers=0", project),
+        ("train", model, f"data={small_data}", *TRAIN, "epochs=1", project, "name=tuned"),
+        ("predict", model, f"source={BUS}", "imgsz=160", project, "name=out"),
+        ("val", model, f"data={small_data}", "imgsz=64", "workers=0", project),
+        ("export", model, "format=onnx", "imgsz=64", "simplify=False"),
     ]
-    env = {"ULTRALYTICS_SAFE_LOAD": safe}
+    env = {"ULTRALYTICS_SAFE_LOAD": "1"}
     result = forked(COMMANDS.format(words=words), cwd=tmp_path, env=env)
-    assert (tmp_path / "out" / "bus.jpg").is_file()
+    for name in ("out/bus.jpg", "tuned/weights/best.pt"):
+        assert (tmp_path / name).is_file()
     assert "mAP50" in result.stdout + result.stderr
+    assert best.with_suffix(".onnx").is_file()
 
 
 def test_fine_tuning_to_another_number_of_classes(best: Path, tmp_path: Path) -> None:
