@@ -56,14 +56,9 @@ def test_a_control_of_a_graft_is_that_of_its_stock_model(name: str, neck: str) -
 
 
 def test_the_head_keeps_its_order() -> None:
-    d = own()
-    d["head"][-1] = [[9, 7], *d["head"][-1][1:]]
-    rows = graft(d, "none").content["head"]
-    assert rows == [
-        [3, 1, "AFPNConv", [48]],
-        [4, 1, "AFPNConv", [208]],
-        [[6, 5], 1, "Detect", ["nc"]],
-    ]
+    *rows, last = graft(changed(-1, [[9, 7], 1, "Detect", ["nc"]]), "none").content["head"]
+    assert rows == [[3, 1, "AFPNConv", [48]], [4, 1, "AFPNConv", [208]]]
+    assert last[0] == [6, 5]
 
 
 @pytest.mark.parametrize("neck", ["afpn", "lite"])
@@ -100,28 +95,21 @@ def test_what_else_a_yaml_says_is_kept() -> None:
 
 
 @pytest.mark.parametrize("blank", [None, {}])
-@pytest.mark.parametrize("neck", ["lite", "none"])
-def test_a_blank_key_for_scales_is_none(neck: str, blank: Config | None) -> None:
-    result, without = graft(own(scales=blank), neck), own()
-    del without["scales"]
-    assert result == graft(without, neck)
-    assert {**result.content, **yaml.safe_load(result.text)} == result.content
-
-
-def test_a_graft_by_name_of_ones_own_file_with_a_blank_key_for_scales(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_blank_key_for_scales_is_none(
+    blank: Config | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    result, without = graft(own(scales=blank), "lite"), own()
+    del without["scales"]
+    assert result == graft(without, "lite")
+    assert {**result.content, **yaml.safe_load(result.text)} == result.content
     monkeypatch.chdir(tmp_path)
-    Path("yolo77.yaml").write_text(yaml.safe_dump(own(scales=None)), "utf-8")
+    Path("yolo77.yaml").write_text(yaml.safe_dump(own(scales=blank)), "utf-8")
     assert YOLO("yolo77-afpn-lite.yaml").model.stride.tolist() == [8, 16]
 
 
-@pytest.mark.parametrize("neck", ["afpn", "lite"])
-def test_the_neck_has_the_activation_that_the_yaml_names(
-    monkeypatch: pytest.MonkeyPatch, neck: str
-) -> None:
+def test_the_neck_has_the_activation_that_the_yaml_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Conv, "default_act", Conv.default_act)  # older parsers leave theirs there
-    result = graft(own(activation="nn.ReLU()"), neck).content
+    result = graft(own(activation="nn.ReLU()"), "afpn").content
     model = DetectionModel({**result, "scale": "n"}, verbose=False)
     rows = model.model[len(result["backbone"]) : -1]
     kinds = {type(m) for m in rows.modules() if type(m).__module__ == "torch.nn.modules.activation"}
@@ -160,6 +148,9 @@ def test_nothing_of_what_is_drawn_changes() -> None:
     assert before == kept
 
 
+LAST = [[7, 9, 10], 1, "Detect", ["nc"]]
+
+
 def changed(row: int, content: Any, part: str = "head") -> Config:
     d = own()
     d[part][row] = content
@@ -183,19 +174,13 @@ def changed(row: int, content: Any, part: str = "head") -> Config:
         (changed(1, [[-1, 2], 1, "Concat", [1]]), "built"),
         (changed(4, [-1, 1, "Conv", [128, 3, 1]], "backbone"), "built"),
         (own(scales={"n": [1, 0.5, 64]}), "64 channels of row 9"),
+        (own(head=[*own()["head"][:-1], [-1, 1, "Conv", [64, 3, 2]], LAST]), "stride 32"),
         (own(scales="n"), "scales"),
         (own(scales=["n", "s"]), "scales"),
     ],
 )
 def test_what_cannot_be_grafted(d: Config, word: str) -> None:
     with pytest.raises(ValueError, match=rf"own\.yaml.*{word}"):
-        graft(d)
-
-
-def test_a_level_that_only_the_neck_has() -> None:
-    d = own()
-    d["head"][-1:] = [[-1, 1, "Conv", [64, 3, 2]], [[7, 9, 10], 1, "Detect", ["nc"]]]
-    with pytest.raises(ValueError, match="stride 32"):
         graft(d)
 
 
@@ -228,8 +213,3 @@ def test_a_level_that_only_the_neck_reads_may_have_channels_that_no_width_gives(
     model = DetectionModel({**result, "scale": "n"}, verbose=False)
     assert model.stride.tolist() == [4, 8]
     assert 5 in [row[0] for row in result["head"]]
-
-
-def test_an_unknown_neck() -> None:
-    with pytest.raises(ValueError, match="bifpn"):
-        graft(own(), "bifpn")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ultralytics import YOLO
 
-from tests.graft.stock import Config, own
+from tests.graft.stock import own
 from tests.processes import ROOT, afpn
 
 
@@ -18,25 +18,21 @@ def test_the_command_prints_a_yaml(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_scale_is_read_where_ultralytics_reads_it(tmp_path: Path) -> None:
-    """Anywhere in the name."""
-    scales = {"n": [0.5, 0.5, 1024], "s": [0.5, 1.0, 1024]}
-    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own(scales=scales)), "utf-8")
-    printed = afpn("graft", "my-yolov5s.yaml", cwd=tmp_path).stdout
-    assert [*yaml.safe_load(printed)["scales"]] == ["s", "n"]
-    told = afpn("graft", "my-yolov5s.yaml", "-o", "mine.yaml", cwd=tmp_path).stderr
-    assert "mine.yaml names no scale: it is built at s\n" in told
-    told = afpn("graft", "my-yolov5s.yaml", "-o", "my-yolov5s-afpn.yaml", cwd=tmp_path).stderr
-    assert "names no scale" not in told
-
-
-@pytest.mark.parametrize("scales", [None, {"n": [0.5, 0.5, 1024]}])
-def test_a_scale_that_the_file_does_not_have_is_not_said_to_be_built(
-    scales: Config | None, tmp_path: Path
+@pytest.mark.parametrize(
+    ("scales", "built"), [("ns", "s"), ("n", ""), ("", "")], ids=["it has", "it hasn't", "none"]
+)
+def test_a_scale_is_read_where_ultralytics_reads_it(
+    scales: str, built: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own(scales=scales)), "utf-8")
-    told = afpn("graft", "my-yolov5s.yaml", "--neck", "none", "-o", "mine.yaml", cwd=tmp_path)
-    assert not told.stderr
+    """Anywhere in the name; a file that doesn't name it is built at the first scale."""
+    widths = {letter: [0.5, 0.5, 1024] for letter in scales}
+    (tmp_path / "my-yolov5s.yaml").write_text(yaml.safe_dump(own(scales=widths)), "utf-8")
+    command = ("graft", "my-yolov5s.yaml", "--neck", "none")
+    printed = yaml.safe_load(afpn(*command, cwd=tmp_path).stdout)
+    assert [*printed.get("scales", "")] == sorted(scales, key=lambda letter: letter != built)
+    told = afpn(*command, "-o", "mine.yaml", cwd=tmp_path).stderr
+    assert told == (f"mine.yaml names no scale: it is built at {built}\n" if built else "")
+    assert not afpn(*command, "-o", "my-yolov5s-none.yaml", cwd=tmp_path).stderr
 
 
 def test_the_command_writes_a_yaml(tmp_path: Path) -> None:
@@ -62,23 +58,12 @@ def test_a_neck_that_cannot_be_as_small_as_the_stock_one_says_so(
     assert not afpn("graft", "mine.yaml", "--neck", "none", cwd=tmp_path).stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("yolo11n-cls.yaml",), "Classify"),
-        (("yolo11n.yaml", "--neck", "pan"), "pan"),
-        (("yolo99n.yaml",), "yolo99"),
-        (("yolov5n",), "yolov5n.yaml"),
-        (("empty.yaml",), "empty.yaml"),
-        (("yolo11n.pt",), "yolo11n.pt"),
-    ],
-)
-def test_mistakes_of_the_command(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["yolo99n.yaml", "empty.yaml", "yolo11n.pt"])
+def test_mistakes_of_the_command(name: str, tmp_path: Path) -> None:
+    """Further ones are in bad_input.yaml."""
     (tmp_path / "empty.yaml").touch()
-    result = afpn("graft", *words, cwd=tmp_path, fails=True)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    (line,) = afpn("graft", name, cwd=tmp_path, fails=True).stderr.splitlines()
+    assert name in line
 
 
 def test_no_file_is_overwritten(tmp_path: Path) -> None:

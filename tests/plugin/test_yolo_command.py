@@ -79,13 +79,3 @@ YOLO({str(TINY)!r}).tune(data={str(small_data)!r}, iterations=1, epochs=1, imgsz
     forked(code, cwd=tmp_path)
     (found,) = tmp_path.rglob("best_hyperparameters.yaml")
     assert "lr0" in found.read_text()
-
-
-def test_shapes_are_made_on_first_use(tmp_path: Path) -> None:
-    """The stock command alone draws the set, in Ultralytics' own folder for data sets."""
-    env = {"YOLO_CONFIG_DIR": str(tmp_path / "config")}
-    run(YOLO, "settings", f"datasets_dir={tmp_path / 'datasets'}", cwd=tmp_path, env=env)
-    command = (YOLO, "train", f"model={TINY}", "data=shapes.yaml", *TRAIN[:1])
-    options = ("batch=64", "workers=0", "epochs=1", "val=False", "plots=False", "fraction=0.05")
-    run(*command, *options, f"project={tmp_path}", "name=run", cwd=tmp_path, env=env)
-    assert len(list((tmp_path / "datasets" / "afpn-shapes" / "images" / "train").iterdir())) == 320
