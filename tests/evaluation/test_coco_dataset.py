@@ -12,6 +12,7 @@ from PIL import Image
 from afpn_yolo.base.errors import EvaluationError
 from afpn_yolo.evaluation.datasets import DataSet
 from afpn_yolo.evaluation.evaluate import read_data
+from afpn_yolo.upstream.data import coco_category_ids
 
 NAMES = {0: "red", 1: "blue"}
 PLAIN = """{
@@ -115,6 +116,40 @@ def test_areas_that_are_nowhere_are_those_of_boxes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-16-be"])
 def test_encodings_with_and_without_a_mark(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, PLAIN.encode(name)).truth.tolist() == TRUTH
+
+
+@pytest.mark.parametrize(
+    ("file", "images"),
+    [
+        ("annotations/instances_val2017.json", "images/val2017"),
+        ("annotations/instances_val2017.json", "val2017"),
+        ("set.json", ""),
+        ("set.json", "set"),
+        ("set.json", "elsewhere"),
+    ],
+)
+def test_images_are_found_where_coco_keeps_them(tmp_path: Path, file: str, images: str) -> None:
+    path, folder = tmp_path / file, tmp_path / images
+    for parent in (path.parent, folder):
+        parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(PLAIN)
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 64)).save(folder / name)
+    if images == "elsewhere":
+        with pytest.raises(EvaluationError, match="--images"):
+            read_data(path, NAMES)
+    data = read_data(path, NAMES, images=folder if images == "elsewhere" else None)
+    assert data.images == [folder / "a.png", folder / "b.png"]
+    assert data.truth.tolist() == TRUTH
+
+
+def test_cocos_own_ids_serve_a_model_that_lost_its_names(tmp_path: Path) -> None:
+    content = changed(annotations_category_id=[13, 90])
+    ids = coco_category_ids()
+    content["categories"] = [{"id": number, "name": f"name {number}"} for number in ids]
+    data = read(tmp_path, content, names={k: f"class{k}" for k in range(80)})
+    assert data.truth[:, 1].tolist() == [11, 79]
+    assert data.categories == ids
 
 
 def test_backslashes_are_folders_below(tmp_path: Path) -> None:
