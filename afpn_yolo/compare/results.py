@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -16,7 +16,7 @@ from afpn_yolo.base import markdown_table
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.compare.plan import Candidate, in_words
 from afpn_yolo.compare.table import COLUMNS, cells, has_learnt, rows, versus
-from afpn_yolo.compare.verdict import interval_note, sentences, verdict
+from afpn_yolo.compare.verdict import interval_note, judge, sentences
 from afpn_yolo.evaluation.records import DIGEST, MODEL, ComparisonFile, Record, Row
 from afpn_yolo.plots.charts import bubbles, curves, sizes, svg
 
@@ -75,7 +75,10 @@ class Results:
 
     @classmethod
     def of(
-        cls, necks: Iterable[Candidate], records: Mapping[str, Record], judged: bool = True
+        cls,
+        necks: Iterable[Candidate],
+        records: Mapping[str, Record],
+        judge: Callable[[Sequence[Row]], dict[str, Any] | None] = judge,
     ) -> Results:
         """From the records of finished runs; those of other rows than `necks` don't count.
 
@@ -85,7 +88,7 @@ class Results:
         names = {(neck.label, neck.scale) for neck in necks}
         runs = [run for run in records.values() if (run["label"], run["scale"]) in names]
         table = rows(necks, records)
-        return cls(table, shared(runs), notes(runs), verdict(table) if judged else None)
+        return cls(table, shared(runs), notes(runs), judge(table))
 
     def markdown(self) -> str:
         """Verdict, table, conditions, and the course of the trainings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,7 +17,8 @@ from tqdm import tqdm
 from afpn_yolo.base.files import write_json
 from afpn_yolo.compare.plan import Run, differences
 from afpn_yolo.compare.results import ENDS, Results, read_comparison
-from afpn_yolo.evaluation.records import MODEL, ComparisonFile, Record, Result
+from afpn_yolo.compare.verdict import judge, pending
+from afpn_yolo.evaluation.records import MODEL, ComparisonFile, Record, Result, Row
 from afpn_yolo.upstream.locks import lock_of, share
 from afpn_yolo.upstream.log import announce, quiet
 from afpn_yolo.upstream.train import training_versions
@@ -97,14 +98,29 @@ class Comparison:
         with self.lock:
             self.check()
             records = self.records() | {record["run"]: record}
-            results = self.results(records)
-            write_json(self.path, {"runs": [*records.values()], "verdict": results.verdict})
-            results.write_markdown(self.out, self.name)
+            content = self.content() | {"runs": [*records.values()], "verdict": None}
+            write_json(self.path, content)
+            self.results().write_markdown(self.out, self.name)
 
-    def results(self, records: Mapping[str, Record] | None = None) -> Results:
-        """What finished runs of these rows show; those in the file if none are given."""
+    def results(self) -> Results:
+        """What the finished runs of these rows show; after the last one, with the verdict."""
         necks = dict.fromkeys(run.neck for run in self.runs)
-        return Results.of(necks, self.records() if records is None else records, self.judged)
+        return Results.of(necks, self.records(), self._judge)
+
+    def _judge(self, table: Sequence[Row]) -> dict[str, Any] | None:
+        """Give the verdict, store it, and count it unless these runs have had theirs."""
+        if not self.judged:
+            return None
+        if missing := self.check():
+            return pending(len(self.runs) - len(missing), len(self.runs))
+        with self.lock:
+            content = self.content()
+            verdicts, runs = content.get("verdicts", []), len(content["runs"])
+            if verdicts[-1:] != [runs]:
+                verdicts = [*verdicts, runs]
+            verdict = judge(table, len(verdicts))
+            write_json(self.path, content | {"verdicts": verdicts, "verdict": verdict})
+        return verdict
 
     def files(self) -> list[Path]:
         """The files of results that there are."""

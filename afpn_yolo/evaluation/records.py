@@ -52,9 +52,14 @@ class Record(Result, total=False):
 
 
 class ComparisonFile(TypedDict, total=False):
-    """The file of a comparison; `verdict` is made anew from the runs after each."""
+    """The file of a comparison.
+
+    `verdict` is None until all runs that were asked for have ended. `verdicts` has the number of
+    runs that each verdict until now rested on.
+    """
 
     runs: list[Record]
+    verdicts: list[int]
     verdict: dict[str, Any] | None
 
 

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numpy.random import Generator, default_rng
 from scipy import stats
 
 from afpn_yolo.compare.pareto import over_cost, read_table
 from afpn_yolo.compare.plan import Candidate, Run
 from afpn_yolo.compare.results import Results, notes, shared
 from afpn_yolo.compare.table import rows
-from afpn_yolo.compare.verdict import NOTE, UNSEEN, difference, verdict
+from afpn_yolo.compare.verdict import (
+    NOTE,
+    UNSEEN,
+    Difference,
+    differences,
+    error_rate,
+    judge,
+)
 from afpn_yolo.compare.yolo import YoloRuns
 from afpn_yolo.evaluation.records import Record, Result
 from tests.compare.test_plan import record, records, result
@@ -36,22 +46,83 @@ def table(**scores: tuple[float, ...]) -> list[Any]:
     return rows(*finished(**scores))
 
 
-def test_the_interval_is_welchs() -> None:
-    ours, theirs = (20.0, 21.0, 22.5), (14.0, 14.2, 13.9)
-    gap = difference(*table(a=ours, b=theirs))
-    expected = stats.ttest_ind(ours, theirs, equal_var=False)
-    interval = expected.confidence_interval(0.95)
-    assert (gap.low, gap.high) == pytest.approx((interval.low, interval.high))
+def pair(number: int = 1, **scores: tuple[float, ...]) -> Difference:
+    """The first row against the second."""
+    necks = table(**scores)
+    return differences(necks, number)[necks[0].name, necks[1].name]
+
+
+def test_the_interval_of_rows_that_scatter_alike() -> None:
+    """Two rows of one variance: a t interval with three degrees of freedom each."""
+    ours, theirs = (20.0, 21.0, 22.0), (14.0, 15.0, 16.0)
+    gap = pair(a=ours, b=theirs)
+    margin = stats.t.ppf(1 - error_rate(1) / 2, 6) * (2 / 3) ** 0.5
+    assert (gap.low, gap.high) == pytest.approx((6 - margin, 6 + margin))
     assert gap.seen
-    assert gap.seeds_more == 0
+    assert gap.seeds == 0
 
 
-def test_more_seeds_where_a_difference_is_not_seen() -> None:
-    near = difference(*table(a=(20.0, 21.0, 22.0), b=(19.0, 20.0, 21.0)))
+def test_a_row_that_scatters_more_has_a_wider_interval() -> None:
+    rows = {"a": (20.0, 20.5, 21.0), "b": (19.0, 19.5, 20.0), "c": (10.0, 14.0, 18.0)}
+    gaps = differences(table(**rows))
+    widths = [gaps[one].high - gaps[one].low for one in (("a-n", "b-n"), ("a-n", "c-n"))]
+    assert widths[0] < widths[1]
+
+
+def test_intervals_widen_with_pairs_and_verdicts() -> None:
+    level = (19.0, 20.0, 21.0)
+    alone = pair(a=level, b=level)
+    of_three = pair(a=level, b=level, c=level)
+    second = pair(2, a=level, b=level)
+    assert alone.high < min(of_three.high, second.high)
+    # Holm: the pairs of a row that is far away don't count where the others are judged.
+    far = pair(a=level, b=level, c=(0.0, 1.0, 2.0))
+    assert far.high == pytest.approx(alone.high)
+    assert sum(map(error_rate, range(1, 50))) == pytest.approx(0.05)
+
+
+def test_seeds_that_would_show_a_difference() -> None:
+    near = pair(a=(20.0, 21.0, 22.0), b=(19.0, 20.0, 21.0))
     assert not near.seen
-    # By G*Power's table: 17 a group for a difference of one standard deviation, 80 %, 5 %.
-    assert near.seeds_more == pytest.approx(17 - 3, abs=1)
-    assert difference(*table(a=(20.0, 22.0), b=(20.01, 22.01))).seeds_more is None
+    # 25 a group for a difference of one standard deviation, 80 %, at the 1 % of a second verdict.
+    assert near.seeds == pytest.approx(25, abs=1)
+    assert pair(a=(20.0, 22.0), b=(20.01, 22.01)).seeds is None
+
+
+def test_equal_scores_are_no_proof() -> None:
+    assert not pair(a=(20.0, 20.0), b=(20.2, 20.2)).seen
+    assert pair(a=(20.0, 20.0), b=(30.0, 30.0)).seen
+
+
+def mistakes(rng: Generator, seeds: Sequence[int], number: int = 1) -> Iterator[bool]:
+    """Whether a comparison of equal necks shows a difference, again and again."""
+    while True:
+        scores = {f"n{i}": (*rng.normal(20, 0.7, n),) for i, n in enumerate(seeds)}
+        yield any(gap.seen for gap in differences(table(**scores), number).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [(3, 3, 3, 3), (2, 8), (2, 3, 3, 8)])
+def test_equal_necks_are_told_apart_in_5_of_100_comparisons_at_most(seeds: Sequence[int]) -> None:
+    rate = sum(islice(mistakes(default_rng(0), seeds), 500)) / 500
+    assert rate < 0.05
+
+
+@pytest.mark.slow
+def test_equal_necks_are_told_apart_in_5_of_100_where_seeds_are_added_as_advised() -> None:
+    rng, seen = default_rng(0), 0
+    for _ in range(300):
+        scores = [[*rng.normal(20, 0.7, 3)] for _ in range(4)]
+        for number in (1, 2, 3):
+            necks = table(**{f"n{i}": (*row,) for i, row in enumerate(scores)})
+            gaps = [*differences(necks, number).values()]
+            if any(gap.seen for gap in gaps):
+                seen += 1
+                break
+            advised = min((gap.seeds for gap in gaps if gap.seeds), default=0)
+            for row in scores:
+                row += rng.normal(20, 0.7, max(0, advised - len(row))).tolist()
+    assert seen < 15
 
 
 @pytest.mark.parametrize(
@@ -64,7 +135,7 @@ def test_more_seeds_where_a_difference_is_not_seen() -> None:
 )
 def test_verdict(scores: tuple[Any, ...], matter: bool | None, says: str) -> None:
     none, pafpn, afpn = scores
-    found = verdict(table(PAFPN=pafpn, AFPN=afpn, none=none))
+    found = judge(table(PAFPN=pafpn, AFPN=afpn, none=none))
     (one,) = found["scales"]
     assert one["necks_matter"] is matter
     assert re.search(says, one["text"][0])
@@ -72,10 +143,15 @@ def test_verdict(scores: tuple[Any, ...], matter: bool | None, says: str) -> Non
 
 
 def test_which_neck_the_verdict_names() -> None:
-    scores = {"PAFPN": (20.0, 20.4), "AFPN": (17.0, 17.2), "lite": (20.1, 20.5), "none": (14, 14.1)}
-    found = verdict(table(**scores))
+    scores = {
+        "PAFPN": (20.0, 20.4, 20.2),
+        "AFPN": (17.0, 17.2, 17.1),
+        "lite": (20.1, 20.5, 20.3),
+        "none": (14, 14.1, 14.2),
+    }
+    found = judge(table(**scores))
     (one,) = found["scales"]
-    assert "AFPN-n is worse than PAFPN-n: -3.1 AP (95 %" in " ".join(one["text"])
+    assert "AFPN-n is worse than PAFPN-n: -3.1 AP (inter" in " ".join(one["text"])
     assert f"lite-n and PAFPN-n: {UNSEEN}" in " ".join(one["text"])
     assert (one["best"], one["level_with_best"]) == ("lite-n", ["PAFPN-n"])
 
@@ -111,15 +187,15 @@ def test_curves_of_models_that_have_learnt_nothing_are_not_compared() -> None:
 
 def test_no_highest_among_equals_and_no_seeds_for_no_difference() -> None:
     scores = {"PAFPN": (20.0, 21.0), "AFPN": (19.9, 20.9), "none": (20.02, 21.02)}
-    (level,) = verdict(table(**scores))["scales"]
-    assert level["against_control"]["seeds_more"] is None
+    (level,) = judge(table(**scores))["scales"]
+    assert level["against_control"]["seeds"] is None
     text = " ".join(level["text"])
     assert "none-n, PAFPN-n share the highest AP; AFPN-n can't be told from none-n. Of" in text
     assert "About" not in level["text"][0]
 
 
 def test_a_verdict_is_a_list_with_an_item_a_sentence_at_each_scale() -> None:
-    necks, runs = finished(PAFPN=(20.0, 20.4), AFPN=(17.0, 17.2), none=(14.0, 14.1))
+    necks, runs = finished(PAFPN=(20.0, 20.1), AFPN=(17.0, 17.1), none=(14.0, 14.1))
     text = Results.of(necks, runs).markdown()
     before = text.split("\n\n| neck")[0].splitlines()
     assert before[:2] == ["Verdict:", ""]
@@ -167,6 +243,9 @@ def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ap = {"none": 0.14, "PAFPN": 0.20, "AFPN": 0.17, "lite": 0.199}
 
     def train(self: YoloRuns, run: Run, folder: Path, after_epoch: Any) -> Result:
+        if begun:
+            page = (tmp_path / "results" / "small-quick.md").read_text()
+            assert f"No verdict yet: {len(begun)} of 12 runs are finished." in page
         begun.append(run)
         for _ in range(run.epochs):
             after_epoch()
@@ -180,7 +259,7 @@ def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {run.neck.label for run in begun} == {*ap}
     assert (begun[0].conditions["epochs"], begun[0].conditions["imgsz"]) == (100, 320)
     assert len({run.conditions["model"] for run in begun}) == 4
-    assert "Necks matter on these data. PAFPN-n against no neck: +6.0 AP (95 %" in output
+    assert "Necks matter on these data. PAFPN-n against no neck: +6.0 AP (inter" in output
     assert f"lite-n and PAFPN-n: {UNSEEN}" in output
     content = json.loads((tmp_path / "results" / "small-quick.json").read_text())
     assert content == json.loads((tmp_path / "out.json").read_text())
@@ -190,8 +269,9 @@ def test_quick(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "<script" not in page
     assert {*re.findall(r'(?:src|href)="(.)', page)} == {"#"}
     begun.clear()
-    afpn(*words, cwd=tmp_path)
+    afpn(*words, "--json", "out.json", cwd=tmp_path)
     assert not begun, "the same command has nothing left to do"
+    assert json.loads((tmp_path / "out.json").read_text())["verdicts"] == [12]
 
 
 def test_quick_where_nothing_can_be_downloaded(small_data: Path, tmp_path: Path) -> None:
