@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.output or Path(f"{stem}.png")
     from afpn_yolo.plots.neck_figure import collect, draw
 
-    draw(collect(name), f"{stem}: every row of the neck with its output channels", out)
+    figure = draw(collect(name), f"{stem}: every row of the neck with its output channels")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, bbox_inches="tight")
     print(out)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path as File
 from typing import Any
 
 import torch
@@ -127,12 +126,12 @@ def _draw_arrow(axes: Axes, start: Spot, end: Spot, rise: float) -> int:
     return direction
 
 
-def draw(boxes: list[Box], title: str, path: File) -> None:
-    """Write the picture."""
+def draw(boxes: list[Box], title: str) -> Figure:
+    """The picture; save it with `bbox_inches="tight"`."""
     strides = sorted({box.stride for box in boxes})
     columns = max(b.column for b in boxes)
     spot = {b.row: (b.column * STEP, -strides.index(b.stride) * RISE) for b in boxes}
-    figure = Figure()
+    figure = Figure(dpi=110, facecolor="white")
     axes = figure.add_subplot()
     top = 0.6
     kinds: dict[int, set[str]] = {key: set() for key in ARROWS}  # of what the arrows lead to
@@ -159,5 +158,4 @@ def draw(boxes: list[Box], title: str, path: File) -> None:
     axes.set_ylim(-(len(strides) - 1) * RISE - 0.75, top)
     figure.set_size_inches(1.62 * columns + 2.6, 1.45 * len(strides) + 0.9 + 0.83 * (top - 0.6))
     axes.set_axis_off()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, bbox_inches="tight", facecolor="white")
+    return figure
