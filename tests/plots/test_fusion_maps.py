@@ -1,7 +1,8 @@
-"""The weight maps that `fusion_maps` gives: values, level names, geometry, and what it leaves."""
+"""Weight maps of fusions: values, level names, geometry; and their picture, also by command."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics import YOLO
@@ -17,11 +20,12 @@ from ultralytics.utils import ASSETS
 
 from afpn_yolo.edge.letterbox import Fit
 from afpn_yolo.graft import graft
-from afpn_yolo.plots.fusion_maps import FusionMap, fusion_maps, look
+from afpn_yolo.plots.fusion_maps import FusionMap, draw, fusion_maps, look
 from tests import neck
+from tests.processes import afpn
 
 BUS = ASSETS / "bus.jpg"
-GOLDEN = {16: "top1", 17: "mid1", 20: "top2", 21: "mid2", 22: "bot2"}
+ROWS = [16, 17, 20, 21, 22]  # of yolov5n-afpn.yaml
 
 
 def noise(height: int, width: int) -> NDArray[np.uint8]:
@@ -41,22 +45,6 @@ def four_levels() -> dict[str, Any]:
     rows += [[[1, 2, 3, 4], 1, "AFPNFusion", [0]], [[1, 2, 3, 4], 1, "AFPNFusion", [3]]]
     rows += [[[3, 4], 1, "AFPNFusion", [0]], [[5, 7, 6], 1, "Detect", ["nc"]]]
     return {"nc": 2, "backbone": rows[:5], "head": rows[5:]}
-
-
-def test_maps_are_the_authors() -> None:
-    arrays = neck.golden("afpn3-n")
-    model = DetectionModel("yolov5n-afpn.yaml", verbose=False).eval()
-    neck.load(model.model, neck.authors_tensors(arrays), 1e-3)
-    for row, feature in zip((4, 6, 9), neck.inputs(arrays), strict=True):
-        # As if the backbone had seen what the golden numbers were made from.
-        model.model[row].register_forward_hook(lambda m, a, o, feature=feature: feature)
-    height, width = (8 * int(side) for side in arrays["hw"])
-    maps = fusion_maps(model, noise(height, width), imgsz=width)
-    assert [item.row for item in maps] == list(GOLDEN)
-    for item in maps:
-        expected = arrays[f"asff_{GOLDEN[item.row]}.weights"][0]
-        assert neck.difference(torch.from_numpy(item.weights), expected) <= 1e-5
-        assert np.abs(item.weights.sum(0) - 1).max() < 1e-6
 
 
 def test_four_levels() -> None:
@@ -100,22 +88,6 @@ def test_a_neck_that_reads_a_coarser_level_than_the_head() -> None:
         assert item.weights.shape[2] * item.strides[item.target] == 160
 
 
-def test_a_model_of_other_images_is_refused() -> None:
-    model = DetectionModel("yolov5n-afpn.yaml", ch=4, verbose=False)
-    with pytest.raises(ValueError, match=r"takes images of 4 channels; 3 or 1 are read"):
-        fusion_maps(model, BUS)
-
-
-def test_extent_reaches_over_the_padding() -> None:
-    """100 x 400 into 320: 0.8 of its size, 80 rows in 96, so 8 of padding above and below."""
-    for (height, width), extent in (
-        ((100, 400), (0, 400, 110, -10)),
-        ((400, 100), (-10, 110, 400, 0)),
-    ):
-        for item in fusion_maps(network(), noise(height, width), imgsz=320):
-            assert item.extent == pytest.approx(extent, abs=1e-3)
-
-
 def see_brightness(model: nn.Module) -> None:
     """Make the first source's weight the brightness of the image at each position."""
     seen: list[Tensor] = []
@@ -126,7 +98,7 @@ def see_brightness(model: nn.Module) -> None:
         bright = nn.functional.avg_pool2d(seen[-1].mean(1, keepdim=True), stride)
         return torch.cat([bright, (1 - bright).expand(-1, output.shape[1] - 1, -1, -1)], 1)
 
-    for row in GOLDEN:
+    for row in ROWS:
         model.model[row].weights.register_forward_hook(weights)  # type: ignore[index, union-attr]
 
 
@@ -209,13 +181,11 @@ def test_boxes_are_those_of_predict(tmp_path: Path) -> None:
     assert len(boxes) == pytest.approx(len(found), rel=0.1)
 
 
-@pytest.mark.parametrize("name", ["yolov5n-afpn-sum.yaml", "yolov5n-afpn-concat.yaml"])
-def test_a_model_without_weights(name: str) -> None:
+def test_models_and_images_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no AFPNFusion row"):
-        fusion_maps(DetectionModel(name, verbose=False), BUS)
-
-
-def test_images_that_are_refused(tmp_path: Path) -> None:
+        fusion_maps(DetectionModel("yolov5n-afpn-sum.yaml", verbose=False), BUS)
+    with pytest.raises(ValueError, match="takes images of 4 channels; 3 or 1 are read"):
+        fusion_maps(DetectionModel("yolov5n-afpn.yaml", ch=4, verbose=False), BUS)
     model = network()
     with pytest.raises(FileNotFoundError, match=r"missing\.jpg"):
         fusion_maps(model, tmp_path / "missing.jpg")
@@ -224,5 +194,97 @@ def test_images_that_are_refused(tmp_path: Path) -> None:
         fusion_maps(model, tmp_path / "text.jpg")
     with pytest.raises(ValueError, match="uint8"):
         fusion_maps(model, np.zeros((9, 9), np.uint8))
-    with pytest.raises(ValueError, match="imgsz"):
-        fusion_maps(model, BUS, imgsz=0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    torch.save({"model": network(), "train_args": {"imgsz": 96}}, path)
+    return path
+
+
+def panels(figure: Figure) -> list[Axes]:
+    """The axes with a heat map over an image."""
+    return [axes for axes in figure.axes if len(axes.images) == 2]
+
+
+def test_panels_are_cut_to_the_image(checkpoint: Path) -> None:
+    view = look(checkpoint, np.zeros((100, 400, 3), np.uint8), imgsz=320)
+    for axes in panels(draw(view, "wide")):
+        image, heat = axes.images
+        assert axes.get_xlim() == (0, 400)
+        assert tuple(image.get_extent()) == (0, 400, 100, 0)
+        assert heat.get_extent() == pytest.approx((0, 400, 110, -10), abs=1e-3)
+        edges = axes.transData.transform([(0, 0), (400, 100)])
+        clip: Any = heat.get_clip_box()
+        assert np.sort(clip.get_points(), axis=0) == pytest.approx(np.sort(edges, axis=0))
+
+
+@pytest.mark.parametrize("shape", [(20, 2000), (2000, 20), (8, 8)])
+def test_odd_shapes_stay_on_the_page(
+    checkpoint: Path, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    figure = draw(look(checkpoint, np.full((*shape, 3), 200, np.uint8)), "odd")
+    figure.savefig(tmp_path / "odd.png")
+    assert max(figure.get_size_inches()) < 30
+    page = figure.bbox
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        assert page.x0 <= box.x0 < box.x1 <= page.x1
+        assert page.y0 <= box.y0 < box.y1 <= page.y1
+
+
+def test_a_panel_for_each_source_of_each_fusion_and_one_scale(checkpoint: Path) -> None:
+    view = look(checkpoint, BUS)
+    figure = draw(view, "bus")
+    expected = [
+        f"{level}  {mean:.2f}"
+        for item in view.maps
+        for level, mean in zip(item.levels, item.means(), strict=True)
+    ]
+    assert len(panels(figure)) == len(expected) == 2 + 2 + 3 + 3 + 3
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == expected
+    titles = {axes.get_title(loc="left") for axes in figure.axes}
+    assert titles > {"row 16: P3 ← P3, P4", "row 22: P5 ← P3, P4, P5"}
+    weights = np.concatenate([item.weights.ravel() for item in view.maps])
+    ((low, high),) = {axes.images[1].get_clim() for axes in panels(figure)}
+    assert low <= weights.min() < low + 0.1
+    assert high - 0.1 <= weights.max() <= high
+    assert {axes.images[1].get_clim() for axes in panels(draw(view, "bus", (0, 1)))} == {(0, 1)}
+
+
+def test_the_command_writes_over_no_file_and_past_bad_images(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Names that are taken get a number; what is wrong is said at the end."""
+    (tmp_path / "two").mkdir()
+    for name in ("a.png", "two/a.jpg"):
+        cv2.imwrite(str(tmp_path / name), noise(60, 90))
+    (tmp_path / "b.jpg").write_text("no image")
+    before = (tmp_path / "a.png").read_bytes()
+    words = ("fusion", checkpoint, "missing.jpg", "b.jpg", "a.png", "two/a.jpg")
+    result = afpn(*words, "--out", ".", "--json", "sub/a.json", cwd=tmp_path, fails=True)
+    assert result.returncode == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert sorted("missing.jpg" in line for line in errors) == [False, True]
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert result.stdout.split() == ["a-2.png", "a-3.png"]
+    for name in result.stdout.split():
+        picture = np.array(cv2.imread(str(tmp_path / name)))
+        width, height = draw(look(checkpoint, noise(60, 90)), name).get_size_inches() * 110
+        assert picture.shape[:2] == pytest.approx((height, width), abs=1)
+        assert picture.std() > 20
+    content = json.loads((tmp_path / "sub" / "a.json").read_text())
+    assert [entry["image"] for entry in content["images"]] == ["a.png", "two/a.jpg"]
+    for entry in content["images"]:
+        assert [fusion["row"] for fusion in entry["fusions"]] == ROWS
+        for fusion in entry["fusions"]:
+            assert sum(fusion["weights"].values()) == pytest.approx(1, abs=1e-3)
+            assert fusion["target"] in fusion["weights"]
+
+
+@pytest.mark.parametrize("options", ["--imgsz 0", "--range 0.5 0.5", "--range 0 2"])
+def test_options_that_are_refused(options: str, tmp_path: Path) -> None:
+    result = afpn("fusion", "a.pt", "a.jpg", *options.split(), cwd=tmp_path, fails=True)
+    assert result.returncode == 2
+    assert options.split()[0] in result.stderr
