@@ -17,14 +17,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from afpn_yolo.cli import SCALES, check_least
+from afpn_yolo.cli import check_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     parser.add_argument("source", metavar="SRC.pth", type=Path, help="checkpoint of the authors'")
     parser.add_argument("target", metavar="DST.pt", type=Path, help="file to write")
-    parser.add_argument("--scale", choices=SCALES, help="expected scale (found from the shapes)")
     parser.add_argument("--nc", type=int, default=80, help="classes of the new head (80)")
 
 
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.target}: Ultralytics opens files that end in .pt")
     from afpn_yolo.convert import convert
 
-    result = convert(args.source, args.target, args.scale, args.nc)
+    result = convert(args.source, args.target, args.nc)
     print(f"{args.target}: {result.what}")
     print(f"{len(result.carried)} tensors carried over, {len(result.dropped)} not:")
     for key in result.dropped:

@@ -15,7 +15,9 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,6 @@ RESNETS = {
     (36, True): "resnet152",
 }
 """Blocks of layer3, and whether they are bottlenecks -> ResNet."""
-CLASSES = "roi_head.bbox_head.fc_cls.bias"
 DETECTOR = {
     "rpn_head.rpn_conv": "rpn.head.conv.0.0",
     "rpn_head.rpn_cls": "rpn.head.cls_logits",
@@ -56,14 +57,14 @@ DETECTOR = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a checkpoint: which of its keys are in the new model, and which are not."""
+    """What became of a checkpoint: which of its tensors are in the new model, and which not."""
 
     what: str
     carried: tuple[str, ...]
     dropped: tuple[str, ...]
 
 
-def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) -> Conversion:
+def convert(source: Path, target: Path, nc: int = 80) -> Conversion:
     """Write a checkpoint of ours from one of the authors'.
 
     A YOLOv5 becomes a checkpoint for Ultralytics with their backbone and neck. The detection head
@@ -73,40 +74,38 @@ def convert(source: Path, target: Path, scale: str | None = None, nc: int = 80) 
     Args:
         source: Their `.pth`.
         target: The `.pt` to write.
-        scale: Scale that the user expects of a YOLOv5; None accepts what the shapes say.
         nc: Number of classes of a YOLOv5's new head.
 
     Raises:
-        ValueError: When `source` is no such checkpoint, or of another scale.
+        ValueError: When `source` is no such checkpoint.
         OSError: When a file can't be read or written.
     """
     try:
-        content = _load_content(source)
-        tensors, others = _split_content(content)
+        content: Any = _load_content(source)
+        inner = content.get("state_dict", content) if isinstance(content, dict) else {}
+        items = inner.items() if isinstance(inner, dict) else ()
+        tensors = {str(key): value for key, value in items if isinstance(value, Tensor)}
+        if not tensors:
+            raise ValueError("it holds no state_dict of tensors")
         if not any(key.startswith("neck.body.0.asff_") for key in tensors):
             raise ValueError("it has no keys neck.body.0.asff_*: its neck is not AFPN")
         if any(key.startswith("roi_head.") for key in tensors):
             what, carried = _detector(tensors, content, target)
         else:
-            what, carried = _yolo(tensors, target, scale, nc)
+            what, carried = _yolo(tensors, target, nc)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    dropped = [key for key in tensors if key not in carried]
-    return Conversion(what, tuple(carried), (*dropped, *others))
+    return Conversion(what, tuple(carried), tuple(key for key in tensors if key not in carried))
 
 
-def _yolo(tensors: Tensors, target: Path, expected: str | None, nc: int) -> tuple[str, list[str]]:
+def _yolo(tensors: Tensors, target: Path, nc: int) -> tuple[str, list[str]]:
     stem = tensors.get("backbone.stem.conv.weight")
-    if stem is None or stem.ndim != 4:
-        raise ValueError("it has no convolution backbone.stem.conv.weight: no YOLOv5 of MMYOLO's")
-    width = stem.shape[0]
-    if width not in STEM_WIDTHS:
+    scale = STEM_WIDTHS.get(len(stem)) if stem is not None and stem.ndim == 4 else None
+    if scale is None:
         raise ValueError(
-            f"its backbone starts with {width} channels, YOLOv5's with {[*STEM_WIDTHS]}"
+            "it has no convolution backbone.stem.conv.weight with as many channels as one of "
+            f"YOLOv5's, {', '.join(map(str, STEM_WIDTHS))}"
         )
-    scale = STEM_WIDTHS[width]
-    if expected not in (None, scale):
-        raise ValueError(f"its shapes are those of scale {scale}, not {expected}")
     model: Any = build_model("yolov5-afpn.yaml", scale, nc)
     rows = model.model[:-1]  # all but the head
     names = _prefixed("backbone.", backbone_names(rows)) | _prefixed("neck.", neck_names())
@@ -121,11 +120,11 @@ def _detector(tensors: Tensors, about: Any, target: Path) -> tuple[str, list[str
     if backbone is None:
         known = ", ".join(RESNETS.values())
         raise ValueError(f"its backbone has {len(blocks)} blocks in layer3: it is none of {known}")
-    body = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
-    if CLASSES not in tensors:
-        raise ValueError(f"it has no {CLASSES}")
-    names = _class_names(about, len(tensors[CLASSES]) - 1)
+    if (scores := tensors.get("roi_head.bbox_head.fc_cls.bias")) is None:
+        raise ValueError("it has no roi_head.bbox_head.fc_cls.bias")
+    names = _class_names(about, len(scores) - 1)
     config = TrainConfig(backbone=backbone, aligned=True)
+    body = {k.removeprefix("backbone."): v for k, v in tensors.items() if k.startswith("backbone.")}
     model: Any = config.build(len(names) + 1, body)
     modules = model.backbone.body.named_modules()
     resnet = {name: name for name, module in modules if hasattr(module, "weight")}
@@ -182,46 +181,24 @@ def load_authors(
 
 
 @torch.no_grad()
-def _fold(norm: nn.BatchNorm2d, bias: Tensor | None, name: str, eps: float) -> None:
+def _fold(norm: Any, bias: Tensor | None, name: str, eps: float) -> None:
     """Make BatchNorm do what it does behind a convolution with a bias, at another eps."""
-    mean, var = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert var is not None
     if bias is not None:
-        if bias.shape != mean.shape:
+        if bias.shape != norm.running_mean.shape:
             raise ValueError(f"the bias before {name} has the shape {tuple(bias.shape)}")
-        mean -= bias
-    ratio = ((var.double() + norm.eps) / (var.double() + eps)).sqrt()
+        norm.running_mean -= bias
+    var = norm.running_var.double()
+    ratio = ((var + norm.eps) / (var + eps)).sqrt()
     norm.weight.copy_(norm.weight.double() * ratio)
 
 
 def _class_names(content: Any, count: int) -> list[str]:
     """The classes, as the checkpoint says, or COCO's, or numbers."""
-    meta = content.get("meta") if isinstance(content, dict) else None
-    about = meta.get("dataset_meta") if isinstance(meta, dict) else None
-    classes: Any = about.get("classes", about.get("CLASSES")) if isinstance(about, dict) else None
     known = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    coco = [name for name in known if name not in ("__background__", "N/A")]
-    for names in (classes, coco):
-        if isinstance(names, Sequence) and len(names) == count:
-            return [str(name) for name in names]
-    return [f"class{i}" for i in range(count)]
-
-
-def _split_content(content: object) -> tuple[Tensors, list[str]]:
-    """The tensors, under `state_dict` or at the top of a file, and the names of all else."""
-    content = content if isinstance(content, dict) else {}
-    inner = content.get("state_dict", content)
-    inner = inner if isinstance(inner, dict) else {}
-    tensors = {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise ValueError("it holds no state_dict of tensors")
-    others = [str(k) for k in inner if k not in tensors]
-    if inner is not content:
-        others += [f"{k} (beside state_dict)" for k in content if k != "state_dict"]
-    if all(key.startswith("module.") for key in tensors):  # DistributedDataParallel's prefix
-        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
-    return tensors, others
+    names = [name for name in known if name not in ("__background__", "N/A")]
+    with suppress(KeyError, TypeError):  # it says none, or in an object that was not loaded
+        names = [str(name) for name in content["meta"]["dataset_meta"]["classes"]]
+    return names if len(names) == count else [f"class{i}" for i in range(count)]
 
 
 class Inert:
@@ -242,23 +219,20 @@ def _load_content(path: Path) -> object:
     MMEngine saves objects of its own classes and of numpy's beside the weights, and torch's
     `weights_only` refuses such a file whole. Here each of them becomes an `Inert`.
     """
-    with open(path, "rb") as file:  # torch reports a folder or a missing file less clearly
-        file.read(1)
+    path.open("rb").close()  # torch reports a folder or a missing file less clearly
     try:
         unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, RuntimeError, pickle.UnpicklingError, EOFError):
-        unsafe = []  # not torch's zip format: the load below says what it is
+        with torch.serialization.safe_globals([(Inert, name) for name in unsafe]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).split(". ")[0].splitlines() or [type(error).__name__]
+        raise ValueError(f"torch can't read it as a checkpoint ({reason[0]})") from error
     if any(name.startswith("ultralytics.nn.") for name in unsafe):
         raise ValueError(
             "it is a checkpoint of Ultralytics' already, which yolo and the other commands open as "
             "it is; this one takes those of the AFPN authors' code"
         )
-    try:
-        with torch.serialization.safe_globals([(Inert, name) for name in unsafe]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).split(". ")[0].splitlines() or [type(error).__name__]
-        raise ValueError(f"torch can't read it as a checkpoint ({reason[0]})") from error
+    return content
 
 
 def neck_names(
@@ -282,12 +256,10 @@ def neck_names(
         joined = levels[: stage + 1]
         for i, level in enumerate(joined):
             names |= _fusion(joined, i, stage, row + i)
-            for unit in range(units):
+            for unit, part in product(range(units), (1, 2)):
                 theirs = f"body.0.blocks_{level}{stage + 1}.{unit}"
-                ours = f"{row + len(joined) + i}.{unit}"
-                for part in ("1", "2"):
-                    names[f"{theirs}.conv{part}"] = f"{ours}.cv{part}.conv"
-                    names[f"{theirs}.bn{part}"] = f"{ours}.cv{part}.bn"
+                ours = f"{row + len(joined) + i}.{unit}.cv{part}"
+                names |= {f"{theirs}.{one}{part}": f"{ours}.{one}" for one in ("conv", "bn")}
         row += 2 * len(joined)
     for i in range(n):
         names |= _conv(f"conv{base + i}{base + i}", row + i)
@@ -297,9 +269,8 @@ def neck_names(
 def _fusion(levels: Sequence[str], target: int, stage: int, row: int) -> dict[str, str]:
     theirs = f"body.0.asff_{levels[target]}{stage}"
     first = 0 if len(levels) == 4 else 1  # their fusion of four counts from 0, the others from 1
-    names = {f"{theirs}.weight_levels": f"{row}.weights.score"} | _conv(
-        f"{theirs}.conv", f"{row}.conv"
-    )
+    names = _conv(f"{theirs}.conv", f"{row}.conv")
+    names[f"{theirs}.weight_levels"] = f"{row}.weights.score"
     for i, level in enumerate(levels):
         name = f"{level}{stage}_{2 ** abs(i - target)}"
         if i > target:
