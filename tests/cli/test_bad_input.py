@@ -1,9 +1,14 @@
-"""Every mistake of the table `bad_input.yaml` gets the message that it lists."""
+"""Every mistake of the table `bad_input.yaml` gets the message that it lists.
+
+In the YAML a case has `mistake`, `command`, `says` (`…` stands for anything), and as needed:
+`files`, what is different in the folder (a text, an image, or null for a file that is removed);
+`row`, row 4 of a model YAML, instead of `files` and `command`; `who` says it; the exit `code` (2);
+`absent`, a package that is not installed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import pickle
 import re
@@ -11,13 +16,16 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import LOGGER
@@ -25,13 +33,64 @@ from ultralytics.utils import LOGGER
 from afpn_yolo.cli.__main__ import main as afpn
 from afpn_yolo.edge.__main__ import main as edge
 from afpn_yolo.upstream.models import save_checkpoint
-from tests.bad_input import OURS, SHORT, Case, load
+from tests.processes import ROOT, python, run
 from tests.processes import YOLO as COMMAND
-from tests.processes import python, run
 
-CASES = load()
+OURS = "afpn_yolo"
+BACKBONE = """\
+nc: 1
+scales:
+  n: [0.33, 0.25, 1024]
+backbone:
+  - [-1, 1, Conv, [32, 3, 2]]
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, Conv, [128, 3, 2]]
+  - [-1, 1, Conv, [256, 3, 2]]
+"""
+SHORT = {
+    "$BACKBONE\n": BACKBONE,
+    "$DETECT\n": "  - [[2, 3], 1, Detect, [nc]]\n",
+    "$DATA\n": "path: .\ntrain: images/val\nval: images/val\n",
+    "$NAMES\n": "names: [person, bus, tie, never there]\n",
+    "$BOMB\n": "".join(
+        f"lol{i}: &lol{i} [{', '.join([f'*lol{i - 1}' if i else '1'] * 10)}]\n" for i in range(9)
+    ),
+    "$HALF": "Either the row's sources are not consecutive levels, finest first, or the image's "
+    "sides are no multiples of the model's largest stride (32 for a neck that ends at P5)",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mistake; the first lines of this file say what the fields mean."""
+
+    group: str
+    mistake: str
+    command: str
+    says: str
+    files: dict[str, Any] = field(default_factory=dict)
+    who: str = OURS
+    code: int = 2
+    absent: str | None = None
+
+
+def spelt_out(text: str) -> str:
+    """A text with all that `SHORT` stands for."""
+    for short, long in SHORT.items():
+        text = text.replace(short, long)
+    return text
+
+
+def read(group: str, entry: dict[str, Any]) -> Case:
+    if "row" in entry:
+        content = f"$BACKBONE\nhead:\n  - {entry.pop('row')}\n$DETECT\n"
+        entry |= {"files": {"yolo3n.yaml": content}, "command": 'YOLO("yolo3n.yaml")'}
+    return Case(group, **{**entry, "says": spelt_out(entry["says"])})
+
+
+TABLE = yaml.safe_load((ROOT / "tests" / "bad_input.yaml").read_text(encoding="utf-8"))
+CASES = [read(group, entry) for group, entries in TABLE.items() for entry in entries]
 IMAGE, LABEL = "images/val/a.jpg", "labels/val/a.txt"
-PACKAGE = Path(__file__).parents[2] / "afpn_yolo"
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +126,11 @@ def spoil(folder: Path, case: Case) -> None:
         path = folder / name
         if content is None:
             path.unlink(missing_ok=True)
-        elif isinstance(content, np.ndarray):
-            assert cv2.imwrite(str(path), content)
+        elif isinstance(content, dict):
+            assert cv2.imwrite(str(path), np.full(content["image"], 99, content["type"]))
         else:
-            path.write_text(content, encoding="latin-1" if content.startswith("\xff") else "utf-8")
+            text = spelt_out(content)
+            path.write_text(text, encoding="latin-1" if text.startswith("\xff") else "utf-8")
 
 
 class Absent:
@@ -91,69 +151,47 @@ def remove(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", [Absent(package), *sys.meta_path])
 
 
-class Result:
-    """What a user sees: printed, logged, raised."""
-
-    def __init__(self) -> None:
-        self.code = 0
-        self.error: Exception | None = None
-        self.printed = io.StringIO()
-        self.complained = io.StringIO()
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        handler = logging.StreamHandler(self.complained)
-        LOGGER.addHandler(handler)
-        try:
-            with (
-                contextlib.redirect_stdout(self.printed),
-                contextlib.redirect_stderr(self.complained),
-            ):
-                yield
-        finally:
-            LOGGER.removeHandler(handler)
-
-    def call(self, act: Callable[[], object]) -> None:
-        with self.listening():
-            try:
-                result = act()
-                self.code = result if isinstance(result, int) else 0
-            except SystemExit as end:  # argparse
-                self.code = end.code if isinstance(end.code, int) else 1
-            except Exception as error:
-                self.error, self.code = error, 2
-
-    def everything(self, folder: Path) -> str:
-        text = self.printed.getvalue() + self.complained.getvalue() + str(self.error or "")
-        return text.replace(f"{folder}/", "").replace(str(folder), "")
+@contextlib.contextmanager
+def logged_to_stderr() -> Iterator[None]:
+    """Ultralytics' messages, too, go where `capsys` sees them."""
+    handler = logging.StreamHandler(sys.stderr)
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
 
 
-def do(case: Case) -> Result:
-    result = Result()
-    words = shlex.split(case.command)
-    if words[0] == "afpn":
-        result.call(lambda: afpn(words[1:]))
-    elif words[:3] == ["python", "-m", "afpn_yolo.edge"]:
-        result.call(lambda: edge(words[3:]))
-    else:
-        names = {"YOLO": YOLO, "zeros": torch.zeros}
-        result.call(lambda: eval(case.command, names))
-    return result
+def do(command: str) -> tuple[int, Exception | None]:
+    """The exit code, and what was raised."""
+    program, *words = shlex.split(command)
+    try:
+        with logged_to_stderr():
+            if program == "afpn":
+                return afpn(words), None
+            if program == "python":  # -m afpn_yolo.edge
+                return edge(words[2:]), None
+            eval(command, {"YOLO": YOLO, "zeros": torch.zeros})
+            return 0, None
+    except SystemExit as end:  # argparse
+        return int(end.code or 0), None
+    except Exception as error:
+        return 2, error
 
 
 def pattern(message: str) -> str:
     return ".*".join(re.escape(part) for part in message.split("…"))
 
 
-def check_ours(case: Case, result: Result, folder: Path) -> None:
+def check_ours(case: Case, error: Exception | None, text: str) -> None:
     """The sentence and no more; a traceback, if any, ends in our code."""
-    if result.error is not None:
-        assert isinstance(result.error, (ValueError, FileNotFoundError))
-        last = Path(traceback.extract_tb(result.error.__traceback__)[-1].filename)
-        assert last.is_relative_to(PACKAGE), last
-        messages = [str(result.error)]
+    if error is not None:
+        assert isinstance(error, (ValueError, FileNotFoundError))
+        last = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        assert last.is_relative_to(ROOT / "afpn_yolo"), last
+        messages = [str(error)]
     else:
-        lines = result.everything(folder).splitlines()
+        lines = text.splitlines()
         messages = [line.split("error: ", 1)[1] for line in lines if "error: " in line]
         messages = messages or [re.sub(r"^\W*WARNING\W*", "", line) for line in lines]
     assert any(re.fullmatch(pattern(case.says), line) for line in messages), messages
@@ -164,16 +202,20 @@ def check_ours(case: Case, result: Result, folder: Path) -> None:
     [case for case in CASES if case.absent != "onnxruntime"],
     ids=lambda case: f"{case.group}: {case.mistake}, {case.command}",
 )
-def test_mistakes(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes(
+    case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoil(folder, case)
     if case.absent:
         remove(case.absent, monkeypatch)
-    result = do(case)
-    assert result.code == case.code, (result.error, result.everything(folder))
+    code, error = do(case.command)
+    text = "".join([*capsys.readouterr(), str(error or "")])
+    text = text.replace(f"{folder}/", "").replace(str(folder), "")
+    assert code == case.code, (error, text)
     if case.who == OURS:
-        check_ours(case, result, folder)
+        check_ours(case, error, text)
     else:
-        assert re.search(pattern(case.says), result.everything(folder)), result.everything(folder)
+        assert re.search(pattern(case.says), text), text
 
 
 def test_the_yolo_command_ends_with_our_sentence(folder: Path) -> None:
