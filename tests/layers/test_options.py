@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.layers import OPTIONS, AFPNFusion, Carafe, align
-
-Array = NDArray[np.float32]
-
-
-def strided(x: Array, weight: Array, padding: int) -> Array:
-    """A convolution whose stride is its kernel's size, by loops; x (C, H, W)."""
-    out, _, k, _ = weight.shape
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding)))
-    height, width = (side // k for side in x.shape[1:])
-    y = np.zeros((out, height, width), np.float32)
-    for o in range(out):
-        for i in range(height):
-            for j in range(width):
-                patch = padded[:, k * i : k * i + k, k * j : k * j + k]
-                y[o, i, j] = (patch * weight[o]).sum()
-    return y
 
 
 @pytest.mark.parametrize(("steps", "padding"), [(-1, 0), (-2, 1), (-3, 3)])
@@ -36,8 +18,9 @@ def test_padding_of_the_strided_convolutions(steps: int, padding: int, padded: b
     conv = align(3, 5, steps, options)
     assert isinstance(conv, nn.Conv2d)
     x = torch.randn(1, 3, 16, 24)
-    expected = strided(x[0].numpy(), conv.weight.detach().numpy(), padding * padded)
-    np.testing.assert_allclose(conv(x)[0].detach().numpy(), expected, atol=1e-5)
+    padding *= padded
+    expected = nn.functional.conv2d(x, conv.weight, stride=2**-steps, padding=padding)
+    torch.testing.assert_close(conv(x), expected)
 
 
 @pytest.mark.parametrize("steps", [-2, -1, 1, 2])
@@ -102,11 +85,3 @@ def test_carafe_starts_as_the_mean_of_the_neighbourhood() -> None:
     with torch.no_grad():
         found = layer(x)[:, :, 4:-4, 4:-4]
     assert torch.allclose(found, mean.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=0.05)
-
-
-def test_gradients_reach_all_of_carafe() -> None:
-    layer = Carafe(4, 2)
-    x = torch.randn(1, 4, 3, 3, requires_grad=True)
-    layer(x).square().sum().backward()
-    assert x.grad is not None
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
