@@ -53,8 +53,8 @@ def listed(families: list[str], scale: str) -> Iterator[dict[str, Any]]:
     """Each family that a neck can be put into: `model`, `tasks`, and the costs by neck."""
     from afpn_yolo.graft import graft
     from afpn_yolo.graft.shapes import cost
-    from afpn_yolo.plugin.by_name import stock_models
     from afpn_yolo.plugin.lookup import unscaled
+    from afpn_yolo.plugin.register import stock_models
     from afpn_yolo.upstream.models import read_model_yaml
 
     tasks: dict[str, list[str]] = {}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
-from afpn_yolo.upstream.neck import NeckModule, run_rows
+from afpn_yolo.graft.shapes import run_rows
+from afpn_yolo.upstream.neck import NeckModule
 
 Levels = tuple[Tensor, ...]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ Scale = tuple[float, float]
 
 Shape = tuple[int, int]
 """Stride and channels of a feature map."""
+
+Outputs = dict[int, Tensor]
+"""Outputs by row; the image (B, C, H, W) is row -1."""
 
 
 @dataclass(frozen=True)
@@ -75,42 +78,48 @@ def measure(d: Mapping[str, Any]) -> tuple[list[Shape | None], Cost]:
     Raises:
         ValueError: When Ultralytics can't build or run the rows.
     """
-    outputs: list[Any] = []
     first = len(d["backbone"])
     try:
         rows = laid_out({**d, "head": d["head"][:-1], "scale": scaling(d)[0]})
         image = torch.empty(1, d.get("channels", 3), SIDE, SIDE, device="meta")
         with torch.device("meta"):
-            _run(rows[:first], image, outputs)
-        neck = _counted(rows[first:], image, outputs)
+            outputs = run_rows(rows, {-1: image}, range(first))
+        outputs, neck = _counted(rows, outputs, range(first, len(rows)))
     except Exception as error:  # the parser raises whatever it comes across
         raise ValueError(
             f"{yaml_name(d)}: it can't be built: {type(error).__name__}: {error}"
         ) from error
-    return [_shape(x) for x in outputs], neck
+    return [_shape(outputs[i]) for i in range(len(rows))], neck
 
 
 def cost(d: Mapping[str, Any]) -> Cost:
     """What all rows of a model YAML cost on 640 x 640 pixels, at the scale that it names."""
     image = torch.empty(1, d.get("channels", 3), 640, 640, device="meta")
-    return _counted(laid_out(d).train(), image, [])  # in evaluation heads would decode, too
+    rows = laid_out(d).train()  # in evaluation heads would decode, too
+    return _counted(rows, {-1: image}, range(len(rows)))[1]
 
 
-def _counted(rows: nn.Sequential, image: Tensor, outputs: list[Any]) -> Cost:
-    """As `_run`; returns what the rows cost."""
+def _counted(rows: nn.Sequential, outputs: Outputs, which: Sequence[int]) -> tuple[Outputs, Cost]:
+    """As `run_rows`, and what these rows cost."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        _run(rows, image, outputs)
-    parameters = sum(parameter.numel() for parameter in rows.parameters())
-    return Cost(parameters, counter.get_total_flops() / 1e9)
+        outputs = run_rows(rows, outputs, which)
+    parameters = sum(parameter.numel() for i in which for parameter in rows[i].parameters())
+    return outputs, Cost(parameters, counter.get_total_flops() / 1e9)
 
 
-def _run(rows: nn.Sequential, image: Tensor, outputs: list[Any]) -> None:
-    """Append what each row gives to the outputs of the rows before."""
-    for row in rows:
-        source: Any = row.f
-        known = [*outputs, image]  # so that -1 is the image
-        taken = [known[f] for f in absolute(source, len(outputs))]
-        outputs.append(row(taken if isinstance(source, list) else taken[0]))
+def run_rows(rows: nn.Sequential, outputs: Outputs, which: Iterable[int]) -> Outputs:
+    """Run some of a model's rows, in order; returns `outputs` with the new ones."""
+    outputs = dict(outputs)
+    for i in which:
+        layer = rows[i]
+        inputs = [outputs[f] for f in sources_of(layer)]
+        outputs[i] = layer(inputs if isinstance(layer.f, list) else inputs[0])
+    return outputs
+
+
+def sources_of(layer: Any) -> list[int]:
+    """The rows that a row reads, counted from the first; -1 is the image."""
+    return absolute(layer.f, layer.i)  # what Ultralytics' parser attaches
 
 
 def _shape(x: Any) -> Shape | None:

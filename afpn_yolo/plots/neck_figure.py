@@ -13,9 +13,9 @@ from matplotlib.path import Path
 from torch import nn
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
+from afpn_yolo.graft.shapes import run_rows, sources_of
 from afpn_yolo.layers import AFPNResidual, LevelFusion
 from afpn_yolo.upstream.models import empty_model
-from afpn_yolo.upstream.neck import run_rows, sources_of
 
 COLOURS = {
     "backbone": ("#e8e8e8", "#666666"),

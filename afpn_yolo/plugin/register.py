@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -18,13 +20,13 @@ from typing import Any
 
 import torch
 import ultralytics
-from ultralytics.utils import YAML
+from ultralytics.utils import ROOT, YAML
 from ultralytics.utils.checks import parse_version
 
+from afpn_yolo.graft import NECKS, graft, grafted_name, neck_word
 from afpn_yolo.layers import CHECKPOINT_CLASSES, LAYERS, LevelFusion
-from afpn_yolo.plugin.by_name import did_you_mean, grafted
 from afpn_yolo.plugin.fallback import OLDEST, RegistrationError, unsuited
-from afpn_yolo.plugin.lookup import named_graft, resolve
+from afpn_yolo.plugin.lookup import FAMILY, Graft, named_graft, resolve, scaled
 from afpn_yolo.plugin.model_yaml import check_model_yaml, check_parts, row_arguments
 from afpn_yolo.plugin.transfer import transfer_by_part
 
@@ -168,3 +170,58 @@ def _fuse_ours(tasks: ModuleType) -> None:
         return result
 
     tasks.BaseModel.fuse = fuse_all
+
+
+def grafted(asked: Graft, name: str, load: Callable[[str | Path], Any]) -> dict[str, Any]:
+    """The content of a model YAML that exists by its name only.
+
+    Args:
+        asked: What the name asks for.
+        name: The name, as the user wrote it.
+        load: Gives the content of a stock model YAML, its scale among it.
+
+    Raises:
+        FileNotFoundError: When the installed Ultralytics has no such stock model.
+        ValueError: When no neck can be put into it.
+    """
+    for candidate in asked.stock:
+        try:
+            stock = load(candidate)
+            break
+        except FileNotFoundError:
+            continue
+    else:
+        necks = ", ".join(map(neck_word, NECKS))
+        raise FileNotFoundError(
+            f"{name}: ultralytics {ultralytics.__version__} has no {asked.stock[0]} to put a neck "
+            f"into; in names, necks are {necks}{did_you_mean(name)}"
+        )
+    try:
+        return {**graft(stock, asked.neck).content, "yaml_file": name}
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def did_you_mean(name: str) -> str:
+    """`; did you mean NAME?`, if there is a model of a similar name; "" for paths into folders."""
+    letter = re.search(r"\d([nslmx])(?=[-.])", name)
+    near = get_close_matches(name, _names(letter[1] if letter else ""), 1, 0.8)
+    return f"; did you mean {near[0]}?" if near and Path(name).name == name else ""
+
+
+def _stock_files() -> list[Path]:
+    return sorted((ROOT / "cfg" / "models").rglob("*.yaml"))
+
+
+def stock_models() -> list[str]:
+    """Stems of Ultralytics' model YAMLs of YOLO families: `yolo11-seg`."""
+    return [file.stem for file in _stock_files() if FAMILY.match(file.stem)]
+
+
+def _names(scale: str) -> Iterator[str]:
+    """Ultralytics' model YAMLs and their grafts, with a scale's letter where names have one."""
+    for file in _stock_files():
+        stem = Path((scaled(file.name, scale) if scale else None) or file.name).stem
+        yield f"{stem}.yaml"
+        if FAMILY.match(stem):
+            yield from (grafted_name(stem, neck) for neck in NECKS)

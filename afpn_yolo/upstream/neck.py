@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -10,29 +10,10 @@ import thop
 import torch
 from torch import Tensor, nn
 
-from afpn_yolo.base.yaml_rows import absolute, backbone_rows, image_channels
+from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
+from afpn_yolo.graft.shapes import run_rows, sources_of
 
 Shapes = list[tuple[int, ...]]
-
-
-def run_rows(
-    rows: nn.Sequential, outputs: dict[int, Tensor], which: Iterable[int]
-) -> dict[int, Tensor]:
-    """Run some of a model's rows, in order; returns `outputs` with the new ones.
-
-    Outputs are by row; the image (B, C, H, W) is row -1.
-    """
-    outputs = dict(outputs)
-    for i in which:
-        layer = rows[i]
-        inputs = [outputs[f] for f in sources_of(layer)]
-        outputs[i] = layer(inputs if isinstance(layer.f, list) else inputs[0])
-    return outputs
-
-
-def sources_of(layer: Any) -> list[int]:
-    """The rows that a row reads, counted from the first; -1 is the image."""
-    return absolute(layer.f, layer.i)
 
 
 class NeckModule(nn.Module):

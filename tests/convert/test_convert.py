@@ -17,11 +17,11 @@ from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.cli.__main__ import main
 from afpn_yolo.convert import backbone_names, convert
+from afpn_yolo.graft.shapes import run_rows
 from afpn_yolo.twostage import fasterrcnn_resnet_afpn
 from afpn_yolo.twostage.checkpoint import open_detector
 from afpn_yolo.twostage.models import AlignedRoIAlign
 from afpn_yolo.upstream.models import build_model
-from afpn_yolo.upstream.neck import run_rows
 from tests import neck
 
 Theirs = dict[str, Tensor]

@@ -20,8 +20,8 @@ from afpn_yolo.distill import Schedule
 from afpn_yolo.distill.distill import distill
 from afpn_yolo.distill.models import TeacherStudent
 from afpn_yolo.distill.trainer import DistillationTrainer, RandomCrops
+from afpn_yolo.graft.shapes import run_rows, sources_of
 from afpn_yolo.upstream.models import untrained
-from afpn_yolo.upstream.neck import run_rows, sources_of
 from afpn_yolo.upstream.weights import rescale
 from tests.conftest import TRAIN
 from tests.neck import randomise

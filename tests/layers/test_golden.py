@@ -12,7 +12,7 @@ from torch import Tensor
 from ultralytics.nn.modules.conv import Conv
 from ultralytics.nn.tasks import DetectionModel
 
-from afpn_yolo.upstream.neck import run_rows
+from afpn_yolo.graft.shapes import run_rows
 from tests import neck
 
 TOLERANCE = 1e-5

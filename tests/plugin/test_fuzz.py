@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ultralytics.nn.tasks import DetectionModel
 
 from afpn_yolo.base.yaml_rows import absolute
-from afpn_yolo.upstream.neck import run_rows
+from afpn_yolo.graft.shapes import run_rows
 from tests.neck import randomise
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "0"))

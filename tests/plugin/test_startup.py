@@ -187,7 +187,6 @@ def test_start_imports_nothing_but_itself(tmp_path: Path) -> None:
         "import ultralytics.nn.tasks",
         "import ultralytics.data.utils",
         "import afpn_yolo.layers.fusion",
-        "import afpn_yolo.plugin.by_name",
         "import afpn_yolo.plugin.register",
         "import afpn_yolo.convert",
     ],
