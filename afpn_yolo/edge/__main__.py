@@ -14,35 +14,23 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import ExitStack, closing, redirect_stdout
-from typing import TYPE_CHECKING
 
 from afpn_yolo.edge.command import PARTLY, STANDARD_OUTPUT, add_arguments, complain, ended
-
-if TYPE_CHECKING:
-    from afpn_yolo.edge.sources import Source
 
 
 def run(args: argparse.Namespace) -> int:
     """Process all sources; returns the exit code."""
     from afpn_yolo.edge import Detector  # first: it says what isn't installed
     from afpn_yolo.edge.sinks import Album, JsonList, Pipeline
-    from afpn_yolo.edge.sources import find
+    from afpn_yolo.edge.sources import Source, find
 
     sources: list[Source] = []
     done = failed = 0
     with ExitStack() as stack:
         if args.json == STANDARD_OUTPUT:  # and nothing else goes there
             stack.enter_context(redirect_stdout(sys.stderr))
-        detector = Detector(
-            args.model,
-            args.conf,
-            args.iou,
-            args.max_det,
-            args.agnostic_nms,
-            args.imgsz,
-            args.threads,
-            args.classes,
-        )
+        options = ("conf", "iou", "max_det", "agnostic", "imgsz", "threads", "classes")
+        detector = Detector(args.model, **{name: getattr(args, name) for name in options})
         for argument in args.source:
             try:
                 sources += find(argument)

@@ -67,16 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--conf", type=float, default=0.25, help="least score (0.25)")
     add("--iou", type=float, default=0.7, help="IoU threshold of NMS (0.7)")
-    add(
-        "--imgsz",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="input side, or height and width, of a model of dynamic size (the export's)",
-    )
+    add("--imgsz", type=int, nargs="+", help="input size of a dynamic model (as exported)")
     add("--classes", type=int, nargs="+", metavar="N", help="only these classes (all)")
     add("--max-det", type=int, default=300, metavar="N", help="boxes per image at most (300)")
-    add("--agnostic-nms", action="store_true", help="boxes suppress those of other classes, too")
+    add("--agnostic-nms", dest="agnostic", action="store_true", help="NMS across classes")
     add("--threads", type=int, help="threads of ONNX Runtime (it decides)")
     add("--out", metavar="DIR", type=Path, help="save pictures and videos with boxes there")
     add("--json", metavar="FILE", type=Path, help="save all detections; - is standard output")

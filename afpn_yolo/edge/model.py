@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from afpn_yolo.edge.letterbox import Size
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-CHECKPOINTS = (".pt", ".pth")
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
 MOST = 1 << 14  # no size, stride or batch is larger
 Provider = str | tuple[str, dict[str, Any]]
@@ -76,7 +75,23 @@ class Model:
             ValueError: When it is no model of Ultralytics' with boxes, or an option can't work.
         """
         self._path = os.fspath(path)
-        self._session = _open(self._path, threads, providers)
+        open(self._path, "rb").close()  # its error names the file and the reason
+        if self._path.endswith((".pt", ".pth")):
+            raise ValueError(
+                f"{path}: it is a PyTorch checkpoint, and an ONNX model is needed; first: yolo "
+                f"export model={path} format=onnx (one of afpn train-rcnn: afpn export-rcnn)"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        try:
+            self._session = onnxruntime.InferenceSession(
+                self._path, options, providers=[*providers]
+            )
+        except Exception as error:  # its exceptions have no base class of their own
+            raise ValueError(
+                f"{path}: ONNX Runtime {onnxruntime.__version__} can't open it; damaged, or no "
+                f"ONNX model ({_one_line(error)})"
+            ) from error
         try:
             self._read_metadata(self._session.get_modelmeta().custom_metadata_map)
             self._read_shapes()
@@ -155,29 +170,9 @@ class Model:
         """
         try:
             outputs = self._session.run(self._outputs, {self._input: images})
-        except Exception as error:  # its exceptions have no base class of their own
+        except Exception as error:  # as above
             raise ValueError(f"{self._path}: ONNX Runtime fails: {_one_line(error)}") from error
         return [np.asarray(output, np.float32) for output in outputs]
-
-
-def _open(
-    path: str, threads: int | None, providers: Sequence[Provider]
-) -> onnxruntime.InferenceSession:
-    open(path, "rb").close()  # its error names the file and the reason
-    if path.endswith(CHECKPOINTS):
-        raise ValueError(
-            f"{path}: it is a PyTorch checkpoint, and an ONNX model is needed; first: yolo export "
-            f"model={path} format=onnx (one of afpn train-rcnn: afpn export-rcnn)"
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=list(providers))
-    except Exception as error:  # its exceptions have no base class of their own
-        raise ValueError(
-            f"{path}: ONNX Runtime {onnxruntime.__version__} can't open it; damaged, or no ONNX "
-            f"model ({_one_line(error)})"
-        ) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -22,7 +22,7 @@ EPS = 1e-7  # Ultralytics' guard against division by zero, here and there
 
 
 def candidates(output: Floats, classes: int, conf: float, rotated: bool) -> Floats:
-    """The rows of a raw output (4 + classes + rest, anchors): centre, width, height, scores.
+    """The rows of a raw output (4 + classes + rest, anchors): centre, width, height, scores, rest.
 
     Args:
         output: As above.
@@ -34,9 +34,8 @@ def candidates(output: Floats, classes: int, conf: float, rotated: bool) -> Floa
     chosen = output[:, output[4:end].max(0) > conf].T
     centres, sides, scores, rest = np.split(chosen, (2, 4, end), axis=1)
     edges = (centres, sides) if rotated else (centres - sides / 2, centres + sides / 2)
-    best = scores.argmax(1)[:, None]
-    rows = np.hstack((*edges, scores.max(1)[:, None], best, rest))
-    return np.asarray(rows, np.float32)
+    best = (scores.max(1)[:, None], scores.argmax(1)[:, None])
+    return np.hstack((*edges, *best, rest), dtype=np.float32)
 
 
 def non_max_suppression(

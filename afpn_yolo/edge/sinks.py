@@ -45,8 +45,7 @@ class Album:
         path = free_path(self._folder, source.stem, ".jpg")
         done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if not done:
-            height, width = picture.shape[:2]
-            raise OSError(f"{path}: OpenCV can't write a JPEG of {width} x {height} pixels")
+            raise OSError(f"{path}: OpenCV can't write a JPEG of shape {picture.shape}")
         path.write_bytes(jpeg.tobytes())
 
     def video(self, source: Source, fps: float, picture: Image) -> cv2.VideoWriter:
@@ -101,15 +100,13 @@ class Pipeline:
             OSError, ValueError: When it can't be read, or a result can't be written.
         """
         if source.image:
-            self._image(source, images.read(source.image))
+            image = images.read(source.image)
+            detections = self._detect(image, source=str(source))
+            if self.album:
+                self.album.save(source, detections.draw(image))
+            print(f"{source}: {detections}", flush=True)
         else:
             self._film(source, Film(source))
-
-    def _image(self, source: Source, image: Image) -> None:
-        detections = self._detect(image, source=str(source))
-        if self.album:
-            self.album.save(source, detections.draw(image))
-        print(f"{source}: {detections}", flush=True)
 
     def _film(self, source: Source, film: Film) -> None:
         frames = boxes = 0
@@ -124,7 +121,7 @@ class Pipeline:
                     writer.write(picture)
                 frames, boxes = frames + 1, boxes + len(detections)
         except KeyboardInterrupt:
-            if not source.is_live:  # a camera has no other end
+            if isinstance(source.origin, Path):  # a camera or stream has no other end
                 raise
         if not frames:
             raise ValueError(f"{source}: gives no frame")

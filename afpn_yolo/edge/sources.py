@@ -32,11 +32,6 @@ class Source:
         return None
 
     @property
-    def is_live(self) -> bool:
-        """Whether it may go on until somebody stops it."""
-        return not isinstance(self.origin, Path)
-
-    @property
     def stem(self) -> str:
         """What files about it are named after."""
         if isinstance(self.origin, Path):
@@ -46,7 +41,7 @@ class Source:
     def __str__(self) -> str:
         if isinstance(self.origin, str):  # its user's password is nothing for reports
             return re.sub(r"(?<=://)[^/?#]*@", "", self.origin)
-        return f"camera {self.origin}" if self.is_live else str(self.origin)
+        return f"camera {self.origin}" if isinstance(self.origin, int) else str(self.origin)
 
 
 def find(argument: str) -> list[Source]:
@@ -74,13 +69,13 @@ def find_images(argument: str) -> list[Path]:
     """The image files that an argument names: a file, a folder, a pattern or a list.
 
     Raises:
-        OSError, ValueError: As `find`; also when the file is missing or there is no image.
+        OSError, ValueError: As `find`; also when a file is missing or there is no image.
     """
     images = [source.image for source in find(argument) if source.image]
     if not images:
         raise ValueError(f"{argument}: no image in it")
-    if not images[0].exists():
-        raise FileNotFoundError(f"{argument}: no such file or folder")
+    if missing := [image for image in images if not image.exists()]:
+        raise FileNotFoundError(f"{missing[0]}: no such file or folder")
     return images
 
 
@@ -91,8 +86,7 @@ def _files(argument: str) -> list[Source]:
         if not files:
             raise ValueError(f"{path}: a folder without images and videos")
     elif glob.has_magic(argument) and not path.exists():
-        matches = (Path(match) for match in glob.glob(argument, recursive=True))
-        files = sorted(match for match in matches if match.is_file())
+        files = sorted(p for p in map(Path, glob.glob(argument, recursive=True)) if p.is_file())
         if not files:
             raise ValueError(f"{argument}: no file matches this pattern")
     else:
@@ -129,11 +123,11 @@ class Film:
             OSError: When a file is missing or may not be read.
             ValueError: When OpenCV can't open it.
         """
-        if isinstance(source.origin, Path):
-            source.origin.open("rb").close()  # its error names the file and the reason
-            self._capture = cv2.VideoCapture(str(source.origin))
-        else:
-            self._capture = cv2.VideoCapture(source.origin)
+        origin = source.origin
+        if isinstance(origin, Path):
+            origin.open("rb").close()  # its error names the file and the reason
+            origin = str(origin)
+        self._capture = cv2.VideoCapture(origin)
         if not self._capture.isOpened():
             raise ValueError(f"{source}: OpenCV can't open it: missing, in use or damaged")
         fps, count = (self._capture.get(p) for p in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))

@@ -260,7 +260,8 @@ def test_the_command_writes_over_no_file_and_past_bad_images(
     (tmp_path / "two").mkdir()
     for name in ("a.png", "two/a.jpg"):
         cv2.imwrite(str(tmp_path / name), noise(60, 90))
-    (tmp_path / "b.jpg").write_text("no image")
+    jpeg = cv2.imencode(".jpg", noise(60, 90))[1].tobytes()
+    (tmp_path / "b.jpg").write_bytes(jpeg[:-200])  # cut short
     before = (tmp_path / "a.png").read_bytes()
     words = ("fusion", checkpoint, "missing.jpg", "b.jpg", "a.png", "two/a.jpg")
     result = afpn(*words, "--out", ".", "--json", "sub/a.json", cwd=tmp_path, fails=True)
