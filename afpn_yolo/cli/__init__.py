@@ -19,7 +19,6 @@ from afpn_yolo.base.files import write_json
 from afpn_yolo.plugin.lookup import FAMILY
 
 SCALES = ("n", "s", "m", "l", "x")
-STANDARD_OUTPUT = "-"
 WEIGHTS = (".pt", ".onnx", ".engine", ".torchscript", ".tflite", ".mlpackage")
 DATA = (".yaml", ".yml", ".json")
 
@@ -55,7 +54,7 @@ class JsonTarget:
     """
 
     def __init__(self, name: str) -> None:
-        self.path = None if name == STANDARD_OUTPUT else Path(name)
+        self.path = None if name == "-" else Path(name)
         self._stream = sys.stdout
         if self.path and not _writable(self.path):  # not after an hour
             raise argparse.ArgumentTypeError(f"{name}: it can't be written there")

@@ -38,7 +38,6 @@ COMMANDS = {
     "env": "show versions and runtimes, for a bug report",
 }
 OF_YOLO = ("train", "val", "predict", "export", "track", "tune")
-
 ENDS = """\
 exit codes:
   0    everything succeeded
@@ -171,7 +170,3 @@ def unknown(name: str, words: list[str]) -> str:
     near = get_close_matches(name.lower().replace("_", "-"), COMMANDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
     return f"no command {name!r}; {hint}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

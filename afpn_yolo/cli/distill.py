@@ -16,7 +16,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from afpn_yolo.base.files import is_checkpoint
 from afpn_yolo.cli import add_json, add_output, check_least
 from afpn_yolo.distill import Schedule
 
@@ -27,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model")
-    images = "images, folders or globs; a last word that ends in .pt is the file to write"
-    add("images", metavar="IMAGES", nargs="+", help=images)
+    add("images", metavar="IMAGES", nargs="+", help="images, folders or globs")
     add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-lite.pt")
     kinds = "of the teacher's model: lite (the default), afpn: as published, sum, concat, none"
     add("--neck", metavar="KIND", help=kinds)
@@ -48,11 +46,6 @@ def run(args: argparse.Namespace) -> int:
     check_least(args, steps=1, batch=1)
     if args.imgsz < 32 or args.imgsz % 32:
         raise ValueError(f"--imgsz must be a multiple of 32, got {args.imgsz}")
-    images, out = args.images, args.output
-    if out is None and is_checkpoint(images[-1]):
-        images, out = images[:-1], Path(images[-1])
-    if not images:
-        raise ValueError(f"name images, folders or globs between {args.teacher} and {out}")
     from tqdm import tqdm
 
     from afpn_yolo.distill.distill import distill
@@ -67,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
         result = distill(
             args.teacher,
-            [path for source in images for path in find_images(source)],
-            out,
+            [path for source in args.images for path in find_images(source)],
+            args.output,
             args.model,
             Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed),
             args.device,

@@ -33,12 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
     rows = []
-    necks = "".join(f"{neck:>17}" for neck in ("stock neck", "afpn", "afpn-lite"))
-    print(f"{'model':18}{'tasks':36}{necks}")
+    print(f"{'model':18}{'tasks':36}{'stock neck':>17}{'afpn':>17}{'afpn-lite':>17}")
     for row in listed(args.families, args.scale):
-        cells = "".join(
-            f"{row[neck]['parameters'] / 1e6:9.2f} M{row[neck]['gflops']:6.1f}" for neck in NECKS
-        )
+        costs = [row[neck] for neck in NECKS]
+        cells = "".join("{:9.2f} M{gflops:6.1f}".format(c["parameters"] / 1e6, **c) for c in costs)
         print(f"{row['model']:18}{', '.join(row['tasks']):36}{cells}", flush=True)
         rows.append(row)
     if not rows:

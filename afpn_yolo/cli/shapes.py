@@ -15,19 +15,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
-    parser.add_argument("folder", type=Path, help="folder of the set; it must be new or empty")
-    parser.add_argument(
-        "--task", default="detect", help="detect (the default), segment, pose or obb"
-    )
-    parser.add_argument("--train", type=int, default=320, help="training pictures (320)")
-    parser.add_argument("--val", type=int, default=80, help="validation pictures (80)")
-    parser.add_argument("--seed", type=int, default=0, help="start of all random choices (0)")
-    parser.add_argument(
-        "--size",
-        type=int,
-        default=320,
-        help="side of the pictures in pixels, a multiple of 32 from 128 on (320)",
-    )
+    add = parser.add_argument
+    add("folder", type=Path, help="folder of the set; it must be new or empty")
+    add("--task", default="detect", help="detect (the default), segment, pose or obb")
+    add("--train", type=int, default=320, help="training pictures (320)")
+    add("--val", type=int, default=80, help="validation pictures (80)")
+    add("--seed", type=int, default=0, help="start of all random choices (0)")
+    side = "side of the pictures in pixels, a multiple of 32 from 128 on (320)"
+    add("--size", type=int, default=320, help=side)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -42,23 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model("--detector", choices=("faster", "dynamic"), help="R-CNN (faster)")
     model("--neck", choices=("afpn", "fpn", "pafpn"), help="(afpn)")
     model("--resnet", dest="backbone", help="a ResNet of torchvision's (resnet50)")
-    model(
-        "--weights",
-        default="IMAGENET1K_V1",
-        help="what the backbone starts from: torchvision's name, a file, or none (IMAGENET1K_V1)",
-    )
+    start = "what the backbone starts from: torchvision's name, a file, or none (IMAGENET1K_V1)"
+    model("--weights", default="IMAGENET1K_V1", help=start)
     model("--trainable-layers", type=int, help="of the backbone, from the last (3; 5 with none)")
     model("--upsample", choices=("bilinear", "carafe"), help="AFPN's upsampling (bilinear)")
     model("--fusion", choices=("asff", "sum", "concat"), help="how AFPN combines levels (asff)")
     model("--p6", choices=("pool", "conv"), help="how P6 is made (pool)")
-    model(
-        "--set",
-        dest="options",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="more arguments of torchvision's FasterRCNN",
-    )
+    more = "more arguments of torchvision's FasterRCNN"
+    model("--set", dest="options", nargs="+", default=[], metavar="NAME=VALUE", help=more)
 
     how = parser.add_argument_group("training").add_argument
     how("--epochs", type=int, help="12, 24 and 36 have the paper's schedule (12)")
@@ -68,12 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how("--weight-decay", type=float, help="of SGD (0.0001)")
     how("--warmup", type=int, help="iterations in which the learning rate rises (500)")
     how("--grad-clip", dest="clip", type=float, help="largest norm of the gradient (0: any)")
-    how(
-        "--min-size",
-        type=int,
-        nargs="+",
-        help="shorter side in pixels; of several, one at random, the last in evaluation (800)",
-    )
+    side = "shorter side in pixels; of several, one at random, the last in evaluation (800)"
+    how("--min-size", type=int, nargs="+", help=side)
     how("--max-size", type=int, help="longest side in pixels (1333)")
     how("--flip", type=float, help="probability of mirroring an image (0.5)")
     how("--crop", type=float, help="smallest share of a side kept (1: no cropping)")

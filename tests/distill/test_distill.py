@@ -157,7 +157,7 @@ def test_red_comes_first(tmp_path: Path) -> None:
 def test_the_script_and_fine_tuning(teacher: Path, small_data: Path, tmp_path: Path) -> None:
     options = ("--steps", "3", "--batch", "2", "--imgsz", "64")
     folder = small_data.parent / "set" / "images" / "train"
-    result = afpn("distill", teacher, folder, "start.pt", *options, cwd=tmp_path)
+    result = afpn("distill", teacher, folder, "-o", "start.pt", *options, cwd=tmp_path)
     assert "the head is the teacher's" in result.stdout
     assert [p.name for p in tmp_path.iterdir()] == ["start.pt"]
     model = Model(tmp_path / "start.pt")
