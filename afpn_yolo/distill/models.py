@@ -38,10 +38,7 @@ class TeacherStudent:
         self.channels = image_channels(teacher)
         self._first = backbone_rows(teacher)
         source, target = (model.model[: self._first] for model in (teacher, student))
-        shapes = [
-            {name: tensor.shape for name, tensor in backbone.state_dict().items()}
-            for backbone in (source, target)
-        ]
+        shapes = [[(k, x.shape) for k, x in rows.state_dict().items()] for rows in (source, target)]
         if backbone_rows(student) != self._first or shapes[0] != shapes[1]:
             raise ValueError(
                 "teacher and student have different backbones; take two of one family and scale"

@@ -37,7 +37,7 @@ class RandomCrops(Dataset[Tensor]):
         imgsz: Side of a crop in pixels.
         seed: Another seed, other crops.
         length: Number of items; images repeat.
-        channels: Three, or one for grey.
+        channels: 3, or 1 for grey.
     """
 
     def __init__(
@@ -73,11 +73,9 @@ class DistillationTrainer:
     """The training of a student's neck, which can be stopped and resumed.
 
     Args:
-        models: Teacher and student.
         images, held_back: Image files to learn from, and to evaluate on.
-        schedule: How it is trained.
         state: File with the progress so far, until the end.
-        device: Where to compute, as `yolo` takes it.
+        device: As `yolo` takes it.
 
     Attributes:
         before: `evaluate` of the untrained neck.
@@ -110,7 +108,7 @@ class DistillationTrainer:
         )
         self.step = 0
         batch = next(iter(self._batches(self.images, schedule.batch)))
-        self.variance = _checked(_variances(models.levels(batch)[1]), self.images)
+        self.variance = _variances(models.levels(batch)[1])
         self.before = self.evaluate()
         self._resume()
 
@@ -126,8 +124,7 @@ class DistillationTrainer:
     def run(self, progress: Callable[[int, list[float]], None]) -> None:
         """Train to the last step; `progress` gets the step and each level's normalised MSE.
 
-        That is the mean squared error over the teacher's variance: 0 is perfect, 1 no better than
-        its mean.
+        0 is perfect, 1 no better than the teacher's mean.
 
         Raises:
             ValueError: When the loss is not finite any more.
@@ -164,7 +161,12 @@ class DistillationTrainer:
                 student, teacher = self.models.levels(images)
                 errors.append(_errors(student, teacher))
                 variances.append(_variances(teacher))
-        variance = _checked(torch.stack(variances).sum(0), self.held_back)
+        variance = torch.stack(variances).sum(0)
+        if not bool((variance > 0).all() and variance.isfinite().all()):
+            raise ValueError(
+                f"{self.held_back[0]}: the teacher's outputs are constant or not finite on the "
+                f"{len(self.held_back)} images held back; are they blank? Take others, or more"
+            )
         return (1 - torch.stack(errors).sum(0) / variance).tolist()
 
     def _save(self) -> None:
@@ -180,18 +182,16 @@ class DistillationTrainer:
 
     def _resume(self) -> None:
         """Go on from `state`, if it is of this same training."""
-        if not self.state.exists():
-            return
         try:
             content = torch.load(self.state, map_location=self.device, weights_only=True)
-            same = content["key"] == self.key
-        except Exception:  # a file that is cut short, or another program's
-            same = False
-        if same:
-            self.models.neck.load_state_dict(content["neck"])
-            self.optimizer.load_state_dict(content["optimizer"])
-            self.scheduler.load_state_dict(content["scheduler"])
-            self.step = content["step"]
+            if content["key"] != self.key:
+                return
+        except Exception:  # there is none, it is cut short, or another program's
+            return
+        self.models.neck.load_state_dict(content["neck"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.step = content["step"]
 
 
 def _errors(student: Levels, teacher: Levels) -> Tensor:
@@ -202,14 +202,3 @@ def _errors(student: Levels, teacher: Levels) -> Tensor:
 def _variances(levels: Levels) -> Tensor:
     """Each level's variance around its channels' means."""
     return torch.stack([level.var((0, 2, 3)).mean() for level in levels])
-
-
-def _checked(variances: Tensor, images: Sequence[Path]) -> Tensor:
-    """The variances, by which errors are divided, of the teacher's levels on some images."""
-    if not bool((variances > 0).all() and variances.isfinite().all()):
-        names = f"{images[0]}{', ...' if len(images) > 1 else ''}"
-        raise ValueError(
-            f"{names}: the teacher's outputs are constant or not finite on these {len(images)} "
-            "images; are they blank? Take others, or more"
-        )
-    return variances

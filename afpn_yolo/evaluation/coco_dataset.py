@@ -37,7 +37,7 @@ def read_coco(
         path: The JSON, e.g. `annotations/instances_val2017.json`.
         folder: Where the images are; None looks where COCO keeps them.
         model_names: The model's classes. Categories are found by name, or are COCO's own.
-        model: What messages call it.
+        model: What messages call the model.
         only: Which of the images to take; all, if empty.
 
     Raises:
@@ -53,7 +53,7 @@ def read_coco(
         for key, known in (("image_id", rows), ("category_id", names)):
             if annotation[key] not in known:
                 raise EvaluationError(
-                    f"{path}: an annotation has the {key} {annotation[key]!r}, which it lacks"
+                    f"{path}: an annotation has the unknown {key} {annotation[key]!r}"
                 )
     used = {annotation["category_id"] for annotation in annotations}
     ids = _match_categories(names, used, [*model_names.values()])
@@ -83,17 +83,17 @@ def read_coco(
 
 
 def read_files(path: Path, folder: Path | None) -> dict[Path, Entry]:
-    """The entry of each image, by its path and in the order of their ids; see `read_coco`.
+    """The entry of each image, by its path and in the order of their ids.
 
     Raises:
-        EvaluationError: When the file is not as it must be, or its images can't be found.
+        EvaluationError: As `read_coco`.
     """
     images, *_ = _load(path)
     return _files(path, folder, images)
 
 
 def read_names(path: Path) -> list[str]:
-    """Names of the categories that have objects, by their ids.
+    """Names of the categories that have objects, in the order of their ids.
 
     Raises:
         EvaluationError: When the file is not as it must be.
@@ -122,10 +122,9 @@ def _load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
         lists.append(
             [_entry(f"{path}: entry {i} of {key!r}", e, read) for i, e in enumerate(entries)]
         )
-    images, annotations, categories = lists
-    if not images:
+    if not lists[0]:
         raise EvaluationError(f"{path} lists no images")
-    return images, annotations, categories
+    return lists[0], lists[1], lists[2]
 
 
 def _entry(where: str, entry: object, read: Callable[[Entry], Entry]) -> Entry:

@@ -77,13 +77,7 @@ class DataSet:
 
 
 def read_yolo(data: str, split: str, content: dict[str, Any], images: list[Path]) -> DataSet:
-    """Read the labels of the images of one split.
-
-    Args:
-        data: The data YAML.
-        split: What messages call the split.
-        content: Of the data YAML.
-        images: As `images_of` finds them.
+    """Read the labels of the images that `images_of` finds for one split of a data YAML.
 
     Raises:
         EvaluationError: When no image has a label file, or none can be used.

@@ -176,13 +176,9 @@ def report_of(
     square: bool,
     clip: bool,
 ) -> Report:
-    """The report of what any model has predictions.
+    """The report on detections (M, 7), columns as in `coco.DETECTION`, on a data set.
 
-    Args:
-        data_set: What they were detected on.
-        detections: (M, 7), columns as in `coco.DETECTION`.
-        model, data, split, square, clip: See `Report`.
-        imgsz: Height and width that images were resized to.
+    Images were resized to height and width `imgsz`; for the others see `Report`.
     """
     damaged = data_set.damaged
     for path, reason in [*damaged.items()][:NAMED]:

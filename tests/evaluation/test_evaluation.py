@@ -114,9 +114,9 @@ def test_boxes_of_other_tasks_are_those_of_predict(tmp_path: Path, kind: str) ->
     cv2.imwrite(str(square), photograph(PHOTOGRAPHS[0], SIDE, SIDE))
     opened = open_model(model)
     rows = predict(opened, [square], [(SIDE, SIDE)], SIDE, square=True, clip=True).rows
-    best = rows[:1]
     options = {"conf": 0.001, "iou": 0.7, "imgsz": SIDE, "rect": False, "verbose": False}
     (result,) = model.predict(square, save=False, **options)
+    best = rows[:1]
     corners = np.hstack([best[:, 2:4], best[:, 2:4] + best[:, 4:6], best[:, [6, 1]]])
     assert len(rows) > 3
     assert {*rows[:, 1]} <= {*map(float, model.names)}
@@ -125,14 +125,14 @@ def test_boxes_of_other_tasks_are_those_of_predict(tmp_path: Path, kind: str) ->
 
 
 def test_boxes_are_judged_as_predicted_or_clipped(case: Case, whole: Report) -> None:
-    both = {clip: rows_of(case.model, case.yaml, clip=clip) for clip in (False, True)}
-    data, rows = both[True][0], {clip: rows for clip, (_, rows) in both.items()}
+    _, rows = rows_of(case.model, case.yaml)
+    data, clipped_rows = rows_of(case.model, case.yaml, clip=True)
+    free, cut = (np.hstack([r[:, 2:4], r[:, 2:4] + r[:, 4:6]]) for r in (rows, clipped_rows))
     sizes = np.array([(width, height) * 2 for height, width in data.sizes])
-    far = sizes[rows[True][:, 0].astype(int)]
-    corners = {c: np.hstack([r[:, 2:4], r[:, 2:4] + r[:, 4:6]]) for c, r in rows.items()}
-    assert corners[True] == pytest.approx(corners[False].clip(0, far))
-    assert (corners[False] < 0).any()
-    assert (corners[False] > far).any()
+    edges = sizes[rows[:, 0].astype(int)]
+    assert cut == pytest.approx(free.clip(0, edges))
+    assert (free < 0).any()
+    assert (free > edges).any()
     clipped = evaluate_model(case.model, case.yaml, imgsz=SIDE, clip=True)
     assert clipped["clip"]
     assert figures(clipped) != figures(whole)
@@ -168,7 +168,6 @@ def test_command_prints_a_table_and_writes_the_report(
     report = json.loads((tmp_path / "r.json").read_text())
     assert {*Report.__annotations__} == {*report}
     assert report["per_class"]["never there"]["AP"] is None
-    assert report["APL"] is None or report["APL"] >= 0
     assert report["imgsz"] == SIDE
     assert (report["images"], report["model"]) == (24, str(case.model))
     assert {"ultralytics", "torch", "faster-coco-eval", "afpn_yolo"} <= {*report["versions"]}
@@ -189,14 +188,10 @@ def test_the_image_size_is_the_models_own(case: Case, tmp_path: Path) -> None:
     assert open_model(YOLO("yolov8n.yaml")).imgsz == 640
     report = evaluate_model(tmp_path / "small.pt", case.yaml)
     assert report["imgsz"] == 96
-    assert figures(report) == figures(evaluate_model(case.model, case.yaml, imgsz=96))
-
-
-def test_an_open_model_stays_as_it_is(case: Case, whole: Report) -> None:
-    model = YOLO(case.model)
-    report = evaluate_model(model, case.yaml, imgsz=SIDE)
-    assert figures(report) == figures(whole)
-    assert any(isinstance(module, nn.BatchNorm2d) for module in model.model.modules())
+    opened = YOLO(case.model)
+    assert figures(report) == figures(evaluate_model(opened, case.yaml, imgsz=96))
+    layers = opened.model.modules()
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in layers)  # it wasn't fused
 
 
 def test_rotated_boxes_are_refused(case: Case) -> None:
