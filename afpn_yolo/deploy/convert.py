@@ -128,17 +128,14 @@ def _openvino(subject: Subject, int8: bool, folder: Path) -> Path:
 def _ncnn(subject: Subject, folder: Path) -> Path:
     import pnnx
 
-    result = folder / "neck"
-    result.mkdir()
-    # In float32 and one image at a time, as Ultralytics calls it. It wants to write all of these.
-    rest = {"ptpath": "neck.pt", "pnnxparam": "pnnx.param", "pnnxbin": "pnnx.bin"}
-    rest |= {"pnnxpy": "neck_pnnx.py", "pnnxonnx": "pnnx.onnx", "ncnnpy": "neck_ncnn.py"}
+    # Beside what the runtime opens, it writes five files that nothing needs.
+    (folder / "rest").mkdir()
     pnnx.export(
         subject.module(fused=True),
-        inputs=tuple(subject.noise(batch=1)),
-        ncnnparam=str(result / "neck.param"),
-        ncnnbin=str(result / "neck.bin"),
+        str(folder / "rest" / "neck.pt"),
+        inputs=tuple(subject.noise(batch=1)),  # one image at a time, as Ultralytics calls it
+        ncnnparam=str(folder / "neck.param"),
+        ncnnbin=str(folder / "neck.bin"),
         fp16=False,
-        **{key: str(folder / name) for key, name in rest.items()},
     )
-    return result
+    return folder

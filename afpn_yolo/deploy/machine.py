@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 
+import psutil
+
 from afpn_yolo import __version__
 from afpn_yolo.base import installed
 from afpn_yolo.deploy.cases import ALWAYS, WAYS
@@ -40,11 +42,8 @@ def versions() -> dict[str, str]:
 
 
 def load() -> float:
-    """Processes that wanted a core, mean of the last minute; 0 where the system doesn't say."""
-    try:
-        return round(os.getloadavg()[0], 2)
-    except (AttributeError, OSError):  # Windows has none
-        return 0.0
+    """Processes that wanted a core, mean of the last minute; on Windows, since the first call."""
+    return round(psutil.getloadavg()[0], 2)
 
 
 def is_unsteady(figures: Mapping[str, float]) -> bool:
