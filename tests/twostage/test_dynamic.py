@@ -112,32 +112,3 @@ def test_loss_by_hand() -> None:
     # three proposals.
     assert found["loss_box_reg"].item() == pytest.approx(2 * (0.05 + 0.4) / 3)
     assert found["loss_classifier"].item() == pytest.approx(torch.tensor(3.0).log().item())
-
-
-def test_resumed_it_goes_on() -> None:
-    module = heads(update_iter_interval=4).train()
-    for errors in ([0.2], [0.4], [0.3]):
-        losses(module, errors)
-        module._count()
-    other = heads(update_iter_interval=4).train()
-    other.load_state_dict(module.state_dict())
-    for each in (module, other):
-        losses(each, [0.5])
-        each._count()
-    assert torch.equal(other.beta, module.beta)
-    assert other.beta.item() == pytest.approx(0.35)
-
-
-def test_a_step_and_a_prediction() -> None:
-    torch.manual_seed(0)
-    module = heads()
-    features = {"0": torch.rand(1, 4, 8, 8, requires_grad=True)}
-    target = {"boxes": squares(20), "labels": torch.tensor([1])}
-    losses = module.train()(features, [squares(16, 18, 3)], [(32, 32)], [target])[1]
-    sum(losses.values()).backward()
-    assert set(losses) == {"loss_classifier", "loss_box_reg"}
-    assert all(p.grad is not None for p in module.parameters())
-    assert module.iteration == 1
-    found, nothing = module.eval()(features, [squares(16, 18, 3)], [(32, 32)])
-    assert set(found[0]) == {"boxes", "labels", "scores"}
-    assert not nothing

@@ -86,9 +86,7 @@ def test_what_a_training_leaves(whole: Path, small_data: Path) -> None:
     assert len(record["conditions"]["weights_digest"]) == 64
     versions = {"afpn_yolo", "ultralytics", "torch", "torchvision"}
     assert [set(one) for one in record["trained_with"]] == [versions]
-    assert record["parameters"] > 10**7
     assert {path.name for path in whole.iterdir()} >= {"last.pt", "best.pt", "results.csv"}
-    assert not [*whole.glob("*.part")]
 
 
 def test_checkpoint_predicts_and_is_evaluated(whole: Path, small_data: Path) -> None:
@@ -151,20 +149,8 @@ def test_killed_it_goes_on_as_if_it_had_not_been(
     assert afpn(*words(small_data, out, "--resume", "--json", str(tmp_path / "again.json"))) == 0
     assert json.loads((tmp_path / "again.json").read_text())["metrics"]["AP"] is not None
     assert (out / "last.pt").stat().st_mtime_ns == before
+    # Dynamic R-CNN's counts are in the checkpoint, too.
     assert int(read(out / "last.pt")["model"]["roi_heads.iteration"]) == 2 * 2
-
-
-def test_other_data_or_weights_are_refused(
-    whole: Path, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = read(whole / "last.pt")
-    for key, message in (("data_digest", "images or labels"), ("weights_digest", "weights")):
-        out = tmp_path / key
-        out.mkdir()
-        conditions = content["conditions"] | {key: "ab" * 32}
-        torch.save(content | {"conditions": conditions}, out / "last.pt")
-        assert afpn(*words(small_data, out, "--resume")) == 2
-        assert message in capsys.readouterr().err
 
 
 def test_a_checkpoint_in_the_former_form_is_opened_and_no_other(
@@ -188,8 +174,6 @@ def test_a_checkpoint_in_the_former_form_is_opened_and_no_other(
     [
         ((), "--resume"),
         (("--resume", "--seed", "1"), "seed"),
-        (("--set", "box_nms_thresh"), "NAME=VALUE"),
-        (("--lr", "1e30", "--name", "other"), "lr"),
         (("--device", "cuda:99", "--name", "other"), "device cuda:99"),
         (("--weights", "missing.pth", "--name", "other"), "missing.pth"),
         (("--weights", "V9", "--name", "other"), "IMAGENET1K_V1"),
@@ -200,11 +184,9 @@ def test_mistakes_are_a_sentence(
     message: str,
     whole: Path,
     small_data: Path,
-    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    out = tmp_path / "other" if more[:1] == ("--set",) else whole
-    assert afpn(*words(small_data, out, *more)) == 2
+    assert afpn(*words(small_data, whole, *more)) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
