@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
@@ -20,6 +19,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.twostage.config import TrainConfig
+from afpn_yolo.upstream.models import read_tensors
 
 FORMAT = "afpn_yolo.twostage"
 Content = dict[str, Any]
@@ -126,14 +126,13 @@ def backbone_weights(name: str | None, backbone: str) -> Mapping[str, Tensor] | 
 
 
 def _file(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".npz":
-            with np.load(path) as file:
-                content: Any = {name: torch.from_numpy(file[name]) for name in file.files}
-        else:
+    if path.suffix == ".npz":
+        content: Any = read_tensors(path)
+    else:
+        try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: no file of tensors: {str(error).splitlines()[0]}") from error
+        except UNREADABLE as error:
+            raise ValueError(f"{path}: no file of tensors: {str(error).splitlines()[0]}") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or "conv1.weight" not in content:
         raise ValueError(f"{path}: it has no tensors of a ResNet by torchvision's names")
@@ -176,8 +175,7 @@ def export(
 
     with written_whole(target) as part:
         with warnings.catch_warnings():
-            # torch's newer exporter can't export torchvision's NMS.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # torch's newer exporter can't export torchvision's NMS
             torch.onnx.export(
                 Exportable(model),
                 (picture,),
