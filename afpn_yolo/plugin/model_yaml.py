@@ -72,7 +72,7 @@ def _rows(d: Mapping[str, Any], part: str) -> Iterable[object]:
 def _is_ours(row: object) -> bool:
     """Whether a row names a layer of ours, be it misspelt or in the wrong place."""
     items = [item for item in row if isinstance(item, str)] if isinstance(row, list) else []
-    return any(item in LAYERS or item.startswith(PREFIX) for item in items)
+    return any(item.startswith(PREFIX) for item in items)
 
 
 def _check_scale(where: str, d: Mapping[str, Any]) -> None:
