@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
 
 from afpn_yolo.base.errors import short_repr
 
@@ -19,8 +18,8 @@ def check_size(where: str, content: object) -> None:
             return 1
         if id(value) not in sizes:
             sizes[id(value)] = MOST_VALUES + 1  # what a list has that contains itself
-            items = chain(value.keys(), value.values()) if isinstance(value, Mapping) else value
-            sizes[id(value)] = 1 + sum(size(item) for item in items)
+            items = value.values() if isinstance(value, Mapping) else value
+            sizes[id(value)] = 1 + sum(map(size, items))
         return sizes[id(value)]
 
     if size(content) > MOST_VALUES:

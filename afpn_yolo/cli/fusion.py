@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afpn_yolo.cli import add_json, check_least
-from afpn_yolo.edge.command import FAULT, PARTLY, complain
+from afpn_yolo.edge.command import PARTLY, complain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,24 +47,22 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     images: dict[Path, None] = {}
     results: list[dict[str, Any]] = []
-    errors: list[Exception] = []
+    failed = 0
     for source in args.images:
         try:
             images |= dict.fromkeys(find_images(source))
         except (OSError, ValueError) as error:
-            errors.append(error)
+            failed = complain(error)
     for image in tqdm(images, "fusions", disable=len(images) < 2 or None):
         try:
             results.append(draw_one(model, image, args))
         except (OSError, ValueError) as error:
-            errors.append(error)
+            failed = complain(error)
     if args.json:
         args.json.write({"model": args.model, "images": results})
     for result in results:
         print(result["picture"])
-    for each in errors:
-        complain(each)
-    return (PARTLY if results else FAULT) if errors else 0
+    return PARTLY if failed and results else failed
 
 
 def draw_one(model: nn.Module, image: Path, args: argparse.Namespace) -> dict[str, Any]:

@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     size, before = out.stat().st_size, args.model.stat().st_size
-    kept = ", and those of --keep" if args.keep else ""
+    pinned = ", and those of --keep" if args.keep else ""
     print(f"{out}: calibrated on {len(images)} images")
-    print(f"in float: {len(floats)} nodes, the head's end and its decoding{kept}")
+    print(f"in float: {len(floats)} nodes, the head's end and its decoding{pinned}")
     print(f"{size / 1e6:.2f} MB, {size / before:.2f} of the float model")
     times = speed([args.model, out], shape, args.repeats, args.threads) if args.repeats else {}
     if args.json:
