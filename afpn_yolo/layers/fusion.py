@@ -148,7 +148,9 @@ class AFPNFusion(LevelFusion):
         """Weighted sum of N aligned levels: (B, C, H, W) each, and one such out."""
         weights = self.weights(levels)
         if self.weights.pair:
-            return levels[0] + (levels[1] - levels[0]) * weights
+            # In this form OpenCV 5.0 opens it, too: a map of one channel that comes from a
+            # convolution can't be multiplied there before another operation has been at it.
+            return levels[1] - (levels[1] - levels[0]) * (1 - weights)
         maps = weights.split(1, 1)
         total = levels[0] * maps[0]
         for x, weight in zip(levels[1:], maps[1:], strict=True):

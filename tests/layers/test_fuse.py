@@ -121,7 +121,7 @@ def test_an_export_has_no_softmax_over_levels_and_few_nodes(lively: Path) -> Non
     neck_nodes = [n for n in graph.node if 10 <= _row(n.name) < 29]
     assert "Softmax" not in {node.op_type for node in neck_nodes}
     # The authors' network has 263.
-    assert 200 < len(neck_nodes) <= 241
+    assert 200 < len(neck_nodes) <= 243
 
 
 @pytest.mark.parametrize("fuse", [True, False])

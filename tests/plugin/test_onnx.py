@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,8 +18,12 @@ from tests.lively import PHOTOGRAPHS, blob, export, photograph, save_lively
 PIXELS, SCORES = 0.05, 1e-4
 
 
-def answer(path: Path, x: torch.Tensor) -> np.ndarray:
+def answer(path: Path, x: torch.Tensor, opencv: bool = False) -> np.ndarray:
     """The raw output of an export."""
+    if opencv:
+        net = cv2.dnn.readNetFromONNX(str(path))
+        net.setInput(x.numpy())
+        return np.asarray(net.forward())
     if path.suffix == ".torchscript":
         scripted: Any = torch.jit.load(path)  # type: ignore[no-untyped-call]
         return np.asarray(scripted(x))
@@ -26,7 +31,9 @@ def answer(path: Path, x: torch.Tensor) -> np.ndarray:
     return np.asarray(session.run(None, {"images": x.numpy()})[0])
 
 
-def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None:
+def assert_agrees(
+    model: Path, path: Path, sizes: list[tuple[int, int]], opencv: bool = False
+) -> None:
     """Raw outputs (1, 4 + classes, anchors): boxes in pixels, then scores."""
     torch_model = YOLO(model).model.eval()
     for height, width in sizes:
@@ -34,7 +41,7 @@ def assert_agrees(model: Path, path: Path, sizes: list[tuple[int, int]]) -> None
         for path_of_image in PHOTOGRAPHS:
             x = blob(path_of_image, height, width)
             with torch.no_grad():
-                expected, got = torch_model(x)[0].numpy(), answer(path, x)
+                expected, got = torch_model(x)[0].numpy(), answer(path, x, opencv)
             assert got.shape == expected.shape
             assert np.abs(got[:, :4] - expected[:, :4]).max() <= PIXELS
             assert np.abs(got[:, 4:] - expected[:, 4:]).max() <= SCORES
@@ -60,10 +67,12 @@ def test_torchscript(lively: Path) -> None:
     assert_agrees(lively, path, [(160, 160)])
 
 
-@pytest.mark.parametrize("fusion", ["sum", "concat"])
-def test_other_fusions(fusion: str, tmp_path: Path) -> None:
-    path = save_lively(f"-{fusion}", tmp_path / f"{fusion}.pt")
-    assert_agrees(path, export(path, "imgsz=96", "simplify=False"), [(96, 96)])
+@pytest.mark.parametrize("fusion", ["", "-sum", "-concat"])
+def test_each_fusion_in_onnx_runtime_and_opencv(fusion: str, tmp_path: Path) -> None:
+    path = save_lively(fusion, tmp_path / "afpn.pt")
+    exported = export(path, "imgsz=96", "simplify=False")
+    for opencv in (False, True):  # OpenCV 5.0 needs a form of its own of ASFF's sum
+        assert_agrees(path, exported, [(96, 96)], opencv)
 
 
 def test_embedded_nms_gives_the_detections_of_predict(lively: Path, tmp_path: Path) -> None:
