@@ -105,11 +105,9 @@ class Detector:
 
     def _detect(self, batch: list[Image]) -> Iterator[Detections]:
         model = self._model
-        height, width = batch[0].shape[:2]
-        fitted = fit((height, width), self.imgsz, model.stride if model.dynamic else None)
+        fitted = fit(batch[0].shape[:2], self.imgsz, model.stride if model.dynamic else None)
         count = len(batch) if model.dynamic else model.batch
-        blob = np.empty((count, 3, *fitted.size), model.dtype)
-        blob[len(batch) :] = 0
+        blob = np.zeros((count, 3, *fitted.size), model.dtype)
         for row, image in zip(blob, batch, strict=False):
             fill(row, image, fitted)
         outputs = model.run(blob)

@@ -17,8 +17,7 @@ from afpn_yolo.edge.letterbox import Size
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 REMEDY = "export it with: yolo export model=best.pt format=onnx"
 MOST = 1 << 14  # no size, stride or batch is larger
-Provider = str | tuple[str, dict[str, Any]]
-"""An execution provider of ONNX Runtime: its name, or that and its options."""
+Provider = str | tuple[str, dict[str, Any]]  # of ONNX Runtime: a name, or name and options
 
 UNREAD = {"detect": "", "segment": "masks", "pose": "keypoints", "obb": ""}
 """Tasks whose boxes can be read, and what else such a model gives that isn't."""

@@ -78,14 +78,11 @@ def test_folder_pattern_and_clip(
     assert capture.get(cv2.CAP_PROP_FPS) == 12
 
 
-@pytest.mark.parametrize("source", [".", "b.png"])
-def test_results_beside_the_sources_overwrite_no_file(
-    source: str, edge_model: Path, folder: Path
-) -> None:
+def test_results_beside_the_sources_overwrite_no_file(edge_model: Path, folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert main([str(edge_model), str(folder / source), "--out", str(folder)]) == 0
+    assert main([str(edge_model), str(folder), "--out", str(folder)]) == 0
     assert {path: path.read_bytes() for path in before} == before
-    assert len([*folder.iterdir()]) == len(before) + (4 if source == "." else 1)
+    assert len([*folder.iterdir()]) == len(before) + 4
 
 
 def test_a_list_of_sources(
@@ -153,9 +150,6 @@ class Camera:
             raise KeyboardInterrupt
         return True, small()
 
-    def release(self) -> None:
-        pass
-
 
 def test_camera_until_interrupted(
     edge_model: Path,
@@ -190,13 +184,6 @@ def test_interrupted_clip_leaves_a_whole_json(edge_model: Path, tmp_path: Path) 
     assert 0 < len(json.loads(found.read_text())) < 1500
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """A web server that says nothing."""
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 def test_a_stream_by_its_url(
     edge_model: Path,
     tmp_path: Path,
@@ -205,7 +192,8 @@ def test_a_stream_by_its_url(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_clip(tmp_path / "clip.avi", 4)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         host = f"127.0.0.1:{server.server_port}/clip.avi"
         code = main([str(edge_model), f"http://me:secret@{host}", "--out", "drawn", "--json", "f"])
@@ -218,13 +206,11 @@ def test_a_stream_by_its_url(
     assert drawn.name == f"http-127-0-0-1-{server.server_port}-clip-avi.avi"
 
 
-def test_options_of_predict(
-    edge_model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_options_of_predict(edge_model: Path, folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "f.json"
     options = ("--classes", "0", "1", "--max-det", "3", "--agnostic-nms", "--conf", "0.1")
-    assert main([str(edge_model), str(folder / "b.png"), "--json", "f.json", *options]) == 0
-    (entry,) = json.loads(Path("f.json").read_text())
+    assert main([str(edge_model), str(folder / "b.png"), "--json", str(report), *options]) == 0
+    (entry,) = json.loads(report.read_text())
     expected = Detector(edge_model, 0.1, max_det=3, agnostic=True, classes=[0, 1])
     assert entry["detections"] == expected(folder / "b.png").as_dicts()
     assert 0 < len(entry["detections"]) <= 3
@@ -254,12 +240,3 @@ def test_a_reader_of_the_list_that_goes_away(edge_model: Path, tmp_path: Path) -
     assert process.stdout.read(1) == b"["
     process.stdout.close()
     assert (process.wait(120), process.stderr.read()) == (141, b"")
-
-
-def test_a_full_disk_behind_standard_output(edge_model: Path, tmp_path: Path) -> None:
-    words = (*EDGE, edge_model, PHOTOGRAPHS[0], "--json", "-")
-    with Path("/dev/full").open("wb") as full:
-        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert result.returncode == 2
-    assert b"No space left" in result.stderr
-    assert result.stderr.count(b"\n") == 1

@@ -130,7 +130,6 @@ def test_a_model_of_grey_images(
         ("--classes 0 9", "9 is no class of the model; it has 0 person"),
         ("--max-det 0", "max_det"),
         ("--threads 0", "threads"),
-        ("--imgsz 320", "exported for 160x160 only"),
         ("--imgsz 160 160 160", "imgsz"),
         ("--json no/such/folder.json", "no/such/folder.json"),
         ("--json /dev/full", "No space left"),
