@@ -88,15 +88,18 @@ def ncnn(path: Path, inputs: Arrays, threads: int) -> Call:
     names, outputs = net.input_names(), sorted(net.output_names())
     images = [[x[i] for x in inputs] for i in range(len(inputs[0]))]
 
-    def call() -> None:
+    def call() -> list[Any]:
+        results = []
         for features in images:
             with net.create_extractor() as extractor:
                 for name, feature in zip(names, features, strict=True):
                     extractor.input(name, runtime.Mat(feature))
                 for name in outputs:
-                    code, _ = extractor.extract(name)
+                    code, result = extractor.extract(name)
                     if code:
                         raise RuntimeError(f"NCNN can't compute {name} of {path}")
+                    results.append(result)
+        return results
 
     return call
 
