@@ -118,7 +118,7 @@ class Benchmark:
         baseline = times[case.necks.index(case.baseline)]
         rows = []
         for neck, model, taken, cost in zip(case.necks, models, times, costs, strict=True):
-            alone = self._job(case, [model], 0)
+            alone = self._job(case, [model], 1)  # for its memory
             figures = summary(taken, baseline)
             row: Any = {
                 "neck": neck.label,
@@ -148,8 +148,7 @@ class Benchmark:
     def _job(self, case: Case, models: list[dict[str, Any]], runs: int) -> dict[str, Any]:
         """Run one process of `worker`."""
         job = {"runtime": case.runtime, "threads": self._threads, "models": models}
-        # Without runs it is about memory, which a model needs when it runs.
-        job |= {"runs": runs, "warmup": self._warmup if runs else max(1, self._warmup)}
+        job |= {"runs": runs, "warmup": self._warmup}
         process = subprocess.run(
             [sys.executable, "-m", "afpn_yolo.deploy.worker"],
             input=json.dumps(job),
@@ -184,12 +183,11 @@ def _conditions(rows: Sequence[Row]) -> list[str]:
         f"{machine['cpu']}, {machine['cores']} cores ({machine['architecture']}), "
         f"{first['threads']} threads. {listed}.",
         "",
-        f"Milliseconds: median of {first['runs']} calls after {first['warmup']} to warm up, in "
-        "brackets the 10th and the 90th percentile. The necks' calls alternate. "
-        f"Ratio: of the medians to {first['baseline']}'s; in brackets the 10th and the 90th "
-        "percentile over pairs of neighbouring calls, `?` where these are too far apart. Memory: "
-        "peak of a process that runs this model alone, interpreter and runtime included. GFLOPs: "
-        "of one image, unfused.",
+        f"Milliseconds: median (10th-90th percentile) of {first['runs']} calls after "
+        f"{first['warmup']} to warm up; the necks' calls alternate. Ratio: of the medians to "
+        f"{first['baseline']}'s (10th-90th percentile over pairs of neighbouring calls, `?` where "
+        "these are too far apart). Memory: peak of a process that runs this model alone, with "
+        "interpreter and runtime. GFLOPs: of one image, unfused.",
     ]
     for sentence in quality(rows):
         lines += ["", f"**Careful**: {sentence}."]
