@@ -236,16 +236,10 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _draw_map(axes: Axes, item: FusionMap, source: int, span: tuple[float, float]) -> AxesImage:
-    axes.annotate(
-        f"{item.levels[source]}  {item.means()[source]:.2f}",
-        (0, 1),
-        xytext=(4, -4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="top",
-        fontsize=9,
-        bbox={"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none"},
-    )
+    text = f"{item.levels[source]}  {item.means()[source]:.2f}"
+    box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": "none"}
+    place: Any = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
+    axes.annotate(text, (0, 1), (4, -4), fontsize=9, bbox=box, **place)
     style: dict[str, Any] = {"cmap": "viridis", "alpha": 0.7, "interpolation": "nearest"}
     low, high = span
     return axes.imshow(item.weights[source], vmin=low, vmax=high, extent=item.extent, **style)

@@ -100,9 +100,9 @@ ALIGNED = "from coarser: 1x1, upsampled"  # as our fusions take a coarser level
 
 def _draw_box(axes: Axes, box: Box, x: float, y: float) -> None:
     fill, edge = COLOURS.get(box.kind, OTHER)
-    corner, round_ = (x - WIDTH / 2, y - HEIGHT / 2), "round,pad=0.02,rounding_size=0.12"
-    style: dict[str, Any] = {"fc": fill, "ec": edge, "lw": 1.4, "zorder": 3}
-    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, round_, **style))
+    style: Any = {"boxstyle": "round,pad=0.02,rounding_size=0.12", "fc": fill, "ec": edge}
+    corner = (x - WIDTH / 2, y - HEIGHT / 2)
+    axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, lw=1.4, zorder=3, **style))
     longest = max(map(len, box.text.splitlines()))
     size = 10.5 if longest <= 10 else 84 / longest  # so that RepNCSPELAN4 fits in
     axes.text(x, y, box.text, ha="center", va="center", fontsize=size, zorder=4)

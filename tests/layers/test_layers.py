@@ -133,11 +133,8 @@ def test_refused_arguments(layer: Any, args: tuple[Any, ...], word: str) -> None
 @pytest.mark.parametrize(
     "shapes",
     [
-        [(4, 16, 16), (8, 16, 16)],
-        [(4, 13, 13), (8, 7, 7)],
-        [(4, 16, 16), (8, 8, 9)],
-        [(8, 8, 8), (4, 16, 16)],
-        [(4, 16, 16)],
+        *([(4, 16, 16), (8, 16, 16)], [(4, 13, 13), (8, 7, 7)], [(4, 16, 16), (8, 8, 9)]),
+        *([(8, 8, 8), (4, 16, 16)], [(4, 16, 16)]),
     ],
 )
 def test_forward_refuses(fusion: type[LevelFusion], shapes: list[tuple[int, ...]]) -> None:
