@@ -94,18 +94,21 @@ def read_sizes(images: Iterable[Path]) -> tuple[dict[Path, Size], dict[Path, str
 
 
 def _size_or_reason(path: Path) -> Size | str:
-    """Height and width of an image, upright, from its header."""
-    if not path.is_file():
-        return "no such file"
+    """Height and width of an image, upright, from its header; or why it can't be read."""
     try:
+        if not path.is_file():
+            return "no such file"
         with _open(path) as image:
             image.verify()
             width, height = exif_size(image)
             jpeg = image.format == "JPEG"
-        # OpenCV would paint the missing part of a JPEG grey.
-        if jpeg and path.read_bytes()[-2:] != b"\xff\xd9":
-            with _open(path) as image:
-                image.load()
+        if jpeg:
+            with path.open("rb") as file:
+                file.seek(-2, 2)
+                whole = file.read() == b"\xff\xd9"
+            if not whole:  # OpenCV would paint the missing part grey
+                with _open(path) as image:
+                    image.load()
     except Exception as error:  # Pillow's plug-ins raise whatever they come across
         return one_line(error)
     return height, width
