@@ -66,9 +66,8 @@ def distill(
 
     Raises:
         FileExistsError: When there is a file of the default name.
-        ValueError: When no neck can be put into the teacher, teacher and student don't fit, there
-            are no images, no such device, the crops are too small, or nothing can be learnt from
-            the images.
+        ValueError: When an argument can't be right, no neck can be put into the teacher, teacher
+            and student don't fit, or nothing can be learnt from the images.
     """
     if not images:
         raise ValueError("no images to learn from")
@@ -101,7 +100,7 @@ def distill(
             f"BatchNorm needs two: take a batch of 2, or an imgsz of {2 * stride}"
         )
     head = models.copy_head()
-    held_back, seen = [*images[::HELD_BACK]], [p for i, p in enumerate(images) if i % HELD_BACK]
+    held_back, seen = images[::HELD_BACK], [p for i, p in enumerate(images) if i % HELD_BACK]
     if len(images) < HELD_BACK:
         held_back = seen = [*images]
     state = out.with_name(f"{out.name}.state")

@@ -30,14 +30,8 @@ EVALUATED = 64  # crops of the images held back
 class RandomCrops(Dataset[Tensor]):
     """Random crops (C, imgsz, imgsz), RGB or grey from 0 to 1, of images taken in random order.
 
-    Item k is the same in every process and after every restart.
-
-    Args:
-        images: Files.
-        imgsz: Side of a crop in pixels.
-        seed: Another seed, other crops.
-        length: Number of items; images repeat.
-        channels: 3, or 1 for grey.
+    There are `length` items; item k is the same in every process and after every restart. `imgsz`
+    is the side in pixels, `channels` 3, or 1 for grey.
     """
 
     def __init__(

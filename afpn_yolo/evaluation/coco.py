@@ -65,21 +65,14 @@ def evaluate(
     unknown = np.setdiff1d(np.union1d(ground_truth[:, 1], detections[:, 1]), [*names])
     if unknown.size:
         raise ValueError(f"the classes {unknown.tolist()} are not among {[*names]}")
-    precisions, recalls = [], []
-    for number in names:
-        precision, recall = _evaluate_class(
-            ground_truth[ground_truth[:, 1] == number], detections[detections[:, 1] == number]
-        )
+    per_class, precisions, recalls = {}, [], []
+    for number, name in names.items():
+        truth = ground_truth[ground_truth[:, 1] == number]
+        precision, recall = _evaluate_class(truth, detections[detections[:, 1] == number])
+        per_class[name] = _scores(precision, recall, truth)
         precisions.append(precision)
         recalls.append(recall)
-    precision, recall = np.stack(precisions, 2), np.stack(recalls, 1)
-    per_class = {
-        name: _scores(
-            precision[:, :, [k]], recall[:, [k]], ground_truth[ground_truth[:, 1] == number]
-        )
-        for k, (number, name) in enumerate(names.items())
-    }
-    return _scores(precision, recall, ground_truth), per_class
+    return _scores(np.stack(precisions, 2), np.stack(recalls, 1), ground_truth), per_class
 
 
 MOST = 100  # detections per image and class that count
@@ -89,7 +82,7 @@ ALL, SMALL, MEDIUM, LARGE = range(4)
 
 
 def _scores(precision: Floats, recall: Floats, ground_truth: Floats) -> Scores:
-    """From precision (T, R, K, A) and recall (T, K, A)."""
+    """From precision (T, R, K, A) and recall (T, K, A), without K for one class."""
     return {
         "AP": _mean(precision[..., ALL]),
         "AP50": _mean(precision[IOU50, ..., ALL]),
@@ -137,13 +130,7 @@ def _best(detections: Floats) -> Floats:
 def _coco(images: list[int], boxes: Floats, **columns: NDArray[Any]) -> COCO:
     """One class as the library takes it; `columns` are fields of the annotations."""
     annotations = [
-        {
-            "image_id": int(row[0]),
-            "category_id": 0,
-            "bbox": row[2:6].tolist(),
-            "iscrowd": 0,
-            "id": i,
-        }
+        {"id": i, "image_id": int(row[0]), "category_id": 0, "bbox": row[2:6].tolist()}
         for i, row in enumerate(boxes, 1)  # from 1: a match with annotation 0 is none
     ]
     for key, values in columns.items():

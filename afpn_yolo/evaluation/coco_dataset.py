@@ -69,7 +69,7 @@ def read_coco(
         if any(a > 0 and a != b for a, b in zip(files[file]["size"], size, strict=True)):
             height, width = sizes.pop(file)  # the file may have been rotated since
             damaged[file] = f"it is {width} x {height} pixels, {path.name} says otherwise"
-    measured = not annotations or any("area" in annotation for annotation in annotations)
+    measured = not annotations or any(annotation["measured"] for annotation in annotations)
     return DataSet.of(
         path,
         sizes,
@@ -105,7 +105,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def _load(path: Path) -> tuple[list[Entry], list[Entry], list[Entry]]:
-    """Read images, annotations and categories, each entry in one form and without unset fields."""
+    """Read images, annotations and categories; of each entry what is needed, in one form."""
     try:
         content = json.loads(path.read_bytes())  # it detects the encoding
     except OSError as error:
@@ -133,7 +133,7 @@ def _entry(where: str, entry: object, read: Callable[[Entry], Entry]) -> Entry:
     # Some tools write an empty string for no value.
     entry = {key: value for key, value in entry.items() if value is not None and value != ""}
     try:
-        return {**entry, **read(entry)}
+        return read(entry)
     except ValueError as error:
         raise EvaluationError(f"{where} {error}") from None
 
@@ -148,7 +148,7 @@ def _category(entry: Entry) -> Entry:
 
 
 def _annotation(entry: Entry) -> Entry:
-    """With `row`: left, top, width, height, area, crowd."""
+    """`row`: left, top, width, height, area, crowd. `measured`: whether the area was there."""
     ids = {key: _id(entry, key) for key in ("image_id", "category_id")}
     box = entry.get("bbox") or _around(entry.get("segmentation"))
     if not box:
@@ -162,7 +162,7 @@ def _annotation(entry: Entry) -> Entry:
     crowd = _number(entry.get("iscrowd", 0))
     if not math.isfinite(area) or crowd not in (0, 1):
         raise ValueError("has an area that is no number, or an iscrowd that is neither 0 nor 1")
-    return {**ids, "row": [*numbers, area, crowd]}
+    return {**ids, "row": [*numbers, area, crowd], "measured": "area" in entry}
 
 
 def _around(outline: object) -> list[float]:
