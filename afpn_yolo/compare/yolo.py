@@ -149,7 +149,7 @@ class YoloRuns:
         check_settings(self.extra)
         self._check_frozen()
         models = {neck: self._digest(neck) for neck in self.necks}
-        starts = {neck.scale: self._backbone(neck) for neck in self.necks if self._start(neck)}
+        starts = {neck.scale: start for neck in self.necks if (start := self._backbone(neck))}
         conditions = {
             **self._arguments,
             "backbone": {s or "": tensor_digest(b.state_dict()) for s, b in starts.items()},
@@ -167,12 +167,11 @@ class YoloRuns:
             return tensor_digest(load_model(find_checkpoint(neck.model)).state_dict())
         return model_digest(neck.model, neck.scale)
 
-    def _start(self, neck: Candidate) -> Path | None:
-        return None if neck.is_checkpoint else self.backbones.get(neck.scale)
-
-    def _backbone(self, neck: Candidate) -> nn.Module:
+    def _backbone(self, neck: Candidate) -> nn.Module | None:
         """A model that is its backbone alone; saved, it serves as `pretrained=`."""
-        source = self.backbones[neck.scale]
+        source = None if neck.is_checkpoint else self.backbones.get(neck.scale)
+        if source is None:
+            return None
         model: Any = empty_model(neck.model, scale=neck.scale)
         model.model = model.model[: backbone_rows(model)]
         load_exactly(model, read_tensors(source), f"{source} for the backbone of {neck.model}")
@@ -205,12 +204,12 @@ class YoloRuns:
             "plots": False,
             **self._arguments,
         }
-        if self._start(run.neck):
+        if backbone := self._backbone(run.neck):
             digest = run.conditions["backbone"][run.neck.scale or ""]
             # By its content: another process may use another backbone in this folder.
             path = folder.parent / f"backbone-{digest[:12]}.pt"
             if not path.exists():  # Windows replaces no file that a training has open
-                save_checkpoint(self._backbone(run.neck), path)
+                save_checkpoint(backbone, path)
             arguments["pretrained"] = str(path)
         if (fraction := arguments.pop("fraction", 1.0)) != 1.0 or isinstance(fraction, int):
             arguments["data"] = spread_evenly(self.data, fraction, folder / "part.yaml")
@@ -248,7 +247,6 @@ def read_curve(path: Path) -> tuple[float, Curve]:
             seconds = line["time"] - (before if line["time"] >= before else 0.0)
             before = line["time"]
             epochs[line["epoch"]] = line | {"seconds": seconds}
-    ap, ap50 = (
-        [line[f"metrics/{key}(B)"] for line in epochs.values()] for key in ("mAP50-95", "mAP50")
-    )
-    return sum(line["seconds"] for line in epochs.values()), {"AP": ap, "AP50": ap50}
+    lines = epochs.values()
+    ap, ap50 = ([line[f"metrics/{key}(B)"] for line in lines] for key in ("mAP50-95", "mAP50"))
+    return sum(line["seconds"] for line in lines), {"AP": ap, "AP50": ap50}

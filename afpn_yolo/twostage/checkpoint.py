@@ -116,13 +116,12 @@ def backbone_weights(name: str | None, backbone: str) -> Mapping[str, Tensor] | 
             f"({', '.join(WEIGHTS)})"
         )
     try:
-        tensors: dict[str, Tensor] = known[name].get_state_dict(progress=True, check_hash=True)
+        return known[name].get_state_dict(progress=True, check_hash=True)
     except OSError as error:
         raise OSError(
             f"{known[name].url} can't be downloaded ({error}); download it elsewhere and name the "
             "file, or start from none"
         ) from error
-    return tensors
 
 
 def _file(path: Path) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ class Images(Dataset[tuple[Tensor, Target]]):
     ) -> None:
         truth = data_set.truth
         self._truth = truth[(truth[:, 7] == 0) & (truth[:, 4:6] > 0).all(1)]
-        self._files, self._transform = data_set.images, transform
+        self._files, self._transform = data_set.images, transform or v2.Identity()
         places = np.arange(len(self._files))
         self.places = places if empty else np.intersect1d(places, self._truth[:, 0].astype(int))
 
@@ -110,10 +110,7 @@ class Images(Dataset[tuple[Tensor, Target]]):
             torch.from_numpy(corners).float(), format="XYXY", canvas_size=(height, width)
         )
         labels = torch.from_numpy(rows[:, 1]).long() + 1
-        target: dict[str, Any] = {"boxes": boxes, "labels": labels}
-        whole = tv_tensors.Image(image)
-        if self._transform is not None:
-            whole, target = self._transform(whole, target)
+        whole, target = self._transform(tv_tensors.Image(image), {"boxes": boxes, "labels": labels})
         return whole.as_subclass(Tensor).float() / 255, {
             "boxes": target["boxes"].as_subclass(Tensor),
             "labels": target["labels"],

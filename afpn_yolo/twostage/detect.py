@@ -116,10 +116,9 @@ def evaluate_detector(
         server: Where detections go for COCO's server if the data have no annotations, as test-dev;
             None makes no detections then.
     """
-    detections = np.zeros((0, len(DETECTION)))
     labelled = len(data_set.truth) > 0
-    if labelled or server:
-        detections = detect(model, data_set, batch, workers)
+    wanted = labelled or server
+    detections = detect(model, data_set, batch, workers) if wanted else np.zeros((0, 7))
     if server and not labelled and rank() == 0:
         category = dict(zip(data_set.names, data_set.categories, strict=True))
         entries = [
