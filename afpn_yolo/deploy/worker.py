@@ -143,10 +143,9 @@ def peak() -> float:
         return int(line.split()[1]) * 1024 / 1e6
     if sys.platform == "win32":
         return float(psutil.Process().memory_info().peak_wset) / 1e6
-    import resource  # Windows has none
+    import resource  # on macOS, in bytes
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 if __name__ == "__main__":

@@ -270,9 +270,9 @@ def test_the_command_writes_over_no_file_and_past_bad_images(
     assert sorted("missing.jpg" in line for line in errors) == [False, True]
     assert (tmp_path / "a.png").read_bytes() == before
     assert result.stdout.split() == ["a-2.png", "a-3.png"]
+    width, height = draw(look(checkpoint, noise(60, 90)), "a").get_size_inches() * 110
     for name in result.stdout.split():
         picture = np.array(cv2.imread(str(tmp_path / name)))
-        width, height = draw(look(checkpoint, noise(60, 90)), name).get_size_inches() * 110
         assert picture.shape[:2] == pytest.approx((height, width), abs=1)
         assert picture.std() > 20
     content = json.loads((tmp_path / "sub" / "a.json").read_text())
