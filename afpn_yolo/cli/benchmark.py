@@ -83,7 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
-    complete(args)
     planned = plan(args)  # it says what isn't installed, before that is imported
     from afpn_yolo.deploy.measure import BenchmarkError, markdown, quality
     from afpn_yolo.plots.charts import bars
@@ -107,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def complete(args: argparse.Namespace) -> None:
-    """Fill in the defaults, and refuse values that can't be."""
+def plan(args: argparse.Namespace) -> list[Case]:
+    """What to measure, all of it possible here; the arguments get their defaults."""
     if args.models and args.scales is None:
         args.scales = []  # they stand in the names
     for name, value in (QUICK if args.quick else USUAL).items():
@@ -120,10 +119,6 @@ def complete(args: argparse.Namespace) -> None:
     path = args.json.path
     if path and path.suffix != ".json":
         raise ValueError(f"--json {path}: the name must end in .json")
-
-
-def plan(args: argparse.Namespace) -> list[Case]:
-    """What to measure, all of it possible here."""
     planned = cases(
         parse_necks([*map(model_name, args.models)], args.scales),
         args.parts,
