@@ -26,9 +26,8 @@ class Distilled:
 
     Attributes:
         out: The checkpoint that was written.
-        before: Share of the teacher's variance that each level of the untrained neck explains,
-            finest first; below zero: worse than the teacher's mean.
-        after: The same at the end, on images that were not learnt from.
+        before, after: Share of the teacher's variance that each level of the neck explains, finest
+            first, on images that were not learnt from; below zero: worse than the teacher's mean.
         head: Whether the teacher's head was copied.
         images: Number of images that the neck learnt from.
     """

@@ -229,16 +229,10 @@ def _files(path: Path, folder: Path | None, images: list[Entry]) -> dict[Path, E
         if not file.is_file() and bare_names[file.name] == 1 and (folder / file.name).is_file():
             file = folder / file.name
         first = files.setdefault(file, entry)
-        if first["id"] != entry["id"]:
+        if first["id"] != entry["id"] or by_id.setdefault(entry["id"], file) != file:
             raise EvaluationError(
-                f"{path}: {entry['file_name']} has two image ids, {first['id']!r} and "
-                f"{entry['id']!r}; put its objects under one"
-            )
-        other = by_id.setdefault(entry["id"], file)
-        if other != file:
-            raise EvaluationError(
-                f"{path}: image id {entry['id']!r} is on two files, {other} and {file}; give each "
-                "an id of its own"
+                f"{path}: {entry['file_name']} with image id {entry['id']!r} shares one of the two "
+                "with another entry; every file needs an id of its own"
             )
     return files
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from pycocotools.cocoeval import COCOeval
 from afpn_yolo.evaluation.coco import COLUMNS, Floats, evaluate
 
 NAMES = {0: "cat", 3: "dog", 7: "owl", 8: "never seen"}
-STATS = ("AP", "AP50", "AP75", "APS", "APM", "APL")  # the first six that pycocotools prints
 
 
 def scene(seed: int, images: int = 12, crowds: bool = True) -> tuple[Floats, Floats]:
@@ -39,13 +37,13 @@ def scene(seed: int, images: int = 12, crowds: bool = True) -> tuple[Floats, Flo
     return np.array(truth), np.array(detections)
 
 
-def plain(truth: Floats, detections: Floats, names: Iterable[int] = NAMES) -> list[float]:
-    """All classes in one run, detections by pycocotools' own reader; APs and AR at 100."""
+def plain(truth: Floats, detections: Floats) -> list[float]:
+    """All classes in one run."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
             "images": [{"id": int(i)} for i in np.union1d(truth[:, 0], detections[:, 0])],
-            "categories": [{"id": n} for n in names],
+            "categories": [{"id": n} for n in NAMES],
             "annotations": [
                 {
                     "id": i,
@@ -59,10 +57,15 @@ def plain(truth: Floats, detections: Floats, names: Iterable[int] = NAMES) -> li
             ],
         }
         coco.createIndex()
-        run = COCOeval(coco, coco.loadRes(detections[:, [0, 2, 3, 4, 5, 6, 1]]), "bbox")
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
+        return summary(coco, detections[:, [0, 2, 3, 4, 5, 6, 1]])
+
+
+def summary(coco: COCO, results: object) -> list[float]:
+    """What pycocotools prints for results as its reader takes them; APs and AR at 100."""
+    run = COCOeval(coco, coco.loadRes(results), "bbox")
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
     return [*run.stats[:6], run.stats[8]]
 
 
@@ -71,14 +74,12 @@ def test_equals_plain_pycocotools(seed: int) -> None:
     truth, detections = scene(seed)
     metrics, per_class = evaluate(truth, detections, NAMES)
     expected = plain(truth, detections)
-    got = [metrics[key] for key in COLUMNS]
-    assert got == pytest.approx(expected, abs=1e-9)
+    assert [metrics[key] for key in COLUMNS] == pytest.approx(expected, abs=1e-9)
     assert 0.05 < expected[0] < 0.95
     for number, name in NAMES.items():
         one = truth[truth[:, 1] == number], detections[detections[:, 1] == number]
         if len(one[0]):
-            ap = per_class[name]["AP"]
-            assert ap == pytest.approx(plain(*one)[0], abs=1e-9)
+            assert per_class[name]["AP"] == pytest.approx(plain(*one)[0], abs=1e-9)
 
 
 def test_what_has_no_ground_truth_is_none() -> None:
