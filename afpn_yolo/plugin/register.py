@@ -11,7 +11,7 @@ import inspect
 import linecache
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
@@ -205,23 +205,16 @@ def grafted(asked: Graft, name: str, load: Callable[[str | Path], Any]) -> dict[
 def did_you_mean(name: str) -> str:
     """`; did you mean NAME?`, if there is a model of a similar name; "" for paths into folders."""
     letter = re.search(r"\d([nslmx])(?=[-.])", name)
-    near = get_close_matches(name, _names(letter[1] if letter else ""), 1, 0.8)
+    names = []
+    for stem in stock_models():
+        file = f"{stem}.yaml"
+        file = (scaled(file, letter[1]) if letter else None) or file
+        names += [file, *(grafted_name(Path(file).stem, neck) for neck in NECKS)]
+    near = get_close_matches(name, names, 1, 0.8)
     return f"; did you mean {near[0]}?" if near and Path(name).name == name else ""
-
-
-def _stock_files() -> list[Path]:
-    return sorted((ROOT / "cfg" / "models").rglob("*.yaml"))
 
 
 def stock_models() -> list[str]:
     """Stems of Ultralytics' model YAMLs of YOLO families: `yolo11-seg`."""
-    return [file.stem for file in _stock_files() if FAMILY.match(file.stem)]
-
-
-def _names(scale: str) -> Iterator[str]:
-    """Ultralytics' model YAMLs and their grafts, with a scale's letter where names have one."""
-    for file in _stock_files():
-        stem = Path((scaled(file.name, scale) if scale else None) or file.name).stem
-        yield f"{stem}.yaml"
-        if FAMILY.match(stem):
-            yield from (grafted_name(stem, neck) for neck in NECKS)
+    files = sorted((ROOT / "cfg" / "models").rglob("*.yaml"))
+    return [file.stem for file in files if FAMILY.match(file.stem)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 import yaml
@@ -32,9 +33,14 @@ CASES = [
 ]
 
 
+@cache
+def stock_parts(name: str, scale: str | None) -> tuple[int, int, int]:
+    return parts(content(name), scale)
+
+
 def assert_only_the_neck_differs(name: str, neck: str, scale: str | None) -> None:
     backbone, ours, head = parts(grafted(name, neck).content, scale)
-    stock = parts(content(name), scale)
+    stock = stock_parts(name, scale)
     assert (backbone, head) == stock[::2]
     assert ours < stock[1] or neck in ("sum", "concat")
 
