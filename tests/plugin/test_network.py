@@ -81,7 +81,7 @@ def test_the_stock_commands_with_afpn_and_our_own(
         ("evaluate", lively, small_data, "--imgsz", "64"),
         ("fusion", lively, ASSETS / "bus.jpg", "--out", "fusion"),
         ("draw-neck", "-o", "neck.png"),
-        ("distill", "stock.pt", images / "train", "start.pt", *SHORT),
+        ("distill", "stock.pt", images / "train", "-o", "start.pt", *SHORT),
         ("compare", TINY, "--data", small_data, *TRAIN),
         ("detect", "lively.onnx", images / "val", "--out", "drawn"),
     ]
