@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from afpn_yolo.cli.__main__ import main
 from afpn_yolo.twostage import paper_tables
 from afpn_yolo.twostage.config import TrainConfig
 from afpn_yolo.twostage.paper_tables import TABLES, rows_of
+from tests.compare.test_plan import result
 
 
 def test_rows_are_the_papers() -> None:
@@ -35,21 +35,14 @@ def test_with_epochs_of_their_own_schedules_are_no_rows() -> None:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """The trainings that would have been run."""
     configs: list[TrainConfig] = []
-    scores = dict.fromkeys(("AP", "AP50", "AP75", "APS", "APM", "APL", "AR100"), 0.25)
 
     def train(config: TrainConfig, folder: Path, *_: object, resume: bool) -> None:
         assert resume
         (folder / "last.pt").touch()
         configs.append(config)
 
-    def record_of(last: Path) -> dict[str, Any]:
-        curve = {"AP": [0.1, 0.25], "AP50": [0.2, 0.5]}
-        figures = {"parameters": 10**7, "gflops": 50.0, "seconds": 2.0, "images": 3, "area": None}
-        result = {"metrics": {**scores, "instances": 9}, "per_class": {}, "curve": curve}
-        return {**figures, **result, "versions": {"torchvision": "0.1"}, "conditions": {}}
-
     monkeypatch.setattr(paper_tables, "train", train)
-    monkeypatch.setattr(paper_tables, "record_of", record_of)
+    monkeypatch.setattr(paper_tables, "record_of", lambda last: result(0.25, [0.1, 0.25]))
     return configs
 
 
