@@ -76,7 +76,18 @@ def read_data(
     if images:
         raise EvaluationError(f"{data} says itself where its images are; --images is for a .json")
     content = open_data(str(data))
-    _check_names(str(data), content["names"], model, names)
+    classes: dict[int, str] = content["names"]
+    if len(classes) != len(names):
+        raise EvaluationError(
+            f"{data} has {len(classes)} classes, {model} has {len(names)}; "
+            "evaluate a model on the classes it was trained for"
+        )
+    name, count = Counter(classes.values()).most_common(1)[0]
+    if count > 1:
+        raise EvaluationError(f"{data}: several classes have the name {name!r}")
+    if other := [number for number in classes if classes[number] != names.get(number)]:
+        name, model_name = classes[other[0]], names.get(other[0])
+        warn(f"{data} calls a class {name!r} that {model} calls {model_name!r}")
     paths = images_of(str(data), split, content)
     if annotations := _cocos_own(content, split, paths):
         try:
@@ -94,23 +105,6 @@ def _cocos_own(content: dict[str, Any], split: str, images: list[Path]) -> Path 
     path = Path(content["path"], "annotations", f"instances_{COCO_SPLIT}.json")
     one_folder = len({image.parent for image in images}) == 1
     return path if one_folder and path.is_file() else None
-
-
-def _check_names(
-    data: str, names: Mapping[int, str], model: str, model_names: Mapping[int, str]
-) -> None:
-    if len(names) != len(model_names):
-        raise EvaluationError(
-            f"{data} has {len(names)} classes, {model} has {len(model_names)}; "
-            "evaluate a model on the classes it was trained for"
-        )
-    name, count = Counter(names.values()).most_common(1)[0]
-    if count > 1:
-        raise EvaluationError(f"{data}: several classes have the name {name!r}")
-    for number, name in names.items():
-        if name != model_names.get(number):
-            warn(f"{data} calls a class {name!r} that {model} calls {model_names.get(number)!r}")
-            break
 
 
 def evaluate_model(
