@@ -59,10 +59,6 @@ class Difference:
         """Whether the interval is on one side of zero."""
         return not self.low <= 0 <= self.high
 
-    def reverse(self) -> Difference:
-        """The same pair the other way round."""
-        return Difference(self.to, self.of, -self.ap, -self.high, -self.low, self.seeds)
-
     def __str__(self) -> str:
         return f"{self.ap:+.1f} AP (interval {self.low:+.1f} to {self.high:+.1f})"
 

@@ -82,6 +82,11 @@ def distill(
     schedule = schedule or Schedule()
     torch.manual_seed(schedule.seed)  # the fresh neck
     source: Any = load_model(teacher)
+    if any("quantizer" in name for name in source.state_dict()):
+        raise ValueError(
+            f"{teacher} is from quantisation-aware training (quantize=8); teach from the model "
+            "that it was trained from"
+        )
     try:
         yaml = model or graft(source.yaml, neck or NECK).content
     except ValueError as error:

@@ -97,7 +97,7 @@ def test_it_says_nearly_what_the_float_model_says(model: Path, small: Path) -> N
         scores.append(after[4:])
     # It tells two photographs apart about as far as the float model does.
     apart = np.abs(floats[0] - floats[1]).max()
-    assert np.abs(scores[0] - scores[1]).max() > 0.5 * apart > 0.02
+    assert np.abs(scores[0] - scores[1]).max() > 0.4 * apart > 0.02
 
 
 def test_ultralytics_and_edge_find_the_same_with_it(small: Path) -> None:

@@ -118,6 +118,16 @@ def test_a_device_that_is_not_there(
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_teacher_with_quantizers_is_refused(
+    teacher: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = Model(teacher).model
+    source.model[0].conv.weight_quantizer = nn.BatchNorm2d(1)  # as modelopt's, which has an amax
+    monkeypatch.setattr("afpn_yolo.distill.distill.load_model", lambda path: source)
+    with pytest.raises(ValueError, match="quantisation-aware"):
+        distill(teacher, images, tmp_path / "a.pt", schedule=SHORT)
+
+
 def test_blank_images_teach_nothing(images: list[Path], tmp_path: Path) -> None:
     torch.manual_seed(1)
     Model("yolov5n.yaml").save(tmp_path / "fresh.pt")  # without a bias anywhere, black gives zeros
