@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,7 @@ def test_every_size_at_one_batch_and_every_batch_at_one_size() -> None:
         (scale, *pair) for scale in "ns" for pair in ((640, 1), (320, 1), (640, 4))
     ]
     assert all([n.label for n in case.necks] == ["PAFPN", "AFPN"] for case in planned)
-
-
-def test_training_is_measured_for_the_neck_only() -> None:
+    # Training is measured for the neck only.
     necks, training = parse_necks(PAPER["IV"], ["n"]), ["pytorch-train"]
     (case,) = cases(necks, ["neck", "model"], training, ["fp32", "int8"], [64, 96], [1, 2])
     assert (case.part, case.imgsz, case.batch) == ("neck", 64, 8)
@@ -89,15 +88,10 @@ def test_quick_measures_the_necks_of_a_quick_comparison(
         afpn("benchmark", "--quick", *more, cwd=tmp_path, fails=True)
         return {(case.part, case.runtime, case.precision) for case in planned}
 
-    usual = {
-        (part, way, "fp32") for part in ("neck", "model") for way in ("pytorch", "onnxruntime")
-    }
-    assert ways() == usual
+    assert ways() == {*product(("neck", "model"), ("pytorch", "onnxruntime"), ("fp32",))}
     assert len(planned) == 4
-    assert {n.label for n in planned[0].necks} == {
-        *("none", *(neck.label for neck in parse_necks(QUICK_NECKS, [])))
-    }
-    assert {n.scale for n in planned[0].necks} == {"n"}
+    labels = {"none", *(neck.label for neck in parse_necks(QUICK_NECKS, []))}
+    assert {(n.label, n.scale) for n in planned[0].necks} == {(label, "n") for label in labels}
     assert (planned[0].baseline.label, planned[0].imgsz, planned[0].batch) == ("PAFPN", 320, 1)
     assert ways("--precisions", "int8", "--parts", "model") == {("model", "onnxruntime", "int8")}
     assert ways("--runtimes", "pytorch-train") == {("neck", "pytorch-train", "fp32")}
