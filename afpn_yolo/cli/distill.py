@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model")
-    add("images", metavar="IMAGES", nargs="+", help="images, folders or globs")
+    add("source", metavar="SOURCE", nargs="+", help="images, folders or globs")
     add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-lite.pt")
     kinds = "of the teacher's model: lite (the default), afpn: as published, sum, concat, none"
     add("--neck", metavar="KIND", help=kinds)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
         result = distill(
             args.teacher,
-            [path for source in args.images for path in find_images(source)],
+            [path for source in args.source for path in find_images(source)],
             args.output,
             args.model,
             Schedule(args.steps, args.batch, args.imgsz, args.lr, args.seed),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     parser.add_argument("model", metavar="MODEL.pt", help="checkpoint with AFPNFusion rows")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image, folder or glob")
+    parser.add_argument("source", metavar="SOURCE", nargs="+", help="image, folder or glob")
     parser.add_argument("--out", type=Path, default=Path("fusion"), help="folder (fusion/)")
     parser.add_argument("--imgsz", type=int, help="longer side (what the model was trained at)")
     parser.add_argument("--device", help="as in yolo device= (chosen by Ultralytics)")
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     images: dict[Path, None] = {}
     results: list[dict[str, Any]] = []
     failed = 0
-    for source in args.images:
+    for source in args.source:
         try:
             images |= dict.fromkeys(find_images(source))
         except (OSError, ValueError) as error:
