@@ -26,7 +26,7 @@ COMMANDS = {
     "compare": "train and evaluate necks under equal conditions",
     "train-rcnn": "train Faster R-CNN or Dynamic R-CNN with AFPN",
     "export-rcnn": "export a detector of train-rcnn to ONNX for detect",
-    "distill": "give AFPN's neck a head start from a trained stock model",
+    "distill": "teach a fresh neck to give what a trained stock model's gives",
     "graft": "put an AFPN neck into a stock model YAML, or one of your own",
     "quantize": "turn an ONNX model into INT8, calibrated on your images",
     "benchmark": "measure time, memory and size of necks where they run",

@@ -1,6 +1,6 @@
 """Export a detector that `afpn train-rcnn` trained to ONNX, for `afpn detect`.
 
-    afpn export-rcnn runs/rcnn/train/best.pt --imgsz 800 1344
+    afpn export-rcnn runs/rcnn/train/best.pt
     afpn detect runs/rcnn/train/best.onnx photos/
 
 Pictures are fitted into the size of the export.
@@ -9,6 +9,7 @@ Pictures are fitted into the size of the export.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from afpn_yolo.cli import add_output
@@ -18,20 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     add = parser.add_argument
     add("model", metavar="MODEL.pt", type=Path, help="checkpoint of afpn train-rcnn")
-    size = "height and width, or one side; multiples of 32 (800 1344)"
-    add("--imgsz", type=int, nargs="+", default=[800, 1344], metavar="N", help=size)
+    size = "height and width, or one side; multiples of 32 (those of the training)"
+    add("--imgsz", type=int, nargs="+", metavar="N", help=size)
     add_output(parser, ".onnx", "MODEL.onnx")
 
 
 def run(args: argparse.Namespace) -> int:
     """See `afpn_yolo.cli`."""
-    if len(args.imgsz) > 2:
+    if args.imgsz and len(args.imgsz) > 2:
         raise ValueError(f"--imgsz takes one side, or height and width, got {args.imgsz}")
     target = args.output or args.model.with_suffix(".onnx")
     from afpn_yolo.twostage.checkpoint import export, open_detector
 
     model, names = open_detector(args.model)
-    size = (args.imgsz[0], args.imgsz[-1])
+    trained = model.transform.min_size[-1], model.transform.max_size
+    sides = args.imgsz or [32 * math.ceil(side / 32) for side in trained]
+    size = (sides[0], sides[-1])
     export(model, names, target, size)
     print(f"{target}: {len(names)} classes, pictures of {size[1]} x {size[0]}")
     return 0

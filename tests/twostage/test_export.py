@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,10 +31,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         small.use(patch)
         model = small.lively(3, **options)
-        conditions = TrainConfig(backbone="resnet18", options=options).as_dict()
+        sides: Any = {"min_size": (150,), "max_size": 190}  # SIZE, in multiples of 32
+        conditions = TrainConfig(backbone="resnet18", options=options, **sides).as_dict()
         content = {"conditions": conditions, "names": NAMES, "model": model.state_dict()}
         checkpoint.save(folder / "best.pt", content)
-        assert main(["export-rcnn", str(folder / "best.pt"), "--imgsz", *map(str, SIZE)]) == 0
+        assert main(["export-rcnn", str(folder / "best.pt")]) == 0
     return folder
 
 
