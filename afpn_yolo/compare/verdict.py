@@ -29,7 +29,7 @@ ZERO = 0.05  # points; a smaller difference is shown as 0.0
 LEAST_SD = 0.1  # points; seeds that agree to the shown digit don't make an interval of no width
 NOTE = (
     "Intervals are over seeds, on these images and under this schedule. They are corrected for the "
-    "number of pairs and of verdicts, so that the whole table errs in 5 % of comparisons."
+    "number of pairs and of verdicts: of equal necks, at most 5 % of such tables show a difference."
 )
 UNSEEN = "no difference that these images can show"
 
