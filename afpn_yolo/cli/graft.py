@@ -18,7 +18,9 @@ from afpn_yolo.cli import add_output
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     parser.add_argument("model", help="model YAML as `yolo train` takes it: yolo11n-seg.yaml")
-    kinds = "afpn: as published (the default), lite: smaller, sum, concat: without ASFF, none"
+    kinds = (
+        "afpn: as published (the default), lite: smaller, lite-sum, sum, concat: without ASFF, none"
+    )
     parser.add_argument("--neck", default="afpn", metavar="KIND", help=kinds)
     add_output(parser, ".yaml", "it must be new")
 

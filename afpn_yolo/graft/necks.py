@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 PLAIN = " `plain`: levels are resized by a convolution without BatchNorm and activation."
+NEAREST = " `nearest`: and enlarged without interpolation."
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,22 @@ class NeckConfig:
     taps: bool = False
 
 
+LITE = NeckConfig(
+    "The lite form: shallow, and with the backbone's own features beside the fused levels.",
+    options=("plain",),
+    shares=(3 / 8, 5 / 16, 1 / 4),
+    lateral=False,
+    units=0,
+    taps=True,
+)
 NECKS: dict[str, NeckConfig | None] = {
     "afpn": NeckConfig(),
-    "lite": NeckConfig(
-        "The lite form: shallow, and with the backbone's own features beside the fused levels.",
-        options=("plain",),
-        shares=(3 / 8, 5 / 16, 1 / 4),
-        lateral=False,
-        units=0,
-        taps=True,
+    "lite": LITE,
+    "lite-sum": replace(
+        LITE,
+        about=f"{LITE.about} Sums in place of ASFF: for accelerators without softmax.",
+        fusion="AFPNSum",
+        options=("plain", "nearest"),
     ),
     "sum": NeckConfig(
         "Element-wise sum in place of ASFF in every fusion: a line of the paper's Table V.",
@@ -174,6 +182,7 @@ def _stage(
             f"Stage 1: fuse levels {first.number} and {last.number}. A fusion's sources are "
             "consecutive levels, finest first; its argument is the position of the one that comes "
             f"out, counted from 0.{PLAIN * ('plain' in config.options)}"
+            f"{NEAREST * ('nearest' in config.options)}"
         )
         refine = (
             f"{config.units} residual units on each. Their number is an argument: a row's own "

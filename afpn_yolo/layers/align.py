@@ -13,6 +13,7 @@ OPTIONS = {
     "plain": "levels are aligned without BatchNorm and activation",
     "padded": "strided convolutions are padded by (k - 1) // 2",
     "carafe": "CARAFE in place of bilinear upsampling",
+    "nearest": "nearest in place of bilinear upsampling, which some accelerators don't have",
 }
 """Words at the end of a fusion's row, and what they change."""
 
@@ -45,5 +46,7 @@ def align(c_in: int, c_out: int, steps: int, options: Sequence[str] = ()) -> nn.
     # A module, not F.interpolate: Ultralytics' GFLOPs count modules only.
     if "carafe" in options:
         return nn.Sequential(conv, Carafe(c_out, 2**steps))
+    if "nearest" in options:
+        return nn.Sequential(conv, nn.Upsample(scale_factor=2**steps))
     upsample = nn.Upsample(scale_factor=2**steps, mode="bilinear", align_corners=False)
     return nn.Sequential(conv, upsample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,14 @@ def test_torchscript(lively: Path) -> None:
     assert_agrees(lively, path, [(160, 160)])
 
 
-@pytest.mark.parametrize("fusion", ["", "-sum", "-concat"])
+@pytest.mark.parametrize("fusion", ["", "-sum", "-concat", "-lite-sum"])
 def test_each_fusion_in_onnx_runtime_and_opencv(fusion: str, tmp_path: Path) -> None:
     path = save_lively(fusion, tmp_path / "afpn.pt")
     exported = export(path, "imgsz=96", "simplify=False")
+    if fusion == "-lite-sum":  # what every accelerator has; the head's DFL and box decoding aside
+        nodes = onnx.load(exported).graph.node
+        neck = {x.op_type for x in nodes if re.match(r"/model\.(1\d|2[0-3])/", x.name)}
+        assert neck - {"Constant"} == {"Conv", "Sigmoid", "Mul", "Add", "Resize", "Concat"}
     for opencv in (False, True):  # OpenCV 5.0 needs a form of its own of ASFF's sum
         assert_agrees(path, exported, [(96, 96)], opencv)
 
