@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import yaml
 
 from afpn_yolo import __version__
+from scripts.targets import table
 from tests.processes import ROOT
 
 
@@ -12,3 +15,8 @@ def test_the_citation_names_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__
     assert citation["preferred-citation"]["authors"][0]["family-names"] == "Yang"
+
+
+def test_the_page_of_targets_has_the_tables_of_its_json() -> None:
+    rows = json.loads((ROOT / "results" / "targets.json").read_text(encoding="utf-8"))
+    assert table(rows) in (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
