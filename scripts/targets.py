@@ -1,12 +1,12 @@
-"""Write the tables of docs/targets.md: where a model with AFPN-lite runs, beside its stock model.
+"""Write the table of docs/targets.md: where a model with AFPN-lite runs, beside its stock model.
 
     python scripts/targets.py openvino openvino-int8 --models yolov5n=a.pt yolov5n-afpn-lite=b.pt \
         --data my.yaml --work out --json results/targets.json
-    python scripts/targets.py --table --json results/targets.json
+    python scripts/targets.py --json results/targets.json    # prints the table
 
-The interpreter that runs this is the one that converts: give each converter an environment of its
-own, and call this once in each. A call replaces the figures of its targets in the JSON and leaves
-the others. `web` runs ONNX Runtime's WebAssembly in Node.js, which finds it through NODE_PATH.
+The interpreter that runs this converts: give each converter an environment of its own. A call
+replaces the rows of its targets and models in the JSON and leaves the others. `web` runs
+onnxruntime-web in Node.js, which finds it through NODE_PATH.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from datetime import date
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,8 @@ Record = dict[str, Any]
 
 SURE, LEAST = 0.25, 0.2  # scores: a box above the first needs a partner above the second
 NEAR = 8.0  # pixels that a box may have moved and still be the same
-EQUAL = {"pixels": 0.5, "scores": 0.01}  # up to these, boxes count as equal
-ROUNDS = 60  # of timed calls
-HEADER = ("target", "model", "versions", "date", "imgsz")
+EQUAL = 0.5, 0.01  # pixels and score, up to which boxes count as equal
+PATIENCE = 900  # seconds for a conversion
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ class Target:
     format: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     run: str = "own"
-    timed: bool = False
     int8: bool = False
     packages: Sequence[str] = ()
 
@@ -64,36 +63,30 @@ LISTED = yaml.safe_load(HERE.with_suffix(".yaml").read_text(encoding="utf-8"))
 TARGETS = {key: Target(**fields) for key, fields in LISTED.items()}
 
 
-class NodeSession:
-    """Stands in for onnxruntime.InferenceSession, and runs the model in Node.js."""
-
-    real: Any = None
-
-    def __init__(self, path: str, *args: Any, **kwargs: Any) -> None:
-        self._like = NodeSession.real(path, providers=["CPUExecutionProvider"])
-        size = self._like.get_inputs()[0].shape[-1]
-        command = ["node", str(HERE.with_suffix(".js")), str(path), str(size)]
-        node: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._to, self._from = node.stdin, node.stdout
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._like, name)
-
-    def run(self, names: Sequence[str], images: Mapping[str, Any]) -> list[Any]:
-        """One image through the network."""
-        self._to.write(next(iter(images.values())).tobytes())
-        self._to.flush()
-        shape = np.frombuffer(self._from.read(12), np.int32)
-        values = self._from.read(4 * int(shape.prod()))
-        return [np.frombuffer(values, np.float32).reshape(shape).copy()]
-
-
 def divert(runtime: str) -> None:
     """Let Ultralytics run files by what it has no backend for."""
     if runtime == "web":
         import onnxruntime
 
-        NodeSession.real, onnxruntime.InferenceSession = onnxruntime.InferenceSession, NodeSession
+        session = onnxruntime.InferenceSession
+
+        def in_node(path: str, *_: Any, **__: Any) -> Any:
+            like = session(path, providers=["CPUExecutionProvider"])
+            size = like.get_inputs()[0].shape[-1]
+            command = ["node", str(HERE.with_suffix(".js")), str(path), str(size)]
+            node: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+            def run(_: Sequence[str], images: Mapping[str, Any]) -> list[Any]:
+                node.stdin.write(next(iter(images.values())).tobytes())
+                node.stdin.flush()
+                shape = np.frombuffer(node.stdout.read(12), np.int32)
+                values = node.stdout.read(4 * int(shape.prod()))
+                return [np.frombuffer(values, np.float32).reshape(shape).copy()]
+
+            shapes = {name: getattr(like, name) for name in ("get_inputs", "get_outputs")}
+            return SimpleNamespace(run=run, get_providers=lambda: ["Node.js"], **shapes)
+
+        onnxruntime.InferenceSession = in_node
     if runtime == "rknn":  # only the object that has built a model can simulate it
         from rknn.api import RKNN
         from ultralytics.nn.backends.rknn import RKNNBackend
@@ -132,14 +125,14 @@ def difference(reference: Sequence[Boxes], boxes: Sequence[Boxes]) -> Record:
                     continue
                 pixels = max(pixels, float(far.min()))
                 scores = max(scores, float(abs(same[far.argmin(), 4] - box[4])))
-    figures = {"boxes": count, "alone": alone}
-    return {**figures, "pixels": round(pixels, 4), "scores": round(scores, 5)}
+    equal = not alone and pixels <= EQUAL[0] and scores <= EQUAL[1]
+    largest = {"pixels": round(pixels, 4), "scores": round(scores, 5)}
+    return {"equal": equal, "boxes": count, "alone": alone, **largest}
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and message of an error, without line breaks, colours and folders."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", f"{type(error).__name__}: {error}")
-    text = " ".join(re.sub(r"(/[\w.+-]+)+/", "", text).split())
+    """Kind and message of an error, without line breaks and folders."""
+    text = " ".join(re.sub(r"(/[\w.+-]+)+/", "", f"{type(error).__name__}: {error}").split())
     return text if len(text) <= 300 else f"{text[:150]} … {text[-150:]}"
 
 
@@ -160,20 +153,19 @@ def examine(args: argparse.Namespace, target: Target, name: str, folder: Path) -
             if target.int8:
                 formats = export_formats()
                 known = formats["Arguments"][formats["Argument"].index(target.format)]
-                calibration = {"data": str(args.data), "fraction": args.fraction}
-                options |= {k: v for k, v in calibration.items() if k in known}
-                options["split"] = "train"
+                images = {"data": str(args.data), "fraction": 0.25}  # they calibrate
+                options |= {"split": "train", **{k: v for k, v in images.items() if k in known}}
             exported = str(YOLO(weights).export(**options))
-        record |= {"seconds": round(time.perf_counter() - start, 1), "exported": exported}
+        record |= {"seconds": round(time.perf_counter() - start, 1), "file": Path(exported).name}
         record["stage"] = "converted" if target.run == "no" else "run"
         write_json(folder / "examine.json", record)
         if target.run != "no":
             settings = {**size, "dnn": target.run == "dnn", "rect": False}
-            photos = sorted(args.photos.glob("*.jpg"))[:: args.every]
+            photos = sorted(args.photos.glob("*.jpg"))[::8]
             model = YOLO(exported, task="detect")
             boxes = detections(model, photos, settings)
             record |= difference(detections(YOLO(weights), photos, settings), boxes)
-            if not target.format or target.int8 or not is_equal(record):
+            if not target.format or target.int8 or not record["equal"]:
                 settings |= {"data": str(args.data), "batch": 1, "workers": 0, "plots": False}
                 metrics = model.val(project=str(folder), name="val", exist_ok=True, **settings)
                 record["ap"] = round(100 * float(metrics.box.map), 2)
@@ -190,15 +182,15 @@ def take_times(args: argparse.Namespace, target: Target, name: str, folder: Path
     from ultralytics.nn.autobackend import AutoBackend
 
     divert(target.run)
-    records = [folder.parent / n / "examine.json" for n in (stock(name), name)]
-    files = [json.loads(r.read_text(encoding="utf-8"))["exported"] for r in records]
-    backends = [AutoBackend(f, dnn=target.run == "dnn", verbose=False) for f in files]
+    rows, place = read(args.json), folder.parent
+    files = [place / n / rows[place.name, n]["file"] for n in (stock(name), name)]
+    backends = [AutoBackend(str(f), dnn=target.run == "dnn", verbose=False) for f in files]
     image = torch.rand(1, 3, args.imgsz, args.imgsz)
     with torch.inference_mode():
-        times = alternate([partial(b, image) for b in backends], ROUNDS, 10)
-    first, second = (float(np.median(t)) for t in times)
-    figures = {"stock_ms": round(first, 2), "ms": round(second, 2)}
-    write_json(folder / "time.json", {**figures, "share": round(second / first, 3)})
+        times = alternate([partial(b, image) for b in backends], 60, 10)
+    first, second = (round(float(np.median(t)), 2) for t in times)
+    figures = {"stock_ms": first, "ms": second, "share": round(second / first, 3)}
+    write_json(folder / "time.json", figures)
 
 
 def stock(name: str) -> str:
@@ -215,71 +207,47 @@ def child(args: argparse.Namespace, step: str, key: str, name: str) -> Record:
     command = [sys.executable, str(HERE), *sys.argv[1:], "--child", step, key, name]
     with (folder / f"{step}.log").open("w") as log:
         try:
-            code = subprocess.run(command, stdout=log, stderr=log, timeout=args.timeout).returncode
+            code = subprocess.run(command, stdout=log, stderr=log, timeout=PATIENCE).returncode
             failure = {"error": f"the process ended with code {code}"} if code else {}
         except subprocess.TimeoutExpired:
-            failure = {"error": f"took longer than {args.timeout} seconds"}
+            failure = {"error": f"took longer than {PATIENCE} seconds"}
     figures = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
-    return figures if step == "time" else {"stage": "convert", **figures, **failure}
+    return figures if step == "time" else {"stage": "convert"} | figures | failure
 
 
-def is_equal(row: Record) -> bool:
-    """Whether a model detects what PyTorch does."""
-    return not row["alone"] and all(row[k] <= limit for k, limit in EQUAL.items())
+def cell(row: Record, ap: float) -> str:
+    """What a model, which has this AP in PyTorch, does on a target."""
+    stages = {"": "-", "convert": "fails", "converted": "converts", "run": "converts, doesn't run"}
+    if (stage := row.get("stage", "")) in stages:
+        return stages[stage]
+    if row["equal"]:
+        return "=" if row["file"] != "model.pt" else f"AP {ap:.1f}"
+    change = f"AP {row['ap'] - ap:+.1f}"
+    return change if TARGETS[row["target"]].int8 else f"{change}, {row['pixels']:.1f} px"
 
 
-def cell(row: Record | None) -> str:
-    """What a model does on a target."""
-    if row is None:
-        return "-"
-    if row["stage"] == "convert":
-        return "fails"
-    if row["stage"] != "done":
-        return "converts" if row["stage"] == "converted" else "converts, doesn't run"
-    lost = f", {row['alone']} of {row['boxes']} boxes differ" if row["alone"] else ""
-    return "=" if is_equal(row) else f"{row['pixels']:.1f} px, {row['scores']:.3f}{lost}"
-
-
-def table(rows: Sequence[Record]) -> str:
-    """What works, APs, and errors, as Markdown; targets with the same lines share one."""
-    names = list(dict.fromkeys(row["model"] for row in rows))
+def table(rows: Mapping[tuple[str, str], Record]) -> str:
+    """What works, and errors, as Markdown; opsets with the same line share it."""
+    names = list(dict.fromkeys(name for _, name in rows))
+    forms = [name for name in names if name != stock(name)]
     lines: dict[tuple[str, ...], list[str]] = {}
-    precisions, errors = [], []
+    errors = []
     for key, target in TARGETS.items():
-        here = {row["model"]: row for row in rows if row["target"] == key}
-        if not here:
-            continue
-        shares = [number(here.get(n), "share", 2) for n in names if n != stock(n)]
-        family = target.title.partition(", opset")[0] if "opset" in target.title else key
-        what = (family, *(cell(here.get(name)) for name in names), *shares)
-        lines.setdefault(what, []).append(target.title)
-        aps = [number(here.get(name), "ap", 1) for name in names]
-        if set(aps) != {"-"}:
-            precisions.append([target.title, *aps])
+        here = {name: rows.get((key, name), {}) for name in names}
+        cells = [cell(row, rows["pytorch", name]["ap"]) for name, row in here.items()]
+        cells += [f"{here[n]['share']:.2f}" if "share" in here[n] else "-" for n in forms]
+        family = "opset" if "opset" in target.title else key
+        lines.setdefault((family, *cells), []).append(target.title)
         for error in dict.fromkeys(row["error"] for row in here.values() if "error" in row):
             models = [name for name, row in here.items() if row.get("error") == error]
             errors.append(f"- {target.title}: {', '.join(models)}: `{error}`")
     merged = [
         [titles[0] + f" to {titles[-1].split()[-1]}" * (len(titles) > 1), *cells]
         for (_, *cells), titles in lines.items()
+        if set(cells) != {"-"}
     ]
-    head = ["target", *names, *(f"time, {name}" for name in names if name != stock(name))]
-    tables = [*markdown_table(head, merged), "", *markdown_table(["AP", *names], precisions)]
-    return "\n".join([*tables, "", *errors])
-
-
-def number(row: Record | None, key: str, digits: int) -> str:
-    """A figure as it stands in a table."""
-    return f"{row[key]:.{digits}f}" if row and key in row else "-"
-
-
-def measure(args: argparse.Namespace, key: str, name: str) -> Record:
-    """All that is in the JSON about a model on a target, but for the time."""
-    packages = installed(("ultralytics", "torch", *TARGETS[key].packages))
-    row = {"target": key, "model": name, "date": str(date.today()), "imgsz": args.imgsz}
-    row |= {"versions": packages, **child(args, "examine", key, name)}
-    row.pop("exported", None)
-    return row
+    head = ["target", *names, *(f"time, {name}" for name in forms)]
+    return "\n".join([*markdown_table(head, merged), "", *errors])
 
 
 def read(path: Path) -> dict[tuple[str, str], Record]:
@@ -293,48 +261,42 @@ def whole(name: str) -> Path:
     return Path(name).resolve()
 
 
-def main() -> int:
-    """Measure targets, or print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def main() -> None:
+    """Measure targets, or print their table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "targets", nargs="*", help=f"of {', '.join(TARGETS)}; without any, the table is printed"
     )
-    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}")
-    parser.add_argument("--json", type=Path, default=Path("results/targets.json"))
-    parser.add_argument("--table", action="store_true", help="only print the tables")
+    parser.add_argument("--json", type=whole, default=whole("results/targets.json"))
     parser.add_argument("--models", nargs="+", default=[], metavar="NAME=FILE")
     parser.add_argument("--data", type=whole, help="data YAML: training images calibrate")
     parser.add_argument("--photos", type=whole, help="folder of photographs to compare boxes on")
-    parser.add_argument("--every", type=int, default=8, help="take each N-th photograph")
     parser.add_argument("--imgsz", type=int, default=224)
-    parser.add_argument("--fraction", type=float, default=0.25, help="of images that calibrate")
-    parser.add_argument("--timeout", type=int, default=900, help="seconds of a conversion")
     parser.add_argument("--work", type=whole, help="folder for exports and logs")
-    parser.add_argument("--times", action="store_true", help="take times of what is in --work")
+    parser.add_argument("--times", action="store_true", help="take times, after all else")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    pairs = [words.split("=", 1) for words in args.models]
-    args.models = {name: whole(file) for name, file in pairs}
+    args.models = {n: whole(f) for n, f in (words.split("=", 1) for words in args.models)}
     if args.child:
         step, key, name = args.child
         os.chdir(args.work / key / name)  # converters litter
-        run = {"examine": examine, "time": take_times}[step]
+        run = examine if step == "examine" else take_times
         run(args, TARGETS[key], name, Path.cwd())
-        return 0
+        return
     for key, name in product(args.targets, args.models):
-        if not args.times:
-            row = measure(args, key, name)
-        elif TARGETS[key].timed and name != stock(name):
+        if args.times:
             row = read(args.json)[key, name] | child(args, "time", key, name)
         else:
-            continue
+            packages = installed(("ultralytics", "torch", *TARGETS[key].packages))
+            row = {"target": key, "model": name, "date": str(date.today()), "imgsz": args.imgsz}
+            row |= {"versions": packages, **child(args, "examine", key, name)}
         rows = read(args.json) | {(key, name): row}  # another call may have written meanwhile
         order = product(TARGETS, sorted({model for _, model in rows}))
         write_json(args.json, [rows[place] for place in order if place in rows])
-        print(key, name, {k: v for k, v in row.items() if k not in HEADER}, flush=True)
-    if args.table:
-        print(table(list(read(args.json).values())))
-    return 0
+        print(row, flush=True)
+    if not args.targets:
+        print(table(read(args.json)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import yaml
 
 from afpn_yolo import __version__
-from scripts.targets import table
+from scripts.targets import read, table
 from tests.processes import ROOT
 
 
@@ -18,5 +16,5 @@ def test_the_citation_names_this_version() -> None:
 
 
 def test_the_page_of_targets_has_the_tables_of_its_json() -> None:
-    rows = json.loads((ROOT / "results" / "targets.json").read_text(encoding="utf-8"))
+    rows = read(ROOT / "results" / "targets.json")
     assert table(rows) in (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
