@@ -1,5 +1,5 @@
 // Runs an ONNX model in WebAssembly for scripts/targets.py: images come through standard input, outputs go to standard
-// output, each after its three dimensions.
+// output, each after its three dimensions. Node.js finds onnxruntime-web through NODE_PATH.
 const ort = require("onnxruntime-web"), size = Number(process.argv[3]);
 (async () => {
   const session = await ort.InferenceSession.create(process.argv[2]);

@@ -1,12 +1,11 @@
 """Write the table of docs/targets.md: where a model with AFPN-lite runs, beside its stock model.
 
     python scripts/targets.py openvino openvino-int8 --models yolov5n=a.pt yolov5n-afpn-lite=b.pt \
-        --data my.yaml --work out --json results/targets.json
-    python scripts/targets.py --json results/targets.json    # prints the table
+        --data my.yaml --photos my/images/val --work out
+    python scripts/targets.py    # prints the table
 
 The interpreter that runs this converts: give each converter an environment of its own. A call
-replaces the rows of its targets and models in the JSON and leaves the others. `web` runs
-onnxruntime-web in Node.js, which finds it through NODE_PATH.
+replaces the rows of its targets and models in the JSON and leaves the others.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -43,7 +41,6 @@ Record = dict[str, Any]
 SURE, LEAST = 0.25, 0.2  # scores: a box above the first needs a partner above the second
 NEAR = 8.0  # pixels that a box may have moved and still be the same
 EQUAL = 0.5, 0.01  # pixels and score, up to which boxes count as equal
-PATIENCE = 900  # seconds for a conversion
 
 
 @dataclass(frozen=True)
@@ -112,28 +109,29 @@ def detections(model: Any, photos: Sequence[Path], settings: Record) -> list[Box
 
 
 def difference(reference: Sequence[Boxes], boxes: Sequence[Boxes]) -> Record:
-    """How many boxes have no partner in the other, and the largest distance of those that have."""
-    alone, pixels, scores, count = 0, 0.0, 0.0, 0
+    """How many boxes of both sets have no equal in the other, and how far the nearest ones are."""
+    differ, pixels, scores, count = 0, 0.0, 0.0, 0
     for pair in zip(reference, boxes, strict=True):
-        for ours, theirs in (pair, pair[::-1]):
+        for ours, others in (pair, pair[::-1]):
             for box in ours[ours[:, 4] >= SURE]:
-                count += ours is pair[0]
-                same = theirs[theirs[:, 5] == box[5]]
-                far = np.abs(same[:, :4] - box[:4]).max(1)
-                if not len(same) or far.min() > NEAR:
-                    alone += 1
+                count += 1
+                same = others[others[:, 5] == box[5]]
+                far = np.abs(same[:, :4] - box[:4]).max(1, initial=0)
+                nearest = far.argmin() if len(same) else None
+                if nearest is None or far[nearest] > NEAR:
+                    differ += 1
                     continue
-                pixels = max(pixels, float(far.min()))
-                scores = max(scores, float(abs(same[far.argmin(), 4] - box[4])))
-    equal = not alone and pixels <= EQUAL[0] and scores <= EQUAL[1]
+                score = abs(float(same[nearest, 4] - box[4]))
+                differ += bool(far[nearest] > EQUAL[0] or score > EQUAL[1])
+                pixels, scores = max(pixels, float(far[nearest])), max(scores, score)
     largest = {"pixels": round(pixels, 4), "scores": round(scores, 5)}
-    return {"equal": equal, "boxes": count, "alone": alone, **largest}
+    return {"equal": not differ, "boxes": count, "differ": differ, **largest}
 
 
 def one_line(error: BaseException) -> str:
     """Kind and message of an error, without line breaks and folders."""
-    text = " ".join(re.sub(r"(/[\w.+-]+)+/", "", f"{type(error).__name__}: {error}").split())
-    return text if len(text) <= 300 else f"{text[:150]} … {text[-150:]}"
+    words = re.sub(r"(?<![\w/:])(/[\w.+-]+)+/", "", f"{type(error).__name__}: {error}").split()
+    return " ".join(words) if len(words) <= 25 else " ".join([*words[:12], "…", *words[-12:]])
 
 
 def examine(args: argparse.Namespace, target: Target, name: str, folder: Path) -> None:
@@ -171,7 +169,6 @@ def examine(args: argparse.Namespace, target: Target, name: str, folder: Path) -
                 record["ap"] = round(100 * float(metrics.box.map), 2)
             record["stage"] = "done"
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
         record["error"] = one_line(error)
     write_json(folder / "examine.json", record)
 
@@ -207,10 +204,10 @@ def child(args: argparse.Namespace, step: str, key: str, name: str) -> Record:
     command = [sys.executable, str(HERE), *sys.argv[1:], "--child", step, key, name]
     with (folder / f"{step}.log").open("w") as log:
         try:
-            code = subprocess.run(command, stdout=log, stderr=log, timeout=PATIENCE).returncode
+            code = subprocess.run(command, stdout=log, stderr=log, timeout=900).returncode
             failure = {"error": f"the process ended with code {code}"} if code else {}
         except subprocess.TimeoutExpired:
-            failure = {"error": f"took longer than {PATIENCE} seconds"}
+            failure = {"error": "took longer than 15 minutes"}
     figures = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     return figures if step == "time" else {"stage": "convert"} | figures | failure
 
@@ -222,8 +219,9 @@ def cell(row: Record, ap: float) -> str:
         return stages[stage]
     if row["equal"]:
         return "=" if row["file"] != "model.pt" else f"AP {ap:.1f}"
-    change = f"AP {row['ap'] - ap:+.1f}"
-    return change if TARGETS[row["target"]].int8 else f"{change}, {row['pixels']:.1f} px"
+    int8 = TARGETS[row["target"]].int8
+    boxes = "" if int8 else f", {row['differ']} of {row['boxes']} boxes differ"
+    return f"AP {row['ap'] - ap:+.1f}{boxes}"
 
 
 def table(rows: Mapping[tuple[str, str], Record]) -> str:
@@ -293,7 +291,7 @@ def main() -> None:
         rows = read(args.json) | {(key, name): row}  # another call may have written meanwhile
         order = product(TARGETS, sorted({model for _, model in rows}))
         write_json(args.json, [rows[place] for place in order if place in rows])
-        print(row, flush=True)
+        print(row)
     if not args.targets:
         print(table(read(args.json)))
 
