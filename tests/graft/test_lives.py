@@ -127,7 +127,7 @@ def test_a_life(family: str, neck: str, task: str, tmp_path: Path) -> None:
         whole, of_onnx = (evaluated(each, task, side) for each in (best, path))
         assert of_onnx == pytest.approx(whole, abs=0.005)
 
-    assert main(["quantize", str(path), str(data), "--images", "8", "--runs", "0"]) == 0
+    assert main(["quantize", str(path), str(data), "--count", "8", "--repeats", "0"]) == 0
     small = path.with_name("best-int8.onnx")
     assert small.stat().st_size < 0.5 * path.stat().st_size
     for whole_output, rounded in zip(outputs(path, x), outputs(small, x), strict=True):
