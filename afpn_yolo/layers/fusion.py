@@ -149,8 +149,9 @@ class AFPNFusion(LevelFusion):
         weights = self.weights(levels)
         if self.weights.pair:
             # In this form OpenCV 5.0 opens it, too: a map of one channel that comes from a
-            # convolution can't be multiplied there before another operation has been at it.
-            return levels[1] - (levels[1] - levels[0]) * (1 - weights)
+            # convolution can't be multiplied there before another operation has been at it. An
+            # addition, since ONNX Runtime has no subtraction in INT8.
+            return levels[1] + (levels[1] - levels[0]) * weights.add(-1)
         maps = weights.split(1, 1)
         total = levels[0] * maps[0]
         for x, weight in zip(levels[1:], maps[1:], strict=True):
