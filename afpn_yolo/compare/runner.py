@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -97,29 +97,32 @@ class Comparison:
         """
         with self.lock:
             self.check()
-            records = self.records() | {record["run"]: record}
-            content = self.content() | {"runs": [*records.values()], "verdict": None}
-            write_json(self.path, content)
+            content = self.content()
+            runs = [one for one in content["runs"] if one["run"] != record["run"]]
+            write_json(self.path, content | {"runs": [*runs, record], "verdict": None})
             self.results().write_markdown(self.out, self.name)
 
     def results(self) -> Results:
         """What the finished runs of these rows show; after the last one, with the verdict."""
-        necks = dict.fromkeys(run.neck for run in self.runs)
-        return Results.of(necks, self.records(), self._judge)
+        necks, records = dict.fromkeys(run.neck for run in self.runs), self.records()
+        finished = sum(run.name in records for run in self.runs)
+        return Results.of(necks, records, partial(self._judge, finished))
 
-    def _judge(self, table: Sequence[Row]) -> dict[str, Any] | None:
+    def _judge(self, finished: int, table: Sequence[Row]) -> dict[str, Any] | None:
         """Give the verdict, store it, and count it unless these runs have had theirs."""
         if not self.judged:
             return None
-        if missing := self.check():
-            return pending(len(self.runs) - len(missing), len(self.runs))
+        if finished < len(self.runs):
+            return pending(finished, len(self.runs))
         with self.lock:
             content = self.content()
             verdicts, runs = content.get("verdicts", []), len(content["runs"])
             if verdicts[-1:] != [runs]:
                 verdicts = [*verdicts, runs]
             verdict = judge(table, len(verdicts))
-            write_json(self.path, content | {"verdicts": verdicts, "verdict": verdict})
+            judged: ComparisonFile = {**content, "verdicts": verdicts, "verdict": verdict}
+            if judged != content:
+                write_json(self.path, judged)
         return verdict
 
     def files(self) -> list[Path]:
