@@ -16,15 +16,9 @@ from scipy import stats
 from afpn_yolo.compare.pareto import over_cost, read_table
 from afpn_yolo.compare.plan import Candidate, Run
 from afpn_yolo.compare.results import Results, notes, shared
+from afpn_yolo.compare.significance import Difference, error_rate, pairwise_differences
 from afpn_yolo.compare.table import rows
-from afpn_yolo.compare.verdict import (
-    NOTE,
-    UNSEEN,
-    Difference,
-    differences,
-    error_rate,
-    judge,
-)
+from afpn_yolo.compare.verdict import NOTE, UNSEEN, judge
 from afpn_yolo.compare.yolo import YoloRuns
 from afpn_yolo.evaluation.records import Record, Result
 from tests.compare.test_plan import record, records, result
@@ -49,7 +43,7 @@ def table(**scores: tuple[float, ...]) -> list[Any]:
 def pair(number: int = 1, **scores: tuple[float, ...]) -> Difference:
     """The first row against the second."""
     necks = table(**scores)
-    return differences(necks, number)[necks[0].name, necks[1].name]
+    return pairwise_differences(necks, number)[necks[0].name, necks[1].name]
 
 
 def test_the_interval_of_rows_that_scatter_alike() -> None:
@@ -64,7 +58,7 @@ def test_the_interval_of_rows_that_scatter_alike() -> None:
 
 def test_a_row_that_scatters_more_has_a_wider_interval() -> None:
     rows = {"a": (20.0, 20.5, 21.0), "b": (19.0, 19.5, 20.0), "c": (10.0, 14.0, 18.0)}
-    gaps = differences(table(**rows))
+    gaps = pairwise_differences(table(**rows))
     widths = [gaps[one].high - gaps[one].low for one in (("a-n", "b-n"), ("a-n", "c-n"))]
     assert widths[0] < widths[1]
 
@@ -98,7 +92,7 @@ def mistakes(rng: Generator, seeds: Sequence[int], number: int = 1) -> Iterator[
     """Whether a comparison of equal necks shows a difference, again and again."""
     while True:
         scores = {f"n{i}": (*rng.normal(20, 0.7, n),) for i, n in enumerate(seeds)}
-        yield any(gap.seen for gap in differences(table(**scores), number).values())
+        yield any(gap.seen for gap in pairwise_differences(table(**scores), number).values())
 
 
 @pytest.mark.slow
@@ -115,7 +109,7 @@ def test_equal_necks_are_told_apart_in_5_of_100_where_seeds_are_added_as_advised
         scores = [[*rng.normal(20, 0.7, 3)] for _ in range(4)]
         for number in (1, 2, 3):
             necks = table(**{f"n{i}": (*row,) for i, row in enumerate(scores)})
-            gaps = [*differences(necks, number).values()]
+            gaps = [*pairwise_differences(necks, number).values()]
             if any(gap.seen for gap in gaps):
                 seen += 1
                 break
