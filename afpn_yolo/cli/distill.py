@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model")
     add("source", metavar="SOURCE", nargs="+", help="images, folders or globs")
     add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-lite.pt")
-    kinds = "lite (the default), lite-sum, afpn: as published, sum, concat, none"
+    kinds = "lite (the default), lite-sum, hybrid, afpn: as published, sum, concat, none"
     add("--neck", metavar="KIND", help=kinds)
     add("--model", help="model YAML of the student, in place of the teacher's with another neck")
     add("--steps", type=int, default=Schedule.steps, help="steps of the optimizer (%(default)s)")

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `afpn_yolo.cli`."""
     parser.add_argument("model", help="model YAML as `yolo train` takes it: yolo11n-seg.yaml")
     kinds = (
-        "afpn: as published (the default), lite: smaller, lite-sum, sum, concat: without ASFF, none"
+        "afpn: as published (the default), lite: smaller, hybrid: from checkpoints, lite-sum, sum, "
+        "concat: without ASFF, none"
     )
     parser.add_argument("--neck", default="afpn", metavar="KIND", help=kinds)
     add_output(parser, ".yaml", "it must be new")

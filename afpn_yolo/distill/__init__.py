@@ -17,13 +17,13 @@ class Schedule:
         steps: Steps of the optimizer.
         batch: Crops in a step.
         imgsz: Side of a crop in pixels; a multiple of the coarsest level's stride.
-        lr: Highest learning rate of AdamW. It rises over the first tenth of the steps, and then
-            falls to zero.
+        lr: Highest learning rate of Muon; AdamW, for all but convolutions, has half of it. It rises
+            over the first twentieth of the steps, and then falls to zero.
         seed: For the order of images and the crops.
     """
 
     steps: int = 1500
     batch: int = 16
     imgsz: int = 256
-    lr: float = 3e-2
+    lr: float = 2e-2
     seed: int = 0

@@ -92,7 +92,10 @@ def distill(
     except ValueError as error:
         raise ValueError(f"{teacher}: {error}") from None
     student: Any = untrained(yaml, source)
-    models = TeacherStudent(source.float(), student)
+    before = {name: tensor.clone() for name, tensor in student.named_parameters()}
+    student.load(source.float(), verbose=False)
+    given = [p for name, p in student.named_parameters() if not torch.equal(p, before[name])]
+    models = TeacherStudent(source, student)
     if models.channels not in (1, 3):
         raise ValueError(f"{teacher} takes images of {models.channels} channels; 3 or 1 are read")
     stride = int(max(student.stride))
@@ -108,7 +111,7 @@ def distill(
     if len(images) < HELD_BACK:
         held_back = seen = [*images]
     state = out.with_name(f"{out.name}.state")
-    trainer = DistillationTrainer(models, seen, held_back, schedule, state, device)
+    trainer = DistillationTrainer(models, seen, held_back, schedule, state, device, given)
     trainer.run(progress)
     rescale(models.neck)
     result = Distilled(out, trainer.before, trainer.evaluate(), head, len(seen))

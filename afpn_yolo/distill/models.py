@@ -10,10 +10,11 @@ from torch import Tensor
 
 from afpn_yolo.base.yaml_rows import backbone_rows, image_channels
 from afpn_yolo.graft.shapes import run_rows
-from afpn_yolo.upstream.neck import NeckModule
+from afpn_yolo.upstream.neck import NeckModule, class_scores
 
 Levels = tuple[Tensor, ...]
 
+BACKGROUND = 0.05  # weight of a position where the teacher sees nothing
 SIDE = 256  # pixels, of which the coarsest level of any model, P7, has two positions a side
 
 
@@ -75,3 +76,12 @@ class TeacherStudent:
             features = run_rows(self.teacher.model, {-1: images}, range(self._first))
             teacher = self._teacher_neck(*(features[i] for i in self._teacher_neck.inputs))
         return self.neck(*(features[i] for i in self.neck.inputs)), teacher
+
+    @torch.no_grad()
+    def weights(self, teacher: Levels) -> Levels | None:
+        """How much each position counts (B, 1, H_i, W_i): the teacher's highest class score there.
+
+        A little is added everywhere. None where the head has no class scores.
+        """
+        scores = class_scores(self.teacher.model[-1], teacher)
+        return scores and tuple(score.amax(1, keepdim=True) + BACKGROUND for score in scores)

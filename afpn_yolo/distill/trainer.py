@@ -12,18 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import v2
 
 from afpn_yolo.base.files import written_whole
 from afpn_yolo.distill import Schedule
 from afpn_yolo.distill.models import Levels, TeacherStudent
+from afpn_yolo.distill.muon import Muon
 from afpn_yolo.edge.images import read
 from afpn_yolo.evaluation.fingerprint import tensor_digest
 from afpn_yolo.upstream.loading import move
 
 SAVE_EVERY = 100  # steps
+SLOW = 0.2  # share of the learning rate for what has learnt something already
 EVALUATED = 64  # crops of the images held back
 
 
@@ -70,6 +72,7 @@ class DistillationTrainer:
         images, held_back: Image files to learn from, and to evaluate on.
         state: File with the progress so far, until the end.
         device: As `yolo` takes it.
+        given: Parameters that have learnt something already; they change more slowly.
 
     Attributes:
         before: `evaluate` of the untrained neck.
@@ -86,6 +89,7 @@ class DistillationTrainer:
         schedule: Schedule,
         state: Path,
         device: str,
+        given: Sequence[nn.Parameter] = (),
     ) -> None:
         self.models, self.schedule, self.state = models, schedule, state
         self.images, self.held_back = [*images], [*held_back]
@@ -96,15 +100,18 @@ class DistillationTrainer:
         for model in (models.teacher, models.student):
             move(model, device)
         self.device = next(models.student.parameters()).device
-        self.optimizer = torch.optim.AdamW(models.neck.parameters(), lr=schedule.lr, weight_decay=0)
-        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, schedule.lr, total_steps=schedule.steps + 1, pct_start=0.1
-        )
+        self.optimizers = _optimizers(models.neck, {id(p) for p in given}, schedule.lr)
+        self.schedulers = [LambdaLR(optimizer, self._lr) for optimizer in self.optimizers]
         self.step = 0
         batch = next(iter(self._batches(self.images, schedule.batch)))
         self.variance = _variances(models.levels(batch)[1])
         self.before = self.evaluate()
         self._resume()
+
+    def _lr(self, step: int) -> float:
+        """Share of the highest learning rate: up in a twentieth of the steps, down by a cosine."""
+        share = step / self.schedule.steps
+        return min(share * 20 + 1 / self.schedule.steps, (1 + math.cos(math.pi * share)) / 2)
 
     def _batches(
         self, images: Sequence[Path], length: int, first: int = 0, shift: int = 0
@@ -127,12 +134,14 @@ class DistillationTrainer:
         first, length = self.step * schedule.batch, schedule.steps * schedule.batch
         neck.train()
         for images in self._batches(self.images, length, first):
-            errors = _errors(*self.models.levels(images)) / self.variance
-            self.optimizer.zero_grad()
+            student, teacher = self.models.levels(images)
+            weights = self.models.weights(teacher)
+            errors = _errors(student, teacher, weights) / self.variance
+            neck.zero_grad()
             errors.sum().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(neck.parameters(), 10.0)
-            self.optimizer.step()
-            self.scheduler.step()
+            for part in (*self.optimizers, *self.schedulers):
+                part.step()
             self.step += 1
             values = errors.detach().tolist()
             if not all(map(math.isfinite, values)):
@@ -168,8 +177,7 @@ class DistillationTrainer:
             "key": self.key,
             "step": self.step,
             "neck": self.models.neck.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "parts": [part.state_dict() for part in (*self.optimizers, *self.schedulers)],
         }
         with written_whole(self.state) as part:
             torch.save(content, part)
@@ -183,14 +191,33 @@ class DistillationTrainer:
         except Exception:  # there is none, it is cut short, or another program's
             return
         self.models.neck.load_state_dict(content["neck"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scheduler.load_state_dict(content["scheduler"])
+        parts = (*self.optimizers, *self.schedulers)
+        for part, state in zip(parts, content["parts"], strict=True):
+            part.load_state_dict(state)
         self.step = content["step"]
 
 
-def _errors(student: Levels, teacher: Levels) -> Tensor:
-    """Each level's mean squared error."""
-    return torch.stack([mse_loss(*pair) for pair in zip(student, teacher, strict=True)])
+def _optimizers(neck: nn.Module, given: set[int], lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for convolutions, AdamW for the rest; `given` are the ids of slower parameters."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for weight in neck.parameters():
+        groups.setdefault((weight.ndim == 4, id(weight) in given), []).append(weight)
+    optimizers: list[torch.optim.Optimizer] = []
+    for (kernels, slow), weights in groups.items():
+        rate = lr * SLOW if slow else lr
+        optimizers.append(
+            Muon(weights, rate) if kernels else torch.optim.AdamW(weights, rate / 2, weight_decay=0)
+        )
+    return optimizers
+
+
+def _errors(student: Levels, teacher: Levels, weights: Levels | None = None) -> Tensor:
+    """Each level's mean squared error, weighted by position where `weights` (B, 1, H, W) are."""
+    squares = [(ours - goal).pow(2) for ours, goal in zip(student, teacher, strict=True)]
+    if weights is None:
+        return torch.stack([square.mean() for square in squares])
+    pairs = zip(squares, weights, strict=True)
+    return torch.stack([(s.mean(1, keepdim=True) * w).sum() / w.sum() for s, w in pairs])
 
 
 def _variances(levels: Levels) -> Tensor:

@@ -99,7 +99,15 @@ def _fitted(neck: str, d: Mapping[str, Any], pyramid: Pyramid) -> tuple[list[Row
         return _rows(config, d, pyramid), ""
     for shares in (config.shares, *NARROWER):
         measured = _rows(replace(config, shares=shares, fusion="AFPNFusion"), d, pyramid)
-        cost = measure({**d, "head": [row.content for row in measured]})[1]
+        try:
+            cost = measure({**d, "head": [row.content for row in measured]})[1]
+        except ValueError as error:
+            if not config.blocks:
+                raise
+            raise ValueError(
+                f"{yaml_name(d)}: the last rows of its neck can't follow AFPN's fusion; take the "
+                "neck lite"
+            ) from error
         rows = _rows(replace(config, shares=shares), d, pyramid)
         if cost.within(pyramid.cost):
             return rows, ""

@@ -24,6 +24,8 @@ class NeckConfig:
         lateral: Whether every level has a second 1x1 convolution before it is fused.
         units: Residual units after every fusion.
         taps: Whether the backbone's own features are concatenated to the fused ones at the end.
+        blocks: Whether the stock neck's last row of each level comes last here too, in place of a
+            1x1 convolution: a checkpoint of the stock model has the weights of most of it.
     """
 
     about: str = ""
@@ -33,6 +35,7 @@ class NeckConfig:
     lateral: bool = True
     units: int = 3
     taps: bool = False
+    blocks: bool = False
 
 
 LITE = NeckConfig(
@@ -51,6 +54,12 @@ NECKS: dict[str, NeckConfig | None] = {
         about=f"{LITE.about} Sums in place of ASFF: for accelerators without softmax.",
         fusion="AFPNSum",
         options=("plain", "nearest"),
+    ),
+    "hybrid": replace(
+        LITE,
+        about="The lite form with the stock neck's last block of each level, for training from a "
+        "checkpoint of the stock model.",
+        blocks=True,
     ),
     "sum": NeckConfig(
         "Element-wise sum in place of ASFF in every fusion: a line of the paper's Table V.",
@@ -78,12 +87,14 @@ class Level:
         width: What a row asks for to give the channels that the head reads; those of `tap` where
             it reads none.
         read: Whether the head reads it; it is fused to the others where not.
+        block: The stock row that the head reads: its number, module and arguments.
     """
 
     number: int
     tap: int
     width: int
     read: bool = True
+    block: tuple[int, str, tuple[Any, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,9 +123,20 @@ class Rows:
         note: str = "level ",
     ) -> list[int]:
         """Append a row for each level, a heading above the first; returns their numbers."""
+        return self.append(levels, sources, [(1, module, a) for a in args], heading, note)
+
+    def append(
+        self,
+        levels: Sequence[Level],
+        sources: Iterable[Any],
+        contents: Iterable[tuple[int, str, Sequence[Any]]],
+        heading: str,
+        note: str,
+    ) -> list[int]:
+        """As `add`, but each row has its own number, module and arguments."""
         start = self.first + len(self.rows)
-        for x, source, arguments in zip(levels, sources, args, strict=True):
-            row = [source, 1, module, arguments]
+        for x, source, (number, module, args) in zip(levels, sources, contents, strict=True):
+            row = [source, number, module, [*args]]
             self.rows.append(Row(row, f": {note}{x.number}", heading))
             heading = ""
         return [*range(start, self.first + len(self.rows))]
@@ -148,9 +170,14 @@ def neck_rows(
     heading = "Expand: back to the channels that the head reads."
     if config.taps:
         heading = "Expand: concatenate the backbone's features, then back to the head's channels."
+        if config.blocks:
+            heading += " The blocks are the stock neck's: weights trained there fit most of them."
         pairs = [[source, x.tap] for source, x in zip(fused, read, strict=True)]
         fused = rows.add(read, pairs, "Concat", [[1] for _ in read], heading)
         heading = ""
+    blocks = [x.block for x in read if x.block]
+    if config.blocks and len(blocks) == len(read):
+        return rows.rows, rows.append(read, fused, blocks, heading, "P")
     return rows.rows, rows.add(read, fused, "AFPNConv", widths, heading, "P")
 
 

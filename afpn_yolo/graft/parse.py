@@ -71,7 +71,7 @@ def find_pyramid(d: Mapping[str, Any], ours: bool = False) -> Pyramid:
     for stride, row in wanted:
         tap = _tap(d, stride, shapes[:first], by_neck)
         width = _width(d, tap if row is None else row, shapes, row is not None)
-        levels.append(Level(stride.bit_length() - 1, tap, width, row is not None))
+        levels.append(Level(stride.bit_length() - 1, tap, width, row is not None, _block(d, row)))
     if len(levels) < 2:
         raise ValueError(f"{yaml_name(d)}: its neck and its head read one level, {NO_PYRAMID}")
     positions = tuple(order.index(i) for i in range(len(order)))
@@ -114,6 +114,14 @@ def _tap(
             "doesn't have; put the rows that make it at the end of the backbone"
         )
     return max([i for i in rows if i in by_neck] or rows)
+
+
+def _block(d: Mapping[str, Any], row: int | None) -> tuple[int, str, tuple[Any, ...]] | None:
+    """A row of the neck without its source; None for one of the backbone."""
+    if row is None or row < len(d["backbone"]):
+        return None
+    _, number, module, args = d["head"][row - len(d["backbone"])]
+    return number, module, tuple(args)
 
 
 def _width(d: Mapping[str, Any], row: int, shapes: Sequence[Shape | None], read: bool) -> int:

@@ -63,7 +63,7 @@ def resolve(kind: str, file: str | Path) -> Path | None:
     return shipped(kind, twin)
 
 
-NECK = re.compile(r"-(?:afpn(?:-(lite-sum|lite|sum|concat|none))?|(none))(?=-|$)")
+NECK = re.compile(r"-(?:afpn(?:-(lite-sum|lite|hybrid|sum|concat|none))?|(none))(?=-|$)")
 FAMILY = re.compile(r"yolov?\d+[a-z]?6?(?=-|$)")
 
 

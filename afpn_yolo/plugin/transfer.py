@@ -1,5 +1,8 @@
 """Weights of another model for one with a neck of ours: its backbone and head, no other rows.
 
+A hybrid's neck has the other model's last block of each level, too. The rest of a neck is one that
+comes with the package, where it has one for that backbone (`taught`).
+
 Ultralytics transfers weights by name and shape, and a row's number is part of the name: behind
 another neck the head would be lost, and rows of two necks that share number and shape mixed up. So
 its own `load` gets the other model with its rows renumbered as ours.
@@ -19,8 +22,10 @@ from ultralytics.utils import LOGGER
 
 from afpn_yolo.base.errors import yaml_name
 from afpn_yolo.base.yaml_rows import absolute, backbone_rows
+from afpn_yolo.graft.shapes import sources_of
 from afpn_yolo.layers import LAYERS
 from afpn_yolo.plugin.lookup import named_graft
+from afpn_yolo.plugin.taught import load_taught
 
 SHARED_PARTS = {"cv2", "cv3", "one2one_cv2", "one2one_cv3", "dfl"}
 """The parts that mean the same in all heads derived from `Detect`: boxes and classes."""
@@ -46,8 +51,9 @@ def transfer_by_part(tasks: ModuleType) -> None:
         known = isinstance(names, dict) and hasattr(stand_in.model[-1], "cv3")
         if known and self.names == {i: str(i) for i in range(len(names))}:
             self.names = dict(names)
+        neck = load_taught(self, source)
         if kwargs.get("verbose", True):
-            _log(self, source, stand_in)
+            _log(self, source, stand_in, neck)
         return result
 
     tasks.BaseModel.load = load_by_part
@@ -79,7 +85,8 @@ def _same_neck(model: Any, other: Any) -> bool:
 def renumbered(source: Any, model: Any) -> Any:
     """A model that shares its weights with `source`, with its rows where `model` has them.
 
-    Rows of the neck are empty, and so are those of backbone and head of another kind in `source`.
+    Rows of the neck are empty but for the blocks of a hybrid's, and so are those of backbone and
+    head of another kind in `source`.
     """
     rows: list[nn.Module] = [nn.Identity() for _ in model.model]
     for i in range(min(backbone_rows(model), backbone_rows(source))):
@@ -88,7 +95,26 @@ def renumbered(source: Any, model: Any) -> Any:
             rows[i] = row
     if len(source.model) > backbone_rows(source):
         rows[-1] = _head(source.model[-1], model.model[-1])
+    for i, row in _blocks(source, model).items():
+        rows[i] = row
     return _with_children(source, {"model": nn.Sequential(*rows)})
+
+
+def _blocks(source: Any, model: Any) -> dict[int, nn.Module]:
+    """What the head of `source` reads, by the row of a hybrid's neck that is of the same kind."""
+    heads = source.model[-1], model.model[-1]
+    if not all(isinstance(head, Detect) for head in heads):
+        return {}
+    theirs, ours = (
+        {float(s): row for s, row in zip(head.stride, sources_of(head), strict=True)}
+        for head in heads
+    )
+    pairs = {row: source.model[theirs[s]] for s, row in ours.items() if s in theirs}
+    return {
+        i: row
+        for i, row in pairs.items()
+        if type(row) is type(model.model[i]) and type(row) not in LAYERS.values()
+    }
 
 
 def _with_children(module: Any, children: dict[str, nn.Module]) -> Any:
@@ -119,21 +145,30 @@ def _head(source: Any, target: Any) -> nn.Module:
     return _with_children(source, parts)
 
 
-def _log(model: Any, source: Any, stand_in: Any) -> None:
-    """Log in one line what was transferred."""
+def _log(model: Any, source: Any, stand_in: Any, neck: str) -> None:
+    """Log in one line what was transferred, and the name of the taught neck that was loaded."""
     first = backbone_rows(model)
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
-    parts = {f"backbone (rows 0-{first - 1})": slice(first), "head": slice(-1, None)}
+    last = len(model.model) - 1
+    parts = {f"backbone (rows 0-{first - 1})": [*range(first)], "head": [last]}
+    if blocks := _blocks(source, model):
+        parts["neck's last blocks"] = [*blocks]
     fits, texts = [], []
     for part, rows in parts.items():
         # Without BatchNorm's counters, which fit everywhere.
         wanted, present = (
-            {k: v for k, v in nn.ModuleList(m.model[rows]).state_dict().items() if v.ndim}
+            {
+                k: v
+                for k, v in nn.ModuleList(m.model[i] for i in rows).state_dict().items()
+                if v.ndim
+            }
             for m in (model, stand_in)
         )
         fits.append(sum(k in present and v.shape == present[k].shape for k, v in wanted.items()))
         texts.append(f"{fits[-1]} of {len(wanted)} tensors of the {part}")
-    line = f"{name}: {' and '.join(texts)} transferred; all others start fresh"
+    listed = " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
+    line = f"{name}: {listed} transferred; "
+    line += f"the neck is afpn_yolo's {neck}" if neck else "all others start fresh"
     if fits[0]:
         LOGGER.info(line)
     else:

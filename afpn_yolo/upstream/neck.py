@@ -45,6 +45,18 @@ class NeckModule(nn.Module):
         return tuple(known[row] for row in self.outputs)
 
 
+def class_scores(head: Any, levels: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """Class scores (B, nc, H_i, W_i) of a detection head; None for one without a branch for them.
+
+    Of two sets of branches, as in YOLO26, those that predict.
+    """
+    branches = getattr(head, "one2one_cv3", None) or getattr(head, "cv3", None)
+    if branches is None or branches[0][-1].out_channels != head.nc:  # or cv3 embeds, as YOLO-World
+        return None
+    pairs = zip(branches, levels, strict=True)
+    return tuple(branch(level).sigmoid() for branch, level in pairs)
+
+
 @torch.inference_mode()
 def feature_shapes(model: nn.Module, batch: int, imgsz: int) -> Shapes:
     """Shapes of the neck's inputs, found by running the backbone."""

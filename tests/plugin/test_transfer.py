@@ -99,6 +99,28 @@ def test_rows_that_are_alike_by_chance_are_not_taken() -> None:
     assert carried(network, source, by_row(network)) == all_of(network, [*by_row(network)])
 
 
+@pytest.mark.parametrize(
+    ("source", "hybrid", "fresh"),
+    [
+        ("yolov5n.yaml", "yolov5n-afpn-hybrid.yaml", {"cv1.conv.weight", "cv2.conv.weight"}),
+        ("yolo11n-seg.yaml", "yolo11n-afpn-hybrid-seg.yaml", {"cv1.conv.weight"}),
+        ("yolov8n-p2.yaml", "yolov8n-afpn-hybrid.yaml", {"cv1.conv.weight"}),
+    ],
+)
+def test_a_hybrid_has_the_last_block_of_each_level(
+    source: str, hybrid: str, fresh: set[str]
+) -> None:
+    """But for the convolutions that read what is fused, which has other channels."""
+    stock, network = model_of(source), model_of(hybrid)
+    network.load(stock)
+    theirs = {float(s): i for s, i in zip(stock.stride, stock.model[-1].f, strict=True)}
+    rows = {i: theirs[float(s)] for s, i in zip(network.stride, network.model[-1].f, strict=True)}
+    missing = all_of(network, [*rows]) - carried(network, stock, rows)
+    assert missing == {f"{row}.{name}" for row in rows for name in fresh}
+    neck = {*range(len(network.yaml["backbone"]), len(network.model) - 1)} - {*rows}
+    assert not carried(network, stock, {i: i for i in neck if i < len(stock.model)})
+
+
 def test_another_number_of_classes() -> None:
     source, network = model_of("yolo11n.yaml"), model_of("yolo11n-afpn-lite.yaml", nc=5)
     network.load(source)
