@@ -100,8 +100,8 @@ class DistillationTrainer:
         for model in (models.teacher, models.student):
             move(model, device)
         self.device = next(models.student.parameters()).device
-        self.optimizers = _optimizers(models.neck, {id(p) for p in given}, schedule.lr)
-        self.schedulers = [LambdaLR(optimizer, self._lr) for optimizer in self.optimizers]
+        optimizers = _optimizers(models.neck, {id(p) for p in given}, schedule.lr)
+        self.parts: list[Any] = [*optimizers, *(LambdaLR(each, self._lr) for each in optimizers)]
         self.step = 0
         batch = next(iter(self._batches(self.images, schedule.batch)))
         self.variance = _variances(models.levels(batch)[1])
@@ -140,7 +140,7 @@ class DistillationTrainer:
             neck.zero_grad()
             errors.sum().backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(neck.parameters(), 10.0)
-            for part in (*self.optimizers, *self.schedulers):
+            for part in self.parts:
                 part.step()
             self.step += 1
             values = errors.detach().tolist()
@@ -177,7 +177,7 @@ class DistillationTrainer:
             "key": self.key,
             "step": self.step,
             "neck": self.models.neck.state_dict(),
-            "parts": [part.state_dict() for part in (*self.optimizers, *self.schedulers)],
+            "parts": [part.state_dict() for part in self.parts],
         }
         with written_whole(self.state) as part:
             torch.save(content, part)
@@ -191,8 +191,7 @@ class DistillationTrainer:
         except Exception:  # there is none, it is cut short, or another program's
             return
         self.models.neck.load_state_dict(content["neck"])
-        parts = (*self.optimizers, *self.schedulers)
-        for part, state in zip(parts, content["parts"], strict=True):
+        for part, state in zip(self.parts, content["parts"], strict=True):
             part.load_state_dict(state)
         self.step = content["step"]
 

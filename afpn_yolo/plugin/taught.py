@@ -55,8 +55,9 @@ def load_taught(model: Any, source: Any) -> str:
 def save_taught(model: Any, path: Path) -> None:
     """Write the neck of a model and the print of its backbone, a COCO checkpoint's."""
     tensors = {**neck_tensors(model), **backbone_print(model)}
+    arrays: dict[str, Any] = {k: v.detach().half().numpy() for k, v in tensors.items()}
     with written_whole(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **{k: v.detach().half().numpy() for k, v in tensors.items()})
+        np.savez_compressed(file, **arrays)
 
 
 def neck_tensors(model: Any) -> Tensors:
