@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Put the necks of distilled checkpoints into the package, where `pretrained=` finds them.
+"""Put the neck of a distilled checkpoint into the package, where `pretrained=` finds it.
 
-    afpn distill teacher=yolov8n.pt source=voc/images/train steps=15000
-    python scripts/taught.py yolov8n-afpn-lite.pt
+    afpn distill teacher=yolov8n.pt source=voc/images/train neck=hybrid steps=5000
+    python scripts/taught.py yolov8n.pt yolov8n-afpn-hybrid.pt
 
-Each becomes afpn_yolo/weights/NAME.npz. The teacher must be a COCO checkpoint as Ultralytics
+It becomes afpn_yolo/weights/NAME.npz. The teacher must be a COCO checkpoint as Ultralytics
 distributes it: its backbone is what the neck is recognised by.
 """
 
@@ -15,18 +15,21 @@ import sys
 from pathlib import Path
 
 from afpn_yolo.plugin.taught import FOLDER, save_taught
+from afpn_yolo.plugin.transfer import last_blocks
 from afpn_yolo.upstream.models import load_model
 
 
 def main() -> int:
-    """Write a file for each checkpoint."""
+    """Write the file."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("checkpoints", metavar="CHECKPOINT", nargs="+", type=Path)
-    for path in parser.parse_args().checkpoints:
-        out = FOLDER / f"{path.stem}.npz"
-        save_taught(load_model(path), out)
-        print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+    parser.add_argument("teacher", metavar="TEACHER", type=Path, help=".pt of the stock model")
+    parser.add_argument("student", metavar="STUDENT", type=Path, help=".pt of afpn distill")
+    args = parser.parse_args()
+    teacher, student = load_model(args.teacher), load_model(args.student)
+    out = FOLDER / f"{args.student.stem}.npz"
+    save_taught(student, last_blocks(teacher, student), out)
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     return 0
 
 

@@ -113,7 +113,7 @@ def distill(
     state = out.with_name(f"{out.name}.state")
     trainer = DistillationTrainer(models, seen, held_back, schedule, state, device, given)
     trainer.run(progress)
-    rescale(models.neck)
+    rescale(models.neck, given)
     result = Distilled(out, trainer.before, trainer.evaluate(), head, len(seen))
     save_checkpoint(student.cpu(), out)
     state.unlink(missing_ok=True)

@@ -1,12 +1,14 @@
 """Necks that come with the package, each taught behind the backbone of one COCO checkpoint.
 
-A file `afpn_yolo/weights/NAME.npz` holds in half precision the tensors of the neck's rows, and a
-print of the backbone: of each convolution, BatchNorm folded in, the first filter. A checkpoint is
-recognised by these and never by its name, which its owner may have changed.
+A file `afpn_yolo/weights/NAME.npz` holds in half precision the tensors of the neck's rows; of
+blocks that the checkpoint has itself only how far teaching changed them (`change.`); and a print of
+the backbone: of each convolution, BatchNorm folded in, the first filter. A checkpoint is recognised
+by these and never by its name, which its owner may have changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +27,31 @@ ALIKE = 0.95
 Tensors = dict[str, Tensor]
 
 
-def load_taught(model: Any, source: Any) -> str:
+def load_taught(model: Any, source: Any, blocks: Mapping[int, nn.Module]) -> str:
     """Load the neck that belongs behind a checkpoint's backbone into a model, if there is one.
 
     Args:
         model: A model with an AFPN neck.
         source: The model that its backbone was taken from.
+        blocks: Rows of the source's neck, by the row of the model that is alike.
 
     Returns:
         The name of the neck's file without its suffix; "" when none fits.
     """
-    neck = neck_tensors(model)
+    neck, known = neck_tensors(model), block_tensors(model, blocks)
     printed = None
     for path in sorted(FOLDER.glob("*.npz")):
         with np.load(path) as file:
             tensors = {name: torch.from_numpy(file[name]).float() for name in file.files}
-        known = {k: tensors.pop(k) for k in [*tensors] if k.startswith("print.")}
+        wanted = {k: tensors.pop(k) for k in [*tensors] if k.startswith("print.")}
+        for name in [k for k in tensors if k.startswith("change.")]:
+            own = known.get(name.removeprefix("change."))
+            if own is not None and own.shape == tensors[name].shape:
+                tensors[name.removeprefix("change.")] = own + tensors.pop(name)
         if {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in neck.items()}:
             continue
         printed = printed or backbone_print(source)
-        if similarity(printed, known) > ALIKE:
+        if similarity(printed, wanted) > ALIKE:
             with torch.no_grad():
                 for name, tensor in tensors.items():
                     neck[name].copy_(tensor)
@@ -52,12 +59,31 @@ def load_taught(model: Any, source: Any) -> str:
     return ""
 
 
-def save_taught(model: Any, path: Path) -> None:
-    """Write the neck of a model and the print of its backbone, a COCO checkpoint's."""
-    tensors = {**neck_tensors(model), **backbone_print(model)}
-    arrays: dict[str, Any] = {k: v.detach().half().numpy() for k, v in tensors.items()}
+def save_taught(model: Any, blocks: Mapping[int, nn.Module], path: Path) -> None:
+    """Write the neck of a model and the print of its backbone, a COCO checkpoint's.
+
+    `blocks` are rows of the checkpoint's neck, as for `load_taught`.
+    """
+    tensors = neck_tensors(model)
+    for name, value in block_tensors(model, blocks).items():
+        tensors[f"change.{name}"] = tensors.pop(name) - value
+    arrays: dict[str, Any] = {
+        name: tensor.detach().half().numpy()
+        for name, tensor in {**tensors, **backbone_print(model)}.items()
+    }
     with written_whole(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def block_tensors(model: Any, blocks: Mapping[int, nn.Module]) -> Tensors:
+    """The tensors of blocks that have the shape of those of the model's neck, by name there."""
+    neck, first = neck_tensors(model), backbone_rows(model)
+    named = {
+        f"{row - first}.{name}": tensor.float()
+        for row, block in blocks.items()
+        for name, tensor in block.state_dict().items()
+    }
+    return {k: v for k, v in named.items() if k in neck and neck[k].shape == v.shape}
 
 
 def neck_tensors(model: Any) -> Tensors:

@@ -51,7 +51,7 @@ def transfer_by_part(tasks: ModuleType) -> None:
         known = isinstance(names, dict) and hasattr(stand_in.model[-1], "cv3")
         if known and self.names == {i: str(i) for i in range(len(names))}:
             self.names = dict(names)
-        neck = load_taught(self, source)
+        neck = load_taught(self, source, last_blocks(source, self))
         if kwargs.get("verbose", True):
             _log(self, source, stand_in, neck)
         return result
@@ -95,12 +95,12 @@ def renumbered(source: Any, model: Any) -> Any:
             rows[i] = row
     if len(source.model) > backbone_rows(source):
         rows[-1] = _head(source.model[-1], model.model[-1])
-    for i, row in _blocks(source, model).items():
+    for i, row in last_blocks(source, model).items():
         rows[i] = row
     return _with_children(source, {"model": nn.Sequential(*rows)})
 
 
-def _blocks(source: Any, model: Any) -> dict[int, nn.Module]:
+def last_blocks(source: Any, model: Any) -> dict[int, nn.Module]:
     """What the head of `source` reads, by the row of a hybrid's neck that is of the same kind."""
     heads = source.model[-1], model.model[-1]
     if not all(isinstance(head, Detect) for head in heads):
@@ -151,7 +151,7 @@ def _log(model: Any, source: Any, stand_in: Any, neck: str) -> None:
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
     last = len(model.model) - 1
     parts = {f"backbone (rows 0-{first - 1})": [*range(first)], "head": [last]}
-    if blocks := _blocks(source, model):
+    if blocks := last_blocks(source, model):
         parts["neck's last blocks"] = [*blocks]
     fits, texts = [], []
     for part, rows in parts.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,8 +36,8 @@ def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 @torch.no_grad()
-def rescale(rows: nn.Module) -> None:
-    """Scale the weights of each `Conv` under BatchNorm to the size of fresh ones.
+def rescale(rows: nn.Module, kept: Sequence[nn.Parameter] = ()) -> None:
+    """Scale the weights of each `Conv` under BatchNorm to the size of fresh ones, but for `kept`.
 
     Outputs stay: BatchNorm divides by the standard deviation of its input. But an optimizer's step
     turns weights that a high learning rate has made ten times as large a tenth as far.
@@ -45,6 +46,8 @@ def rescale(rows: nn.Module) -> None:
         if not isinstance(module, Conv) or not isinstance(getattr(module, "bn", None), BatchNorm2d):
             continue
         weight, bn = module.conv.weight, module.bn
+        if any(weight is parameter for parameter in kept):
+            continue
         size = weight.pow(2).mean().sqrt()
         mean, variance = bn.running_mean, bn.running_var
         if mean is None or variance is None or not size > 0:

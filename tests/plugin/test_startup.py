@@ -133,6 +133,8 @@ def test_wheel(wheel: Path, edge_model: Path, tmp_path: Path) -> None:
     assert (environment.packages / "afpn_yolo" / "py.typed").is_file()
     check_commands(environment, edge_model)
     shipped = {path.name for path in environment.packages.glob("afpn_yolo/*/*.yaml")}
+    necks = {path.name for path in environment.packages.glob("afpn_yolo/weights/*.npz")}
+    assert necks == {path.name for path in (ROOT / "afpn_yolo" / "weights").iterdir()} != set()
     edge = "import sys, afpn_yolo.edge.__main__ as m; print(m.__file__, 'torch' in sys.modules)"
     assert environment.run(edge).endswith("afpn_yolo/edge/__main__.py False\n")
     assert shipped == {path.name for kind in ("models", "data") for path in (ROOT / kind).iterdir()}
