@@ -2,8 +2,8 @@
 
 A file `afpn_yolo/weights/NAME.npz` holds in half precision the tensors of the neck's rows; of
 blocks that the checkpoint has itself only how far teaching changed them (`change.`); and a print of
-the backbone: of each convolution, BatchNorm folded in, the first filter. A checkpoint is recognised
-by these and never by its name, which its owner may have changed.
+the backbone: the first filter of each convolution. A checkpoint is recognised by these and never by
+its name, which its owner may have changed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def block_tensors(model: Any, blocks: Mapping[int, nn.Module]) -> Tensors:
     """The tensors of blocks that have the shape of those of the model's neck, by name there."""
     neck, first = neck_tensors(model), backbone_rows(model)
     named = {
-        f"{row - first}.{name}": tensor.float()
+        f"{row - first}.{name}": tensor.float().cpu()
         for row, block in blocks.items()
         for name, tensor in block.state_dict().items()
     }
@@ -94,16 +94,17 @@ def neck_tensors(model: Any) -> Tensors:
 
 
 def backbone_print(model: Any) -> Tensors:
-    """The first filter (C, H, W) of each convolution of a backbone, BatchNorm folded in."""
+    """The first filter (C, H, W) of each convolution of a backbone, at any scale.
+
+    Of BatchNorm only the sign is folded in: the scale doesn't change a cosine.
+    """
     rows = nn.Sequential(*model.model[: backbone_rows(model)])
     filters: Tensors = {}
     for name, module in rows.named_modules():
         if isinstance(module, Conv):
-            weight = module.conv.weight[0].detach().float()
-            if isinstance(bn := getattr(module, "bn", None), nn.BatchNorm2d):  # not fused yet
-                variance: Any = bn.running_var
-                weight = weight * bn.weight[0].detach() / (variance[0] + bn.eps).sqrt()
-            filters[f"print.{name}"] = weight
+            bn = getattr(module, "bn", None)
+            sign = bn.weight[0].sign() if isinstance(bn, nn.BatchNorm2d) else 1  # or fused already
+            filters[f"print.{name}"] = (module.conv.weight[0] * sign).detach().float().cpu()
     return filters
 
 

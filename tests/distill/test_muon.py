@@ -43,7 +43,7 @@ def test_it_fits_a_convolution() -> None:
     for _ in range(60):
         error = (conv(x) - goal(x)).pow(2).mean()
         optimizer.zero_grad()
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         optimizer.step()
         errors.append(float(error.detach()))
     assert errors[-1] < 0.05 * errors[0]
