@@ -78,5 +78,5 @@ def run(args: argparse.Namespace) -> int:
     if min(result.after) < 0:
         hint = f"is the teacher trained, and are {args.steps} steps enough?"
         print(f"below zero is worse than the teacher's mean: {hint}", file=sys.stderr)
-    print("the head is the teacher's" if result.head else "the head is untrained")
+    print("the head is the teacher's" if result.head else "the head has what fits of the teacher's")
     return 0
