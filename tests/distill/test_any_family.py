@@ -151,7 +151,8 @@ def test_a_student_of_another_task_is_saved_as_of_its_own(images: Path) -> None:
     assert (model.task, model.names) == ("segment", source.names)
     assert_equal(model.model.model[-1].cv2, source.model[-1].cv2)  # boxes mean the same in both
     (rows, *_), *_ = model.model.eval()(torch.zeros(1, 3, 64, 64))
-    assert rows.shape[1] == 4 + 80 + 32 and bool(rows.isfinite().all())  # 32 of masks
+    assert rows.shape[1] == 4 + 80 + 32  # coefficients of masks
+    assert bool(rows.isfinite().all())
     model.predict(next(images.iterdir()), imgsz=64, verbose=False)
 
 
