@@ -42,6 +42,9 @@ def load_taught(model: Any, source: Any, blocks: Mapping[int, nn.Module]) -> str
     printed = None
     for path in sorted(FOLDER.glob("*.npz")):
         with np.load(path) as file:
+            names = {k.removeprefix("change.") for k in file.files if not k.startswith("print.")}
+            if names != neck.keys():  # of another family: its arrays needn't be read
+                continue
             tensors = {name: torch.from_numpy(file[name]).float() for name in file.files}
         wanted = {k: tensors.pop(k) for k in [*tensors] if k.startswith("print.")}
         for name in [k for k in tensors if k.startswith("change.")]:

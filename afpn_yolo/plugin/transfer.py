@@ -11,7 +11,7 @@ its own `load` gets the other model with its rows renumbered as ours.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from types import ModuleType
 from typing import Any
@@ -44,16 +44,17 @@ def transfer_by_part(tasks: ModuleType) -> None:
             weights = source = source.student_model
         if not _is_graft(self) or not _has_rows(source) or _same_neck(self, source):
             return load(self, weights, *args, **kwargs)
-        stand_in = renumbered(source, self)
+        blocks = last_blocks(source, self)
+        stand_in = renumbered(source, self, blocks)
         result = load(self, stand_in, *args, **kwargs)
         names: Any = getattr(source, "names", None)
         # Ultralytics does this only where the weights of all rows fit.
         known = isinstance(names, dict) and hasattr(stand_in.model[-1], "cv3")
         if known and self.names == {i: str(i) for i in range(len(names))}:
             self.names = dict(names)
-        neck = load_taught(self, source, last_blocks(source, self))
+        neck = load_taught(self, source, blocks)
         if kwargs.get("verbose", True):
-            _log(self, source, stand_in, neck)
+            _log(self, source, stand_in, blocks, neck)
         return result
 
     tasks.BaseModel.load = load_by_part
@@ -82,11 +83,11 @@ def _same_neck(model: Any, other: Any) -> bool:
     return backbone_rows(model) == backbone_rows(other) and rows(model) == rows(other)
 
 
-def renumbered(source: Any, model: Any) -> Any:
+def renumbered(source: Any, model: Any, blocks: Mapping[int, nn.Module]) -> Any:
     """A model that shares its weights with `source`, with its rows where `model` has them.
 
-    Rows of the neck are empty but for the blocks of a hybrid's, and so are those of backbone and
-    head of another kind in `source`.
+    Rows of the neck are empty but for `blocks`, and so are those of backbone and head of another
+    kind in `source`.
     """
     rows: list[nn.Module] = [nn.Identity() for _ in model.model]
     for i in range(min(backbone_rows(model), backbone_rows(source))):
@@ -95,7 +96,7 @@ def renumbered(source: Any, model: Any) -> Any:
             rows[i] = row
     if len(source.model) > backbone_rows(source):
         rows[-1] = _head(source.model[-1], model.model[-1])
-    for i, row in last_blocks(source, model).items():
+    for i, row in blocks.items():
         rows[i] = row
     return _with_children(source, {"model": nn.Sequential(*rows)})
 
@@ -145,13 +146,15 @@ def _head(source: Any, target: Any) -> nn.Module:
     return _with_children(source, parts)
 
 
-def _log(model: Any, source: Any, stand_in: Any, neck: str) -> None:
+def _log(
+    model: Any, source: Any, stand_in: Any, blocks: Mapping[int, nn.Module], neck: str
+) -> None:
     """Log in one line what was transferred, and the name of the taught neck that was loaded."""
     first = backbone_rows(model)
     name = getattr(source, "pt_path", None) or yaml_name(source.yaml)
     last = len(model.model) - 1
     parts = {f"backbone (rows 0-{first - 1})": [*range(first)], "head": [last]}
-    if blocks := last_blocks(source, model):
+    if blocks:
         parts["neck's last blocks"] = [*blocks]
     fits, texts = [], []
     for part, rows in parts.items():
