@@ -1,12 +1,12 @@
 """Distil AFPN's neck from a trained stock model, on images without labels: weights to start from.
 
     afpn distill yolo11n.pt my/images
-    yolo train model=yolo11n-afpn-lite.pt data=my.yaml
+    yolo train model=yolo11n-afpn-hybrid.pt data=my.yaml
 
 The teacher is any model that can be grafted: Ultralytics' own weights, or your own best.pt, of any
 family, for detection, segmentation, pose or OBB. Its backbone and head are copied, and AFPN learns
-to reproduce its neck's outputs, so that the result detects the teacher's classes at once. Your own
-training images will do. It takes minutes.
+to reproduce its neck's outputs, so that the result detects the teacher's classes at once. Take many
+diverse images, thousands if you have them. It takes minutes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("teacher", metavar="TEACHER", type=Path, help=".pt of a stock model")
     add("source", metavar="SOURCE", nargs="+", help="images, folders or globs")
-    add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-lite.pt")
-    kinds = "lite (the default), lite-sum, hybrid, afpn: as published, sum, concat, none"
+    add_output(parser, ".pt", "the teacher's name with that of the neck: yolo11n-afpn-hybrid.pt")
+    kinds = "hybrid (the default), lite, lite-sum, afpn: as published, sum, concat, none"
     add("--neck", metavar="KIND", help=kinds)
     add("--model", help="model YAML of the student, in place of the teacher's with another neck")
     add("--steps", type=int, default=Schedule.steps, help="steps of the optimizer (%(default)s)")

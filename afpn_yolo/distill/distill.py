@@ -16,7 +16,7 @@ from afpn_yolo.graft import graft, grafted_name
 from afpn_yolo.upstream.models import load_model, save_checkpoint, untrained
 from afpn_yolo.upstream.weights import rescale
 
-NECK = "lite"
+NECK = "hybrid"
 HELD_BACK = 10  # one image in ten is kept for the evaluation
 
 
@@ -54,14 +54,14 @@ def distill(
     Args:
         teacher: Trained model of Ultralytics, of any family and task that can be grafted.
         images: Image files, without labels.
-        out: Checkpoint to write, over one that is there; None: `yolo11n-afpn-lite-seg.pt` for
+        out: Checkpoint to write, over one that is there; None: `yolo11n-afpn-hybrid-seg.pt` for
             `yolo11n-seg.pt`, and `my.pt` for the student `my.yaml`. `out` + `.state` holds the
             progress so far: the same call resumes it.
         model: Model YAML of the student; None: the teacher's own with another neck.
         schedule: How long, how large, how fast.
         device: Where to compute, as `yolo` takes it: cpu, 0, cuda:0, ...
         progress: Called with the step and each level's normalised MSE.
-        neck: The kind of neck that the teacher's YAML gets, a name of `graft.NECKS`; None: lite.
+        neck: The kind of neck that the teacher's YAML gets, a name of `graft.NECKS`; None: hybrid.
 
     Raises:
         FileExistsError: When there is a file of the default name.

@@ -46,19 +46,21 @@ LITE = NeckConfig(
     units=0,
     taps=True,
 )
+LITE_SUM = replace(
+    LITE,
+    about=f"{LITE.about} Sums in place of ASFF: for accelerators without softmax.",
+    fusion="AFPNSum",
+    options=("plain", "nearest"),
+)
 NECKS: dict[str, NeckConfig | None] = {
     "afpn": NeckConfig(),
     "lite": LITE,
-    "lite-sum": replace(
-        LITE,
-        about=f"{LITE.about} Sums in place of ASFF: for accelerators without softmax.",
-        fusion="AFPNSum",
-        options=("plain", "nearest"),
-    ),
+    "lite-sum": LITE_SUM,
     "hybrid": replace(
-        LITE,
-        about="The lite form with the stock neck's last block of each level, for training from a "
-        "checkpoint of the stock model.",
+        LITE_SUM,
+        about="The lite form with sums, and with the stock neck's last block of each level, for "
+        "training from a checkpoint of the stock model.",
+        shares=(1 / 4,),
         blocks=True,
     ),
     "sum": NeckConfig(

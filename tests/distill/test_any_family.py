@@ -59,7 +59,7 @@ def images(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [
         ("yolo11n-pose.yaml", ("--neck", "afpn"), "yolo11n-afpn-pose.pt"),
         ("yolo26n-p2.yaml", ("-o", "mine.pt"), "mine.pt"),
-        ("yolov8n-obb.yaml", (), "yolov8n-afpn-lite-obb.pt"),
+        ("yolov8n-obb.yaml", (), "yolov8n-afpn-hybrid-obb.pt"),
     ],
 )
 def test_families_and_tasks(
