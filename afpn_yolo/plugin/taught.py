@@ -79,14 +79,18 @@ def save_taught(model: Any, blocks: Mapping[int, nn.Module], path: Path) -> None
 
 
 def block_tensors(model: Any, blocks: Mapping[int, nn.Module]) -> Tensors:
-    """The tensors of blocks that have the shape of those of the model's neck, by name there."""
+    """The parameters of blocks that have the shape of those of the model's neck, by name there.
+
+    Without BatchNorm's statistics: those of a block in another place have little in common, and in
+    half precision a large difference would be too coarse for a small value.
+    """
     neck, first = neck_tensors(model), backbone_rows(model)
     named = {
         f"{row - first}.{name}": tensor.float().cpu()
         for row, block in blocks.items()
-        for name, tensor in block.state_dict().items()
+        for name, tensor in block.named_parameters()
     }
-    return {k: v for k, v in named.items() if k in neck and neck[k].shape == v.shape}
+    return {k: v.detach() for k, v in named.items() if k in neck and neck[k].shape == v.shape}
 
 
 def neck_tensors(model: Any) -> Tensors:

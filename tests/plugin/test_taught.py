@@ -66,6 +66,24 @@ def test_a_backbone_is_recognised(coco: Any, shipped: dict[str, Any], change: st
     assert has_neck(model, shipped, source, coco)
 
 
+def test_a_small_variance_is_not_rounded_away(
+    coco: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half precision has no room for the difference to a block whose inputs vary much more."""
+    monkeypatch.setattr(taught, "FOLDER", tmp_path)
+    source = copy.deepcopy(coco)
+    model, loaded = (YOLO(f"{NAME}.yaml").model for _ in range(2))
+    model.load(source, verbose=False)
+    for row, block in last_blocks(source, model).items():
+        block.cv1.bn.running_var.fill_(40.0)
+        model.model[row].cv1.bn.running_var.fill_(0.003)
+    taught.save_taught(model, last_blocks(source, model), tmp_path / f"{NAME}.npz")
+    loaded.load(source, verbose=False)
+    for row in last_blocks(source, model):
+        variance = loaded.model[row].cv1.bn.running_var
+        assert torch.allclose(variance, torch.full_like(variance, 0.003), rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("ours", "stock"),
     [
