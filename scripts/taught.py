@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Put the neck of a distilled checkpoint into the package, where `pretrained=` finds it.
 
-    afpn distill teacher=yolov8n.pt source=voc/images/train neck=hybrid steps=5000
+    afpn distill teacher=yolov8n.pt source=voc/images/train steps=4500
     python scripts/taught.py yolov8n.pt yolov8n-afpn-hybrid.pt
 
 It becomes afpn_yolo/weights/NAME.npz. The teacher must be a COCO checkpoint as Ultralytics
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("student", metavar="STUDENT", type=Path, help=".pt of afpn distill")
     args = parser.parse_args()
     teacher, student = load_model(args.teacher), load_model(args.student)
-    out = FOLDER / f"{args.student.stem}.npz"
+    out = FOLDER / Path(student.yaml["yaml_file"]).with_suffix(".npz").name
     save_taught(student, last_blocks(teacher, student), out)
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     return 0
