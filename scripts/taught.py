@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from afpn_yolo.plugin.taught import FOLDER, save_taught
 from afpn_yolo.plugin.transfer import last_blocks
@@ -27,7 +28,8 @@ def main() -> int:
     parser.add_argument("student", metavar="STUDENT", type=Path, help=".pt of afpn distill")
     args = parser.parse_args()
     teacher, student = load_model(args.teacher), load_model(args.student)
-    out = FOLDER / Path(student.yaml["yaml_file"]).with_suffix(".npz").name
+    config: Any = student.yaml
+    out = FOLDER / Path(config["yaml_file"]).with_suffix(".npz").name
     save_taught(student, last_blocks(teacher, student), out)
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
     return 0

@@ -72,14 +72,16 @@ def test_a_small_variance_is_not_rounded_away(
     """Half precision has no room for the difference to a block whose inputs vary much more."""
     monkeypatch.setattr(taught, "FOLDER", tmp_path)
     source = copy.deepcopy(coco)
-    model, loaded = (YOLO(f"{NAME}.yaml").model for _ in range(2))
+    networks: list[Any] = [YOLO(f"{NAME}.yaml").model for _ in range(2)]
+    model, loaded = networks
     model.load(source, verbose=False)
-    for row, block in last_blocks(source, model).items():
+    blocks: dict[int, Any] = last_blocks(source, model)
+    for row, block in blocks.items():
         block.cv1.bn.running_var.fill_(40.0)
         model.model[row].cv1.bn.running_var.fill_(0.003)
-    taught.save_taught(model, last_blocks(source, model), tmp_path / f"{NAME}.npz")
+    taught.save_taught(model, blocks, tmp_path / f"{NAME}.npz")
     loaded.load(source, verbose=False)
-    for row in last_blocks(source, model):
+    for row in blocks:
         variance = loaded.model[row].cv1.bn.running_var
         assert torch.allclose(variance, torch.full_like(variance, 0.003), rtol=1e-3)
 
