@@ -20,7 +20,8 @@ TASKS = {"seg": "segment", "pose": "pose", "obb": "obb", "depth": "depth"}
 NECKS = ("stock", "afpn", "lite")
 ABOUT = """
 Whole models for detection, 80 classes: millions of parameters, and GFLOPs at 640 x 640 pixels,
-not fused. More necks: afpn-sum and afpn-concat (in place of AFPN's ASFF), none (a control)."""
+not fused. More necks: afpn-hybrid (to start from a checkpoint), afpn-lite-sum (without softmax),
+afpn-sum and afpn-concat (in place of AFPN's ASFF), none (a control)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
