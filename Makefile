@@ -114,6 +114,7 @@ docs: $(READY) ## Build the documentation into site/; a broken link is an error
 figures: $(READY) ## Draw the pictures of the necks anew
 	$(BIN)/python -m afpn_yolo draw-neck yolov5n-afpn.yaml -o docs/neck.png
 	$(BIN)/python -m afpn_yolo draw-neck yolov5n-afpn-lite.yaml -o docs/neck-lite.png
+	$(BIN)/python -m afpn_yolo draw-neck yolov8n-afpn-hybrid.yaml -o docs/neck-hybrid.png
 
 clean: ## Remove the environment and all that the targets left
 	rm -rf .venv .venv-newer .venv-lowest demo site build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
