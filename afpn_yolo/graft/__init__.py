@@ -97,7 +97,7 @@ def _fitted(neck: str, d: Mapping[str, Any], pyramid: Pyramid) -> tuple[list[Row
     config = NECKS[neck]
     if config is None or not pyramid.cost.parameters:  # nothing that it could take more than
         return _rows(config, d, pyramid), ""
-    for shares in (config.shares, *NARROWER):
+    for shares in dict.fromkeys((config.shares, *NARROWER)):  # each once
         measured = _rows(replace(config, shares=shares, fusion="AFPNFusion"), d, pyramid)
         try:
             cost = measure({**d, "head": [row.content for row in measured]})[1]

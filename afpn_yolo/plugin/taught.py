@@ -1,9 +1,9 @@
 """Necks that come with the package, each taught behind the backbone of one COCO checkpoint.
 
 A file `afpn_yolo/weights/NAME.npz` holds in half precision the tensors of the neck's rows; of
-blocks that the checkpoint has itself only how far teaching changed them (`change.`); and a print of
-the backbone: the first filter of each convolution. A checkpoint is recognised by these and never by
-its name, which its owner may have changed.
+parameters that the checkpoint has itself only how far teaching changed them (`change.`); and a
+print of the backbone: the first filter of each convolution. A checkpoint is recognised by these and
+never by its name, which its owner may have changed.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def block_tensors(model: Any, blocks: Mapping[int, nn.Module]) -> Tensors:
     """
     neck, first = neck_tensors(model), backbone_rows(model)
     named = {
-        f"{row - first}.{name}": tensor.float().cpu()
+        f"{row - first}.{name}": tensor.detach().float().cpu()
         for row, block in blocks.items()
         for name, tensor in block.named_parameters()
     }
-    return {k: v.detach() for k, v in named.items() if k in neck and neck[k].shape == v.shape}
+    return {k: v for k, v in named.items() if k in neck and neck[k].shape == v.shape}
 
 
 def neck_tensors(model: Any) -> Tensors:
